@@ -1,0 +1,1 @@
+//! An MQTT client without sockets, and a small blocking driver for it

@@ -1,0 +1,1 @@
+//! The mogi broker process
