@@ -228,7 +228,7 @@ impl<'a> Connack<'a> {
         };
         reader.finish()?;
         Ok(Self {
-            session_present: flags & 1 != 0,
+            session_present: version != Version::V31 && flags & 1 != 0,
             code,
             properties,
         })
