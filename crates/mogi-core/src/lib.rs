@@ -1,1 +1,60 @@
-//! What a broker worker does when something happens, without sockets, clocks or threads
+//! What a broker worker does when something happens, without sockets, clocks or threads.
+//!
+//! [`Worker`] is the one entry: it is told what happened and when, and says what is to be done
+//! ([`Effects`]). Everything it needs from outside (bytes, time, random ids, answers of the store)
+//! comes in as an argument, so that a whole broker runs inside one deterministic test.
+//!
+//! A map of the crate:
+//!
+//! * in: [`handshake`], [`connect`], [`receive`], `publish`, `subscribe`, `end`
+//! * routing: [`topics`] (tries), `route` (cache), [`interest`] and `shared` (across workers)
+//! * out: `client` (delivery), `inflight`, [`output`], `encode`
+//! * kept: [`message`], `session`, [`retained`], [`store`]
+//! * around: [`node`] (shared by workers), `peer` (batches between them), [`event`], [`stats`]
+//!
+//! **Invariants.** No socket, no clock, no thread, no randomness, no I/O; locks only in [`node`]'s
+//! two tables. Nothing a client sends leads to a panic. Every buffer and queue has a limit in
+//! [`CoreConfig`].
+
+mod client;
+pub mod config;
+pub mod connect;
+mod encode;
+pub mod end;
+pub mod event;
+mod handover;
+pub mod handshake;
+mod idset;
+mod inflight;
+pub mod interest;
+mod link;
+mod map;
+pub mod message;
+pub mod node;
+pub mod output;
+mod peer;
+mod publish;
+pub mod receive;
+pub mod retained;
+mod route;
+mod session;
+mod shared;
+pub mod stats;
+pub mod store;
+mod subscribe;
+mod timers;
+pub mod topics;
+mod turn;
+mod worker;
+
+pub use config::{CoreConfig, ListenerConfig};
+pub use connect::Arrival;
+pub use end::Ending;
+pub use event::{Close, Effects, LogKind};
+pub use handshake::{Admitted, Refused};
+pub use message::{Message, MessageView};
+pub use node::Node;
+pub use receive::{Next, Received};
+pub use stats::Stats;
+pub use store::{NullStore, Store, StoreOp, Ticket};
+pub use worker::Worker;

@@ -1,0 +1,430 @@
+//! A client: its session, and its connection while there is one.
+
+use crate::encode::Form;
+use crate::event::LogKind;
+use crate::inflight::{Delivery, Stage};
+use crate::link::Link;
+use crate::message::MessageView;
+use crate::output::Output;
+use crate::route::{Ids, Target};
+use crate::session::Session;
+use crate::shared::Group;
+use crate::turn::{FLUSH_BYTES, SharedCopy, Turn};
+use mogi_codec::{Ack, PacketKind, QoS, Reason, Version};
+use std::sync::Arc;
+
+/// A client a worker owns.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) id: Arc<str>,
+    /// Tells it from an earlier client with the same key.
+    pub(crate) generation: u32,
+    pub(crate) link: Option<Link>,
+    pub(crate) session: Session,
+}
+
+/// How a message gets to a client: through which subscription, as what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way<'a> {
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) ids: &'a Ids,
+    pub(crate) group: Option<&'a Arc<Group>>,
+}
+
+impl<'a> Way<'a> {
+    /// A live message through `target` ([MQTT-3.8.4-8], [MQTT-3.3.1-12], [MQTT-3.3.1-13]).
+    #[inline]
+    pub(crate) fn live(
+        target: &'a Target,
+        view: &MessageView<'_>,
+        upgrade: bool,
+        group: Option<&'a Arc<Group>>,
+    ) -> Self {
+        let qos = if upgrade {
+            target.qos()
+        } else {
+            target.qos().min(view.qos)
+        };
+        Self {
+            qos,
+            retain: view.retain && target.retain_as_published(),
+            ids: &target.ids,
+            group,
+        }
+    }
+}
+
+impl Client {
+    /// Delivers a message: at once where the connection and the window allow it, else through the
+    /// queue.
+    #[inline]
+    pub(crate) fn deliver(
+        &mut self,
+        key: u32,
+        turn: &mut Turn,
+        view: &MessageView<'_>,
+        shared: &mut SharedCopy,
+        way: Way<'_>,
+    ) {
+        match &self.link {
+            Some(link) if link.open && !self.session.queue.has_backlog() => {
+                if way.qos == QoS::AtMostOnce {
+                    self.send_qos0(key, turn, view, shared, way);
+                } else if self.session.queue.is_empty() && self.has_room(turn, view.weight()) {
+                    self.send(key, turn, view, shared, way);
+                } else {
+                    self.enqueue(turn, view, shared, way);
+                }
+            }
+            Some(_) => self.enqueue(turn, view, shared, way),
+            None if way.qos == QoS::AtMostOnce && !turn.cfg.queue_qos0_messages => {}
+            None => self.enqueue(turn, view, shared, way),
+        }
+    }
+
+    /// Sends what waits, as far as window and output allow.
+    pub(crate) fn pump(&mut self, key: u32, turn: &mut Turn) {
+        self.resend(key, turn);
+        while let Some(link) = &self.link
+            && link.open
+            && link.out.len() < FLUSH_BYTES
+            && let Some(next) = self.session.queue.front()
+        {
+            let weight = next.weight as usize;
+            if next.qos != QoS::AtMostOnce && !self.has_room(turn, weight) {
+                return;
+            }
+            let Some(delivery) = self.session.queue.pop() else {
+                return;
+            };
+            let Some(message) = delivery.message else {
+                continue;
+            };
+            if message.expired(turn.now_ms) {
+                turn.stats.dropped_expired += 1;
+                let id = &self.id;
+                turn.durable(|| crate::store::StoreOp::Delivered {
+                    client: Arc::clone(id),
+                    packet_id: 0,
+                });
+                continue;
+            }
+            let mut shared = SharedCopy::of(message.clone());
+            let way = Way {
+                qos: delivery.qos,
+                retain: delivery.retain,
+                ids: &delivery.ids,
+                group: delivery.group.as_ref(),
+            };
+            if way.qos == QoS::AtMostOnce {
+                self.send_qos0(key, turn, &message.view(), &mut shared, way);
+            } else {
+                self.send(key, turn, &message.view(), &mut shared, way);
+            }
+        }
+    }
+
+    /// Sends again what was in flight when the connection before this one ended, in the order it
+    /// was first sent and with its ids ([MQTT-4.4.0-1], [MQTT-4.6.0-1]).
+    fn resend(&mut self, key: u32, turn: &mut Turn) {
+        let Some(link) = &mut self.link else { return };
+        while link.open && link.out.len() < FLUSH_BYTES {
+            let (limit, version) = (link.send_maximum, link.version);
+            let Some(flight) = self.session.inflight.next_unsent(limit) else {
+                return;
+            };
+            let out = output(link, key, turn);
+            match (flight.stage, &flight.delivery.message) {
+                (Stage::Published, Some(message)) => {
+                    let form = Form {
+                        v5: version.is_v5(),
+                        qos: flight.delivery.qos,
+                        retain: flight.delivery.retain,
+                        dup: true,
+                        packet_id: flight.packet_id,
+                        subscription_ids: flight.delivery.ids.as_slice(),
+                        alias: None,
+                    };
+                    form.put(&message.view(), turn.now_ms, out, || message.clone());
+                    link.out_messages += 1;
+                    turn.stats.publish_sent += 1;
+                    turn.stats.publish_bytes_sent += message.payload().len() as u64;
+                }
+                _ => Ack::new(flight.packet_id, Reason::Success).encode(
+                    version,
+                    PacketKind::Pubrel,
+                    out.bytes(),
+                ),
+            }
+            turn.stats.packets_sent += 1;
+        }
+    }
+
+    /// Whether another message of that weight may be put in flight ([MQTT-3.3.4-9],
+    /// `max_inflight_messages`, `max_inflight_bytes`).
+    #[inline]
+    fn has_room(&self, turn: &Turn, weight: usize) -> bool {
+        let Some(link) = &self.link else { return false };
+        let inflight = &self.session.inflight;
+        let limit = turn.cfg.max_inflight_bytes;
+        inflight.all_sent()
+            && inflight.len() < link.send_maximum
+            && (limit == 0 || inflight.len() == 0 || inflight.bytes() + weight as u64 <= limit)
+    }
+
+    #[inline]
+    fn send_qos0(
+        &mut self,
+        key: u32,
+        turn: &mut Turn,
+        view: &MessageView<'_>,
+        shared: &mut SharedCopy,
+        way: Way<'_>,
+    ) {
+        let Some(link) = &mut self.link else { return };
+        let limit = turn.cfg.max_queued_messages;
+        if link.blocked && (limit != 0 && link.out_messages >= limit)
+            || link.out.len() >= turn.cfg.connection_buffer_limit
+        {
+            turn.stats.dropped_slow += 1;
+            self.log_dropping(turn);
+            return;
+        }
+        self.put_publish(key, turn, view, shared, way, 0);
+    }
+
+    fn send(
+        &mut self,
+        key: u32,
+        turn: &mut Turn,
+        view: &MessageView<'_>,
+        shared: &mut SharedCopy,
+        way: Way<'_>,
+    ) {
+        // A message that can never be sent again need not be kept: its session ends with the
+        // connection, and it came through no shared group whose other members could take it.
+        let keep = self.session.expiry.outlives_connection() || way.group.is_some();
+        let delivery = Delivery {
+            message: keep.then(|| shared.get(view)),
+            qos: way.qos,
+            retain: way.retain,
+            ids: way.ids.clone(),
+            group: way.group.cloned(),
+            weight: view.weight().max(1) as u32,
+        };
+        if turn.cfg.durable && self.session.expiry.outlives_connection() {
+            let message = shared.get(view);
+            turn.durable(|| crate::store::StoreOp::Enqueued {
+                client: Arc::clone(&self.id),
+                message,
+            });
+        }
+        // A message too large for this client is dropped as if it had been delivered
+        // ([MQTT-3.1.2-25]), so it must not take a packet id.
+        if !self.fits(turn, view, &way) {
+            return;
+        }
+        let Some(packet_id) = self.session.inflight.push(delivery) else {
+            return;
+        };
+        self.put_publish(key, turn, view, shared, way, packet_id);
+    }
+
+    /// Whether the packet is within the client's Maximum Packet Size ([MQTT-3.1.2-24]).
+    #[inline]
+    fn fits(&self, turn: &mut Turn, view: &MessageView<'_>, way: &Way<'_>) -> bool {
+        let Some(link) = &self.link else { return false };
+        let form = Form {
+            v5: link.version.is_v5(),
+            qos: way.qos,
+            retain: way.retain,
+            dup: false,
+            packet_id: 0,
+            subscription_ids: way.ids.as_slice(),
+            alias: None,
+        };
+        // The frame is compared first: it is at least as long as the parts and costs nothing.
+        let len = form.packet_len(view, turn.now_ms);
+        if len <= link.max_packet_size {
+            return true;
+        }
+        turn.stats.dropped_too_large += 1;
+        turn.log(LogKind::Debug, || {
+            format!(
+                "Dropping too large outgoing PUBLISH for {} ({len} bytes)",
+                self.id
+            )
+        });
+        false
+    }
+
+    #[inline]
+    fn put_publish(
+        &mut self,
+        key: u32,
+        turn: &mut Turn,
+        view: &MessageView<'_>,
+        shared: &mut SharedCopy,
+        way: Way<'_>,
+        packet_id: u16,
+    ) {
+        if packet_id == 0 && !self.fits(turn, view, &way) {
+            return;
+        }
+        let Some(link) = &mut self.link else { return };
+        // What is shared with other receivers is the message as it was published.
+        let published = view;
+        let stripped;
+        let mut view = view;
+        if let Some(mount) = &link.mount
+            && let Some(topic) = view.topic.strip_prefix(&**mount)
+        {
+            stripped = MessageView {
+                topic,
+                frame: None,
+                ..*view
+            };
+            view = &stripped;
+        }
+        let alias = match &mut link.aliases_out {
+            Some(aliases) => aliases.get(view.topic),
+            None => None,
+        };
+        let form = Form {
+            v5: link.version.is_v5(),
+            qos: way.qos,
+            retain: way.retain,
+            dup: false,
+            packet_id,
+            subscription_ids: way.ids.as_slice(),
+            alias,
+        };
+        let out = output(link, key, turn);
+        let before = out.len();
+        form.put(view, turn.now_ms, out, || shared.get(published));
+        let after = out.len();
+        link.out_messages += 1;
+        turn.appended += after - before;
+        turn.flush |= after >= FLUSH_BYTES && !link.blocked;
+        turn.stats.packets_sent += 1;
+        turn.stats.publish_sent += 1;
+        turn.stats.publish_bytes_sent += view.payload.len() as u64;
+        turn.log(LogKind::Debug, || {
+            format!(
+                "Sending PUBLISH to {} (d0, q{}, r{}, m{packet_id}, '{}', ... ({} bytes))",
+                self.id,
+                way.qos as u8,
+                u8::from(way.retain),
+                view.topic,
+                view.payload.len()
+            )
+        });
+    }
+
+    /// Puts a message in the queue, or drops it where the queue is full (`max_queued_messages`,
+    /// `max_queued_bytes`): the newest goes, as Mosquitto's users expect.
+    fn enqueue(
+        &mut self,
+        turn: &mut Turn,
+        view: &MessageView<'_>,
+        shared: &mut SharedCopy,
+        way: Way<'_>,
+    ) {
+        let queue = &self.session.queue;
+        let (messages, bytes) = (turn.cfg.max_queued_messages, turn.cfg.max_queued_bytes);
+        let full = messages != 0 && queue.counted() >= messages
+            || bytes != 0 && queue.bytes() + view.weight() as u64 > bytes;
+        if full {
+            turn.stats.dropped_queue_full += 1;
+            self.log_dropping(turn);
+            return;
+        }
+        let message = shared.get(view);
+        if way.qos != QoS::AtMostOnce && self.session.expiry.outlives_connection() {
+            turn.durable(|| crate::store::StoreOp::Enqueued {
+                client: Arc::clone(&self.id),
+                message: message.clone(),
+            });
+        }
+        self.session.queue.push(Delivery {
+            message: Some(message),
+            qos: way.qos,
+            retain: way.retain,
+            ids: way.ids.clone(),
+            group: way.group.cloned(),
+            weight: view.weight().max(1) as u32,
+        });
+    }
+
+    /// Says once per session that its messages are being dropped.
+    fn log_dropping(&mut self, turn: &mut Turn) {
+        if !self.session.drop_logged {
+            self.session.drop_logged = true;
+            turn.log(LogKind::Notice, || {
+                format!(
+                    "Outgoing messages are being dropped for client {}.",
+                    self.id
+                )
+            });
+        }
+    }
+
+    /// Sends an acknowledgement: at once, or with this turn's ticket if the packet it answers
+    /// changed durable state, or behind those that wait already, so that acknowledgements keep
+    /// their order ([MQTT-4.6.0-2], [MQTT-4.6.0-3]).
+    pub(crate) fn ack(
+        &mut self,
+        key: u32,
+        turn: &mut Turn,
+        put: impl FnOnce(Version, &mut Vec<u8>),
+    ) {
+        let Some(link) = &mut self.link else { return };
+        turn.stats.packets_sent += 1;
+        if !turn.gated && link.held.is_empty() && link.open {
+            put(link.version, output(link, key, turn).bytes());
+            return;
+        }
+        match link.held.back_mut() {
+            Some((seq, bytes)) if *seq == turn.seq => put(link.version, bytes),
+            _ => {
+                let mut bytes = Vec::new();
+                put(link.version, &mut bytes);
+                if link.held.is_empty() {
+                    turn.holders.push(key);
+                }
+                link.held.push_back((turn.seq, bytes));
+            }
+        }
+    }
+
+    /// Sends the acknowledgements of all turns up to `done`.
+    pub(crate) fn release(&mut self, key: u32, turn: &mut Turn, done: u64) {
+        let Some(link) = &mut self.link else { return };
+        while let Some((seq, _)) = link.held.front()
+            && *seq <= done
+        {
+            let Some((_, bytes)) = link.held.pop_front() else {
+                break;
+            };
+            link.open = true;
+            output(link, key, turn).bytes().extend_from_slice(&bytes);
+        }
+        if link.open {
+            self.pump(key, turn);
+        }
+    }
+}
+
+/// The output of `link`, which the turn will write.
+#[inline]
+pub(crate) fn output<'a>(link: &'a mut Link, key: u32, turn: &mut Turn) -> &'a mut Output {
+    if !link.dirty {
+        link.dirty = true;
+        turn.effects.dirty.push(key);
+    }
+    if !link.out.has_buffer() {
+        link.out.set_buffer(turn.pool.get());
+    }
+    &mut link.out
+}

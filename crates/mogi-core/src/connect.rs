@@ -1,0 +1,347 @@
+//! A client connects: sessions found or made, taken over, resumed (sections 3.1.4, 4.1).
+
+use crate::client::Client;
+use crate::config::ListenerConfig;
+use crate::end::Ending;
+use crate::event::LogKind;
+use crate::handshake::{Refused, decode};
+use crate::link::{AliasesIn, AliasesOut, Link};
+use crate::message::put_forwarded;
+use crate::output::Output;
+use crate::session::{Expiry, Session, Will};
+use crate::store::StoreOp;
+use crate::timers::Due;
+use crate::worker::Worker;
+use mogi_codec::{
+    Connack, Connect, MAX_REMAINING_LENGTH, PropertyBuf, PropertyId, Reason, Version,
+};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// An admitted client at the worker that owns its id.
+#[derive(Debug)]
+pub struct Arrival<'a> {
+    /// The socket, as its owner calls it.
+    pub token: u32,
+    /// The whole CONNECT packet.
+    pub packet: &'a [u8],
+    /// The client id; the packet's own or one the broker made.
+    pub client_id: &'a str,
+    /// Whether the broker made it.
+    pub assigned: bool,
+    /// `IP:PORT` of the peer.
+    pub address: &'a str,
+    /// What its listener asks for.
+    pub listener: &'a ListenerConfig,
+}
+
+impl Worker {
+    /// Connects a client to its session; its key from now on.
+    ///
+    /// # Errors
+    /// There is no room, or the packet does not decode: the socket is to be closed.
+    pub fn connect(&mut self, now_ms: u64, arrival: &Arrival<'_>) -> Result<u32, Refused> {
+        self.turn.now_ms = now_ms;
+        self.turn.gated = false;
+        let connect = decode(arrival.packet)?;
+        self.check_room(&connect, arrival.client_id)?;
+        let key = self.find_or_make(&connect, arrival);
+        let (key, present) = match key {
+            Found::Old(key) => (key, true),
+            Found::New(key) => (key, false),
+        };
+        let link = self.make_link(&connect, arrival);
+        let idle_limit_ms = link.idle_limit_ms;
+        let mut generation = 0;
+        if let Some(client) = self.clients.get_mut(key) {
+            generation = client.generation;
+            client.session.will = make_will(&connect, link.mount.as_deref());
+            client.session.inflight.restart();
+            client.link = Some(link);
+        }
+        if idle_limit_ms != 0 {
+            self.timers
+                .add(now_ms + idle_limit_ms, key, generation, Due::KeepAlive);
+        }
+        self.log_connect(&connect, arrival);
+        self.set_members_online(key, true);
+        self.greet(key, &connect, arrival, present);
+        self.turn.stats.connects += 1;
+        self.turn.stats.clients_connected += 1;
+        self.turn.stats.packets_received += 1;
+        self.turn.stats.bytes_received += arrival.packet.len() as u64;
+        Ok(key)
+    }
+
+    /// `global_max_clients`: a new session needs room ([MQTT-3.2.2-7]).
+    fn check_room(&self, connect: &Connect<'_>, client_id: &str) -> Result<(), Refused> {
+        let Some(limit) = self.turn.cfg.global_max_clients else {
+            return Ok(());
+        };
+        let known = self.clients.by_id.contains_key(client_id);
+        if known || self.node.sessions.load(Ordering::Relaxed) < limit {
+            return Ok(());
+        }
+        Err(Refused::with_connack(
+            connect.version,
+            Reason::ServerBusy,
+            "global_max_clients reached",
+        ))
+    }
+
+    /// Ends the connection the client id has, if it has one, and finds or makes its session.
+    fn find_or_make(&mut self, connect: &Connect<'_>, arrival: &Arrival<'_>) -> Found {
+        let expiry = session_expiry(connect).capped(self.turn.cfg.persistent_client_expiration_s);
+        if let Some(&key) = self.clients.by_id.get(arrival.client_id) {
+            self.take_over(key, connect.clean_start);
+            // Taking over ends a session that was not to outlive its connection.
+            if self.clients.by_id.get(arrival.client_id) == Some(&key) {
+                let client = self.clients.get_mut(key);
+                let resumes = !connect.clean_start
+                    && client.as_ref().is_some_and(|client| {
+                        client.session.username.as_deref() == connect.username
+                    });
+                if resumes && let Some(client) = client {
+                    client.session.expiry = expiry;
+                    client.session.ends_at_ms = None;
+                    client.session.will_at_ms = None;
+                    self.turn.stats.clients_disconnected -= 1;
+                    self.persist_session(key);
+                    self.refresh_interest(key);
+                    return Found::Old(key);
+                }
+                // [MQTT-3.1.2-4]: discarded. So is a session of another user: whoever guesses an
+                // id must not get the messages that wait for its owner.
+                self.end_session(key);
+            }
+        }
+        self.clients.generations = self.clients.generations.wrapping_add(1);
+        let id: Arc<str> = arrival.client_id.into();
+        let username = connect.username.map(Arc::from);
+        let key = self.clients.slab.insert(Client {
+            id: Arc::clone(&id),
+            generation: self.clients.generations,
+            link: None,
+            session: Session::new(expiry, username, self.node.hash()),
+        }) as u32;
+        self.clients.by_id.insert(id, key);
+        self.node.sessions.fetch_add(1, Ordering::Relaxed);
+        self.persist_session(key);
+        Found::New(key)
+    }
+
+    /// Disconnects the connection a client id has because there is a new one
+    /// ([MQTT-3.1.4-3]; 3.1.1: [MQTT-3.1.4-2]).
+    fn take_over(&mut self, key: u32, clean_start: bool) {
+        let connected = self
+            .clients
+            .get(key)
+            .is_some_and(|client| client.link.is_some());
+        if connected {
+            self.disconnect(key, Ending::TakenOver { clean_start });
+        } else if !clean_start && let Some(client) = self.clients.get_mut(key) {
+            // [MQTT-3.1.3-9]: back in time, so the will is not published.
+            client.session.will = None;
+        }
+    }
+
+    fn make_link(&self, connect: &Connect<'_>, arrival: &Arrival<'_>) -> Link {
+        let cfg = &self.turn.cfg;
+        let listener = arrival.listener;
+        let int = |id| connect.properties.int(id);
+        let own_limit = match cfg.max_inflight_messages {
+            0 => u16::MAX,
+            limit => limit,
+        };
+        let peer_limit = int(PropertyId::ReceiveMaximum).map(|limit| limit as usize);
+        let packet_limit = MAX_REMAINING_LENGTH as usize + 5;
+        let keep_alive_s = match server_keep_alive(connect, cfg.max_keepalive_s) {
+            Some(limit) => limit,
+            None => connect.keep_alive_s,
+        };
+        let aliases = int(PropertyId::TopicAliasMaximum)
+            .unwrap_or(0)
+            .min(u32::from(listener.max_topic_alias_broker)) as u16;
+        Link {
+            token: arrival.token,
+            version: connect.version,
+            open: true,
+            dirty: false,
+            blocked: false,
+            blocked_since_ms: self.turn.now_ms,
+            out: Output::default(),
+            out_messages: 0,
+            held: VecDeque::new(),
+            idle_limit_ms: u64::from(keep_alive_s) * 1500,
+            last_received_ms: self.turn.now_ms,
+            // As in Mosquitto, what a 5.0 client asks for replaces the broker's own limit.
+            send_maximum: peer_limit.unwrap_or(usize::from(own_limit)),
+            max_packet_size: int(PropertyId::MaximumPacketSize)
+                .map_or(packet_limit, |limit| (limit as usize).min(packet_limit)),
+            aliases_in: AliasesIn::new(listener.max_topic_alias),
+            aliases_out: (aliases > 0)
+                .then(|| Box::new(AliasesOut::new(aliases, self.node.hash()))),
+            max_qos: listener.max_qos,
+            problem_information: int(PropertyId::RequestProblemInformation) != Some(0),
+            mount: listener.mount_point.as_deref().map(Arc::from),
+            address: arrival.address.into(),
+        }
+    }
+
+    /// Sends CONNACK, then what waited for the client ([MQTT-3.2.0-1]).
+    fn greet(&mut self, key: u32, connect: &Connect<'_>, arrival: &Arrival<'_>, present: bool) {
+        let properties = self.connack_properties(connect, arrival);
+        let turn = &mut self.turn;
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let Some(link) = &mut client.link else { return };
+        let mut answer = Vec::new();
+        Connack {
+            session_present: present,
+            code: 0,
+            properties: properties.as_properties(),
+        }
+        .encode(connect.version, &mut answer);
+        let fits = answer.len() <= link.max_packet_size;
+        link.open = !turn.gated;
+        turn.log(LogKind::Debug, || {
+            format!(
+                "Sending CONNACK to {} ({}, 0)",
+                client.id,
+                u8::from(present)
+            )
+        });
+        client.ack(key, turn, |_, out| out.extend_from_slice(&answer));
+        client.pump(key, turn);
+        if !fits {
+            // What cannot be said within the client's limit ends the connection.
+            self.disconnect(key, Ending::OversizeConnack);
+        }
+    }
+
+    /// The limits, as Mosquitto 2.1 announces them and in its order.
+    fn connack_properties(&self, connect: &Connect<'_>, arrival: &Arrival<'_>) -> PropertyBuf {
+        let cfg = &self.turn.cfg;
+        let mut properties = PropertyBuf::new();
+        if connect.version != Version::V5 {
+            return properties;
+        }
+        if let Some(keep_alive) = server_keep_alive(connect, cfg.max_keepalive_s) {
+            properties.int(PropertyId::ServerKeepAlive, u32::from(keep_alive));
+        }
+        if arrival.listener.max_topic_alias > 0 {
+            let maximum = u32::from(arrival.listener.max_topic_alias);
+            properties.int(PropertyId::TopicAliasMaximum, maximum);
+        }
+        if arrival.assigned {
+            properties.str(PropertyId::AssignedClientIdentifier, arrival.client_id);
+        }
+        if !cfg.retain_available {
+            properties.int(PropertyId::RetainAvailable, 0);
+        }
+        if cfg.max_packet_size > 0 {
+            properties.int(PropertyId::MaximumPacketSize, cfg.max_packet_size);
+        }
+        if !matches!(cfg.max_inflight_messages, 0 | u16::MAX) {
+            let maximum = u32::from(cfg.max_inflight_messages);
+            properties.int(PropertyId::ReceiveMaximum, maximum);
+        }
+        if arrival.listener.max_qos < mogi_codec::QoS::ExactlyOnce {
+            properties.int(PropertyId::MaximumQos, arrival.listener.max_qos as u32);
+        }
+        properties
+    }
+
+    /// Notes the session in the store.
+    pub(crate) fn persist_session(&mut self, key: u32) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let id = &client.id;
+        match client.session.expiry {
+            Expiry::AtDisconnect => {}
+            Expiry::After(expiry_s) => self.turn.durable(|| StoreOp::SessionSet {
+                client: Arc::clone(id),
+                expiry_s,
+            }),
+            Expiry::Never => self.turn.durable(|| StoreOp::SessionSet {
+                client: Arc::clone(id),
+                expiry_s: u32::MAX,
+            }),
+        }
+    }
+
+    fn log_connect(&mut self, connect: &Connect<'_>, arrival: &Arrival<'_>) {
+        if self.turn.cfg.connection_messages {
+            self.turn.log(LogKind::Notice, || {
+                let kind = if connect.bridge { "bridge" } else { "client" };
+                let user = connect
+                    .username
+                    .map_or(String::new(), |name| format!(", u'{name}'"));
+                format!(
+                    "New {kind} connected from {} as {} (p{}, c{}, k{}{user}).",
+                    arrival.address,
+                    arrival.client_id,
+                    connect.version as u8,
+                    u8::from(connect.clean_start),
+                    connect.keep_alive_s
+                )
+            });
+        }
+        self.turn.log(LogKind::Debug, || match connect.will {
+            None => "No will message specified.".to_owned(),
+            Some(will) => format!(
+                "Will message specified ({} bytes) (r{}, q{}).\n\t{}",
+                will.payload.len(),
+                u8::from(will.retain),
+                will.qos as u8,
+                will.topic
+            ),
+        });
+    }
+}
+
+enum Found {
+    Old(u32),
+    New(u32),
+}
+
+/// 5.0 says it in a property; for 3.x Clean Session 0 means for ever ([MQTT-3.1.2-4] of 3.1.1).
+fn session_expiry(connect: &Connect<'_>) -> Expiry {
+    match connect.version {
+        Version::V5 => Expiry::from_s(
+            connect
+                .properties
+                .int(PropertyId::SessionExpiryInterval)
+                .unwrap_or(0),
+        ),
+        _ if connect.clean_start => Expiry::AtDisconnect,
+        _ => Expiry::Never,
+    }
+}
+
+/// The keep alive a 5.0 client is told to use instead of its own ([MQTT-3.2.2-21]).
+fn server_keep_alive(connect: &Connect<'_>, limit_s: u16) -> Option<u16> {
+    let exceeds = connect.keep_alive_s == 0 || connect.keep_alive_s > limit_s;
+    (limit_s != 0 && connect.version.is_v5() && exceeds).then_some(limit_s)
+}
+
+fn make_will(connect: &Connect<'_>, mount: Option<&str>) -> Option<Box<Will>> {
+    let will = connect.will?;
+    let mut properties = Vec::new();
+    put_forwarded(will.properties, &mut properties);
+    Some(Box::new(Will {
+        topic: format!("{}{}", mount.unwrap_or_default(), will.topic),
+        payload: will.payload.to_vec(),
+        qos: will.qos,
+        retain: will.retain,
+        properties,
+        expiry_s: will.properties.int(PropertyId::MessageExpiryInterval),
+        delay_s: will
+            .properties
+            .int(PropertyId::WillDelayInterval)
+            .unwrap_or(0),
+    }))
+}

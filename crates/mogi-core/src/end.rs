@@ -1,0 +1,355 @@
+//! A connection ends, and what follows: the will, the session's last day (sections 3.1.2.5,
+//! 3.1.2.11.2, 3.14).
+
+use crate::client::Client;
+use crate::event::LogKind;
+use crate::link::Link;
+use crate::message::{MessageView, NEVER};
+use crate::session::{Expiry, Will};
+use crate::store::StoreOp;
+use crate::timers::Due;
+use crate::worker::Worker;
+use mogi_codec::{DecodeError, Disconnect, Properties, Reason};
+use std::sync::Arc;
+
+/// Why a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The client said DISCONNECT with this reason.
+    ByClient(Reason),
+    /// The socket was closed by its peer.
+    Closed,
+    /// The socket failed.
+    Failed,
+    /// Another connection has the client id now.
+    TakenOver {
+        /// Whether it starts a new session.
+        clean_start: bool,
+    },
+    /// The client was silent for too long.
+    KeepAlive,
+    /// The client did not read for too long.
+    SendTimeout,
+    /// The client broke a rule.
+    Broken(DecodeError),
+    /// A second CONNECT: closed without a DISCONNECT, as Mosquitto does ([MQTT-3.1.0-2]).
+    SecondConnect,
+    /// The CONNACK does not fit the client's Maximum Packet Size.
+    OversizeConnack,
+    /// The broker stops.
+    ShuttingDown,
+}
+
+impl Ending {
+    /// The DISCONNECT a 5.0 client is sent; `None`: nothing ([MQTT-3.14.2-1]).
+    const fn reason(self) -> Option<Reason> {
+        match self {
+            Self::TakenOver { .. } => Some(Reason::SessionTakenOver),
+            Self::KeepAlive => Some(Reason::KeepAliveTimeout),
+            Self::Broken(error) => Some(error.reason),
+            Self::ShuttingDown => Some(Reason::ServerShuttingDown),
+            Self::SendTimeout => Some(Reason::UnspecifiedError),
+            _ => None,
+        }
+    }
+
+    /// Whether the will is dropped ([MQTT-3.14.4-3]).
+    const fn drops_will(self) -> bool {
+        matches!(self, Self::ByClient(reason) if !matches!(reason, Reason::DisconnectWithWill))
+    }
+
+    /// How the log line about the disconnect ends.
+    fn text(self) -> String {
+        match self {
+            Self::ByClient(_) => ".".to_owned(),
+            Self::Closed => ": connection closed by client.".to_owned(),
+            Self::Failed => ": connection lost.".to_owned(),
+            Self::TakenOver { .. } => ": session taken over.".to_owned(),
+            Self::KeepAlive => ": exceeded timeout.".to_owned(),
+            Self::SendTimeout => ": did not read for too long (send_timeout).".to_owned(),
+            Self::Broken(error) => match error.reason {
+                Reason::PacketTooLarge => ": oversize packet.".to_owned(),
+                reason => format!(": {} ({}).", reason.text(), error.what),
+            },
+            Self::SecondConnect => ": protocol error (second CONNECT).".to_owned(),
+            Self::OversizeConnack => ": oversize packet.".to_owned(),
+            Self::ShuttingDown => ": broker shutting down.".to_owned(),
+        }
+    }
+}
+
+impl Worker {
+    /// Tells that a socket is gone.
+    pub fn closed(&mut self, now_ms: u64, key: u32, token: u32, ending: Ending) {
+        self.turn.now_ms = now_ms;
+        if self.link_mut(key, token).is_some() {
+            self.disconnect(key, ending);
+        }
+    }
+
+    /// Ends all connections because the broker stops: 5.0 clients are told, wills are published,
+    /// delayed ones at once.
+    pub fn shutdown(&mut self, now_ms: u64) {
+        self.turn.now_ms = now_ms;
+        let keys: Vec<u32> = self
+            .clients
+            .slab
+            .iter()
+            .map(|(key, _)| key as u32)
+            .collect();
+        for key in keys {
+            let Some(client) = self.clients.get(key) else {
+                continue;
+            };
+            if client.link.is_some() {
+                self.disconnect(key, Ending::ShuttingDown);
+            }
+            let will = self
+                .clients
+                .get_mut(key)
+                .and_then(|client| client.session.will.take());
+            if let Some(will) = will {
+                self.publish_will(key, &will);
+            }
+        }
+    }
+
+    /// Ends a client's connection and decides what becomes of its session.
+    pub(crate) fn disconnect(&mut self, key: u32, ending: Ending) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let Some(link) = client.link.take() else {
+            return;
+        };
+        self.turn.stats.clients_connected -= 1;
+        if self.turn.cfg.connection_messages {
+            let id = &client.id;
+            self.turn.log(LogKind::Notice, || {
+                format!(
+                    "Client {id} [{}] disconnected{}",
+                    link.address,
+                    ending.text()
+                )
+            });
+        }
+        self.say_goodbye(link, ending);
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if ending.drops_will() {
+            client.session.will = None;
+        }
+        let outlives = client.session.expiry.outlives_connection();
+        if outlives {
+            self.turn.stats.clients_disconnected += 1;
+            self.settle(key);
+            self.set_members_online(key, false);
+        }
+        self.decide_will(key, ending);
+        if outlives {
+            self.schedule_end(key);
+        } else {
+            self.end_session(key);
+        }
+    }
+
+    /// Sends what is left and a DISCONNECT ([MQTT-4.13.1-1]), then closes the socket.
+    fn say_goodbye(&mut self, link: Link, ending: Ending) {
+        let mut last = Vec::new();
+        let mut out = link.out;
+        if ending != Ending::OversizeConnack {
+            if let Some(bytes) = out.as_slice()
+                && !matches!(ending, Ending::Closed | Ending::Failed)
+            {
+                last.extend_from_slice(bytes);
+            }
+            // After a partly sent large payload a DISCONNECT would land in its middle.
+            if let Some(reason) = ending.reason()
+                && link.version.is_v5()
+                && link.open
+                && out.as_slice().is_some()
+            {
+                Disconnect {
+                    reason,
+                    properties: Properties::default(),
+                }
+                .encode(link.version, &mut last);
+                self.turn.stats.packets_sent += 1;
+            }
+        }
+        if out.is_empty() {
+            let buffer = out.take_buffer();
+            self.turn.pool.put(buffer);
+        }
+        self.turn.close(link.token, last);
+    }
+
+    /// The connection is gone: retained messages not sent yet become ordinary queued ones, within
+    /// the limits, and messages of shared groups go to members that are there.
+    fn settle(&mut self, key: u32) {
+        let limit = self.turn.cfg.max_queued_messages;
+        let qos0 = self.turn.cfg.queue_qos0_messages;
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let dropped = client.session.queue.settle(limit, qos0);
+        self.turn.stats.dropped_queue_full += dropped;
+        self.hand_over_waiting(key);
+    }
+
+    /// Publishes the will now, later, or never ([MQTT-3.1.2-8]).
+    fn decide_will(&mut self, key: u32, ending: Ending) {
+        let now_ms = self.turn.now_ms;
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let Some(will) = &client.session.will else {
+            return;
+        };
+        let session_ends = !client.session.expiry.outlives_connection()
+            || matches!(ending, Ending::TakenOver { clean_start: true });
+        if !session_ends && will.delay_s > 0 {
+            if ending == (Ending::TakenOver { clean_start: false }) {
+                // The new connection is there before the delay has passed ([MQTT-3.1.3-9]).
+                client.session.will = None;
+                return;
+            }
+            let at_ms = now_ms + u64::from(will.delay_s) * 1000;
+            client.session.will_at_ms = Some(at_ms);
+            let generation = client.generation;
+            self.timers.add(at_ms, key, generation, Due::Will);
+            return;
+        }
+        if let Some(will) = client.session.will.take() {
+            self.publish_will(key, &will);
+        }
+    }
+
+    fn schedule_end(&mut self, key: u32) {
+        let now_ms = self.turn.now_ms;
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if let Expiry::After(seconds) = client.session.expiry {
+            let at_ms = now_ms + u64::from(seconds) * 1000;
+            client.session.ends_at_ms = Some(at_ms);
+            let generation = client.generation;
+            self.timers.add(at_ms, key, generation, Due::SessionEnd);
+        }
+    }
+
+    /// Ends a session: its subscriptions, its messages, its will ([MQTT-4.1.0-2]).
+    pub(crate) fn end_session(&mut self, key: u32) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        debug_assert!(client.link.is_none());
+        let will = client.session.will.take();
+        let outlived = client.session.expiry.outlives_connection();
+        let id = Arc::clone(&client.id);
+        if outlived {
+            self.turn.stats.clients_disconnected -= 1;
+            self.turn.durable(|| StoreOp::SessionEnd {
+                client: Arc::clone(&id),
+            });
+        }
+        self.remove_subscriptions(key);
+        self.hand_over_all(key);
+        if let Some(will) = will {
+            // [MQTT-3.1.2-8]: the session ends, so the delay does.
+            self.publish_will(key, &will);
+        }
+        self.forget(key);
+    }
+
+    pub(crate) fn check_will(&mut self, key: u32, generation: u32) {
+        let now_ms = self.turn.now_ms;
+        let Some(client) = self.clients.current(key, generation) else {
+            return;
+        };
+        let due = client.link.is_none() && client.session.will_at_ms.is_some_and(|at| at <= now_ms);
+        if due && let Some(will) = client.session.will.take() {
+            client.session.will_at_ms = None;
+            self.publish_will(key, &will);
+        }
+    }
+
+    pub(crate) fn check_session_end(&mut self, key: u32, generation: u32) {
+        let now_ms = self.turn.now_ms;
+        let Some(client) = self.clients.current(key, generation) else {
+            return;
+        };
+        if client.link.is_none() && client.session.ends_at_ms.is_some_and(|at| at <= now_ms) {
+            self.turn.stats.clients_expired += 1;
+            let id = Arc::clone(&client.id);
+            self.turn.log(LogKind::Notice, || {
+                format!("Expiring client {id} due to timeout.")
+            });
+            self.end_session(key);
+        }
+    }
+
+    /// [MQTT-3.1.2-22]; 3.1.1: [MQTT-3.1.2-24]
+    pub(crate) fn check_keep_alive(&mut self, key: u32, generation: u32) {
+        let now_ms = self.turn.now_ms;
+        let Some(Client {
+            link: Some(link), ..
+        }) = self.clients.current(key, generation)
+        else {
+            return;
+        };
+        if link.idle_limit_ms == 0 {
+            return;
+        }
+        let at_ms = link.last_received_ms + link.idle_limit_ms;
+        // A socket nobody reads because its own output is stuck is judged by the send time-out.
+        if at_ms <= now_ms && !link.blocked {
+            self.disconnect(key, Ending::KeepAlive);
+        } else {
+            self.timers
+                .add(at_ms.max(now_ms + 1), key, generation, Due::KeepAlive);
+        }
+    }
+
+    pub(crate) fn check_send_timeout(&mut self, key: u32, generation: u32) {
+        let now_ms = self.turn.now_ms;
+        let limit_ms = self.turn.cfg.send_timeout_ms;
+        let Some(Client {
+            link: Some(link), ..
+        }) = self.clients.current(key, generation)
+        else {
+            return;
+        };
+        if !link.blocked {
+            return;
+        }
+        let at_ms = link.blocked_since_ms + limit_ms;
+        if at_ms <= now_ms {
+            self.disconnect(key, Ending::SendTimeout);
+        } else {
+            self.timers.add(at_ms, key, generation, Due::SendTimeout);
+        }
+    }
+
+    fn publish_will(&mut self, key: u32, will: &Will) {
+        // What only the broker may say is not said by a will (attack P27).
+        if will.topic.starts_with("$SYS/") || will.topic.starts_with("$share/") {
+            self.turn.stats.publish_refused += 1;
+            return;
+        }
+        let now_ms = self.turn.now_ms;
+        let view = MessageView {
+            qos: will.qos,
+            retain: will.retain,
+            topic: &will.topic,
+            properties: &will.properties,
+            payload: &will.payload,
+            expires_at_ms: will
+                .expiry_s
+                .map_or(NEVER, |s| now_ms + u64::from(s) * 1000),
+            frame: None,
+        };
+        self.publish_from(Some(key), &view);
+    }
+}

@@ -1,0 +1,49 @@
+//! What a turn leaves behind for the outside: log lines, sockets to close, batches for peers.
+
+use crate::store::Batch;
+
+/// The kinds of log lines, `log_type` in mosquitto.conf(5); each is a bit of
+/// [`CoreConfig::log_mask`](crate::CoreConfig::log_mask).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum LogKind {
+    /// Something does not work.
+    Error = 1,
+    /// Something works otherwise than its owner may expect.
+    Warning = 2,
+    /// Something worth knowing happened.
+    Notice = 4,
+    /// Ordinary events.
+    Information = 8,
+    /// Every packet.
+    Debug = 16,
+    /// Every subscription.
+    Subscribe = 32,
+    /// Every cancelled subscription.
+    Unsubscribe = 64,
+}
+
+/// A socket to close, after an attempt to send what is left for it.
+#[derive(Debug)]
+pub struct Close {
+    /// The socket's token.
+    pub token: u32,
+    /// The last bytes for it, such as a DISCONNECT with the reason.
+    pub last: Vec<u8>,
+}
+
+/// What happened, for those who do something about it.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Clients with output to be sent.
+    pub dirty: Vec<u32>,
+    /// Sockets to close.
+    pub closes: Vec<Close>,
+    /// Messages for peers: (peer, bytes). One batch per peer and turn.
+    pub batches: Vec<(u16, Vec<u8>)>,
+    /// Changes to be made durable, if there are any; to be answered with
+    /// [`Worker::stored`](crate::Worker::stored) and the turn's number.
+    pub store: Option<(u64, Batch)>,
+    /// Log lines.
+    pub logs: Vec<(LogKind, String)>,
+}

@@ -1,0 +1,92 @@
+//! A member of a shared group goes away: its messages go to another (section 4.8.2).
+//!
+//! What was sent with QoS 2 stays with the member, whatever happens to it ([MQTT-4.8.2-5]); what
+//! was sent with QoS 1 and not acknowledged goes on when the session ends; what was never sent goes
+//! on as soon as the member is gone and another is there.
+
+use crate::client::Way;
+use crate::inflight::{Delivery, Stage};
+use crate::message::MessageView;
+use crate::turn::SharedCopy;
+use crate::worker::Worker;
+use mogi_codec::QoS;
+
+impl Worker {
+    /// The member is away, its session stays: what it was not sent goes to members that are there.
+    pub(crate) fn hand_over_waiting(&mut self, key: u32) {
+        let (worker, node) = (self.index, &self.node);
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let moved = client.session.queue.drain_where(|delivery| {
+            delivery.group.as_ref().is_some_and(|group| {
+                node.interest
+                    .group(group.name(), group.filter())
+                    .is_some_and(|group| group.others_online(worker, key))
+            })
+        });
+        self.hand_over(moved);
+    }
+
+    /// The session ends: all it may give away goes to others.
+    pub(crate) fn hand_over_all(&mut self, key: u32) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let flights = client.session.inflight.drain_where(|flight| {
+            flight.delivery.group.is_some()
+                && flight.stage == Stage::Published
+                && flight.delivery.qos == QoS::AtLeastOnce
+        });
+        let mut moved: Vec<Delivery> = flights.into_iter().map(|flight| flight.delivery).collect();
+        moved.extend(
+            client
+                .session
+                .queue
+                .drain_where(|delivery| delivery.group.is_some()),
+        );
+        self.hand_over(moved);
+    }
+
+    fn hand_over(&mut self, deliveries: Vec<Delivery>) {
+        for delivery in deliveries {
+            let (Some(message), Some(group)) = (delivery.message, delivery.group) else {
+                continue;
+            };
+            if message.expired(self.turn.now_ms) {
+                self.turn.stats.dropped_expired += 1;
+                continue;
+            }
+            let mut shared = SharedCopy::of(message.clone());
+            self.give_to_group(group.name(), group.filter(), &message.view(), &mut shared);
+        }
+    }
+
+    /// Gives a message to a member of the group as it is now; to nobody if it has none.
+    pub(crate) fn give_to_group(
+        &mut self,
+        name: &str,
+        filter: &str,
+        view: &MessageView<'_>,
+        shared: &mut SharedCopy,
+    ) {
+        let Some(group) = self.node.interest.group(name, filter) else {
+            return;
+        };
+        self.share_turn = self.share_turn.wrapping_add(1);
+        let cfg = &self.turn.cfg;
+        let (upgrade, queue_qos0) = (cfg.upgrade_outgoing_qos, cfg.queue_qos0_messages);
+        let Some(member) = group.pick(self.share_turn, view.qos, queue_qos0) else {
+            return;
+        };
+        if member.worker != self.index {
+            self.outbox.directed(member, &group, view);
+            return;
+        }
+        let key = member.target.client;
+        if let Some(client) = self.clients.current(key, member.generation) {
+            let way = Way::live(&member.target, view, upgrade, Some(&group));
+            client.deliver(key, &mut self.turn, view, shared, way);
+        }
+    }
+}

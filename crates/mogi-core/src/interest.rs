@@ -1,0 +1,164 @@
+//! Which peers want a message: the one table all workers of a process read.
+//!
+//! ```text
+//!  filter ──► peers that have subscribers      one bit each
+//!             of them, those with durable ones  one bit each
+//!             shared groups on this filter      immutable snapshots
+//! ```
+//! A worker looks here only when it meets a topic for the first time since the last change, so the
+//! lock is not on the way of a message. [`Interest::version`] tells whether something changed; it
+//! is raised *before* a SUBACK leaves, and a worker reads it after every read of a socket, so a
+//! message sent after a SUBACK was seen is never routed by an older table.
+
+use crate::shared::{Group, Member};
+use crate::topics::{MatchScratch, Trie};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// The most peers a table can name; workers beyond that are not started.
+pub const MAX_PEERS: usize = 64;
+
+/// A set of peers, one bit each.
+pub type PeerSet = u64;
+
+/// The bit of peer `index`.
+pub(crate) const fn bit(index: u16) -> PeerSet {
+    1 << (index as u32 % MAX_PEERS as u32)
+}
+
+/// What the table knows of one filter.
+#[derive(Debug, Default)]
+pub(crate) struct Interested {
+    pub(crate) peers: PeerSet,
+    pub(crate) durable: PeerSet,
+    pub(crate) groups: Vec<Arc<Group>>,
+}
+
+impl Interested {
+    fn is_empty(&self) -> bool {
+        self.peers == 0 && self.groups.is_empty()
+    }
+}
+
+/// The interest table.
+#[derive(Debug)]
+pub struct Interest {
+    version: AtomicU64,
+    table: RwLock<Trie<Interested>>,
+}
+
+impl Interest {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            version: AtomicU64::new(1),
+            table: RwLock::new(Trie::new(seed)),
+        }
+    }
+
+    /// Changes whenever the table does.
+    #[inline]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Calls `visit` with what is known of every filter that matches `topic`.
+    pub(crate) fn matches(
+        &self,
+        topic: &str,
+        scratch: &mut MatchScratch,
+        visit: impl FnMut(&Interested),
+    ) {
+        self.read().matches(topic, scratch, visit);
+    }
+
+    /// Says what `peer` wants of `filter`: nothing, messages, or messages its sessions keep.
+    pub(crate) fn set_peer(&self, peer: u16, filter: &str, wants: bool, durable: bool) {
+        let mut table = self.write();
+        let entry = table.entry_or_insert_with(filter, Interested::default);
+        let (peers, durables) = (entry.peers, entry.durable);
+        entry.peers = if wants {
+            peers | bit(peer)
+        } else {
+            peers & !bit(peer)
+        };
+        entry.durable = if durable {
+            durables | bit(peer)
+        } else {
+            durables & !bit(peer)
+        };
+        let changed = (entry.peers, entry.durable) != (peers, durables);
+        let empty = entry.is_empty();
+        if empty {
+            table.remove(filter);
+        }
+        if changed {
+            self.changed();
+        }
+    }
+
+    /// Puts `member` into the group `name` on `filter`, or changes what is known of it.
+    pub(crate) fn join(&self, name: &str, filter: &str, member: Member) {
+        let mut table = self.write();
+        let entry = table.entry_or_insert_with(filter, Interested::default);
+        match entry.groups.iter_mut().find(|group| group.is_called(name)) {
+            Some(group) => *group = Arc::new(group.with(member)),
+            None => entry
+                .groups
+                .push(Arc::new(Group::new(name, filter, member))),
+        }
+        self.changed();
+    }
+
+    /// Takes a client out of the group `name` on `filter`.
+    pub(crate) fn leave(&self, name: &str, filter: &str, worker: u16, client: u32) {
+        let mut table = self.write();
+        let Some(entry) = table.get_mut(filter) else {
+            return;
+        };
+        if let Some(at) = entry.groups.iter().position(|group| group.is_called(name)) {
+            match entry.groups[at].without(worker, client) {
+                Some(rest) => entry.groups[at] = Arc::new(rest),
+                None => drop(entry.groups.swap_remove(at)),
+            }
+        }
+        if entry.is_empty() {
+            table.remove(filter);
+        }
+        self.changed();
+    }
+
+    /// The group as it is now.
+    pub(crate) fn group(&self, name: &str, filter: &str) -> Option<Arc<Group>> {
+        let table = self.read();
+        table
+            .get(filter)?
+            .groups
+            .iter()
+            .find(|group| group.is_called(name))
+            .cloned()
+    }
+
+    /// Filters somebody wants.
+    pub fn len(&self) -> usize {
+        self.read().len()
+    }
+
+    /// Whether nobody wants anything.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn changed(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    // A worker that panicked while it held the lock left the table whole: every change is made
+    // of steps that each leave a valid trie. So poisoning is no reason to stop the others.
+    fn read(&self) -> RwLockReadGuard<'_, Trie<Interested>> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Trie<Interested>> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,523 @@
+//! A PUBLISH comes in: judged, retained, routed, acknowledged (sections 3.3, 4.3).
+
+use crate::client::Way;
+use crate::end::Ending;
+use crate::event::LogKind;
+use crate::handshake::too_deep;
+use crate::interest::PeerSet;
+use crate::message::{Frame, Message, MessageView, NEVER, forwardable, put_forwarded};
+use crate::peer::PeerMessage;
+use crate::receive::wants_reasons;
+use crate::retained::{Retained, Stored};
+use crate::shared::Group;
+use crate::store::StoreOp;
+use crate::turn::{SharedCopy, Turn};
+use crate::worker::Worker;
+use mogi_codec::{
+    Ack, DecodeError, Header, PacketKind, Properties, PropertyBuf, PropertyId, QoS, RawPublish,
+    Reason, Version,
+};
+use std::sync::Arc;
+
+type Outcome = Result<(), Ending>;
+
+/// Where a PUBLISH's topic comes from.
+enum Topic<'a> {
+    /// The packet's bytes.
+    Packet(&'a [u8]),
+    /// A topic alias, or the packet's with the mount point before it.
+    Owned(Arc<str>),
+}
+
+impl Worker {
+    /// A PUBLISH of a connected client.
+    #[inline]
+    pub(crate) fn publish(
+        &mut self,
+        key: u32,
+        version: Version,
+        header: Header,
+        packet: &[u8],
+        interest_version: u64,
+    ) -> Outcome {
+        let publish = RawPublish::decode(version, header, &packet[header.header_len..])
+            .map_err(Ending::Broken)?;
+        let stats = &mut self.turn.stats;
+        stats.publish_received += 1;
+        stats.publish_bytes_received += publish.payload.len() as u64;
+        self.check_flags(key, &publish)?;
+        let topic = self.topic_of(key, &publish)?;
+        let (topic, renamed) = match &topic {
+            Topic::Packet(bytes) => (*bytes, false),
+            Topic::Owned(text) => (text.as_bytes(), true),
+        };
+        if let Some(reason) = self.refusal(topic, &publish) {
+            publish.checked().map_err(Ending::Broken)?;
+            self.refuse(key, &publish, topic, reason);
+            return Ok(());
+        }
+        let route = match self.routing.find(topic, interest_version) {
+            Some(route) => route,
+            None => self.meet_topic(&publish, topic, renamed, interest_version)?,
+        };
+        if self.turn.logs(LogKind::Debug) {
+            self.log_received(key, &publish, topic);
+        }
+        if publish.qos == QoS::ExactlyOnce && !self.take_id(key, &publish)? {
+            return Ok(());
+        }
+        let aliased = publish.properties.has(PropertyId::TopicAlias);
+        let frame = (!aliased && !renamed).then(|| Frame {
+            bytes: packet,
+            packet_id_at: header.header_len + 2 + topic.len(),
+            v5: version.is_v5(),
+        });
+        let reached = self.pass_on(key, route, &publish, frame);
+        let reason = if reached {
+            Reason::Success
+        } else {
+            Reason::NoMatchingSubscribers
+        };
+        self.acknowledge(key, &publish, reason, None);
+        Ok(())
+    }
+
+    /// Retains and routes a client's message; whether anybody gets it.
+    #[inline]
+    fn pass_on(
+        &mut self,
+        key: u32,
+        route: u32,
+        publish: &RawPublish<'_>,
+        frame: Option<Frame<'_>>,
+    ) -> bool {
+        self.scratch.clear();
+        let properties = if forwardable(&publish.properties) {
+            publish.properties.raw()
+        } else {
+            put_forwarded(publish.properties, &mut self.scratch);
+            &self.scratch
+        };
+        let route = self.routing.get(route);
+        let view = MessageView {
+            qos: publish.qos,
+            retain: publish.retain,
+            topic: &route.topic,
+            properties,
+            payload: publish.payload,
+            expires_at_ms: expires_at_ms(publish.properties, self.turn.now_ms),
+            frame,
+        };
+        let mut shared = SharedCopy::default();
+        if view.retain {
+            retain(&self.node.retained, &mut self.turn, &view, &mut shared);
+        }
+        if route.is_empty() {
+            return false;
+        }
+        Delivering {
+            clients: &mut self.clients,
+            turn: &mut self.turn,
+            outbox: &mut self.outbox,
+            share_turn: &mut self.share_turn,
+            worker: self.index,
+        }
+        .run(Some(key), &view, &mut shared, route);
+        true
+    }
+
+    /// A message of the broker's own, such as `$SYS`.
+    pub fn publish_internal(&mut self, now_ms: u64, view: &MessageView<'_>) {
+        self.turn.now_ms = now_ms;
+        self.publish_from(None, view);
+    }
+
+    /// Retains and routes a message that came in no PUBLISH packet.
+    pub(crate) fn publish_from(&mut self, origin: Option<u32>, view: &MessageView<'_>) {
+        let mut shared = SharedCopy::default();
+        if view.retain {
+            retain(&self.node.retained, &mut self.turn, view, &mut shared);
+        }
+        let version = self.node.interest.version();
+        let route = self.route_of(view.topic, version);
+        Delivering {
+            clients: &mut self.clients,
+            turn: &mut self.turn,
+            outbox: &mut self.outbox,
+            share_turn: &mut self.share_turn,
+            worker: self.index,
+        }
+        .run(origin, view, &mut shared, self.routing.get(route));
+    }
+
+    /// A message of a peer: for this worker's own subscribers only.
+    pub(crate) fn deliver_from_peer(
+        &mut self,
+        message: &PeerMessage<'_>,
+    ) -> Result<(), DecodeError> {
+        let version = self.node.interest.version();
+        let route = match self.routing.find(message.topic, version) {
+            Some(route) => route,
+            None => self.routing.add(message.topic()?, version),
+        };
+        let route = self.routing.get(route);
+        let view = message.view(&route.topic);
+        let mut shared = SharedCopy::default();
+        for target in &route.targets {
+            let Some(client) = self.clients.get_mut(target.client) else {
+                continue;
+            };
+            let way = Way::live(target, &view, self.turn.cfg.upgrade_outgoing_qos, None);
+            client.deliver(target.client, &mut self.turn, &view, &mut shared, way);
+        }
+        Ok(())
+    }
+
+    fn route_of(&mut self, topic: &str, interest_version: u64) -> u32 {
+        match self.routing.find(topic.as_bytes(), interest_version) {
+            Some(route) => route,
+            None => self.routing.add(topic, interest_version),
+        }
+    }
+
+    /// RETAIN and QoS within what this client may use ([MQTT-3.2.2-11], [MQTT-3.2.2-14]).
+    #[inline]
+    fn check_flags(&mut self, key: u32, publish: &RawPublish<'_>) -> Outcome {
+        if publish.retain && !self.turn.cfg.retain_available {
+            let what = "retained PUBLISH where retain_available is false";
+            return Err(broken(Reason::RetainNotSupported, what));
+        }
+        let max_qos = self
+            .clients
+            .get_mut(key)
+            .and_then(|client| client.link.as_ref())
+            .map_or(QoS::ExactlyOnce, |link| link.max_qos);
+        if publish.qos > max_qos {
+            return Err(broken(
+                Reason::QosNotSupported,
+                "PUBLISH above the listener's max_qos",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The topic with its alias resolved ([MQTT-3.3.2-7] to [MQTT-3.3.2-12]) and the mount point
+    /// before it.
+    #[inline]
+    fn topic_of<'a>(&mut self, key: u32, publish: &RawPublish<'a>) -> Result<Topic<'a>, Ending> {
+        let link = self
+            .clients
+            .get_mut(key)
+            .and_then(|client| client.link.as_mut());
+        let Some(link) = link else {
+            return Ok(Topic::Packet(publish.topic));
+        };
+        let alias = publish.properties.int(PropertyId::TopicAlias);
+        if alias.is_none() && link.mount.is_none() {
+            if publish.topic.is_empty() {
+                let what = "PUBLISH with neither topic nor topic alias";
+                return Err(broken(Reason::ProtocolError, what));
+            }
+            return Ok(Topic::Packet(publish.topic));
+        }
+        let mut topic = None;
+        if let Some(alias) = alias.map(|alias| alias as u16) {
+            if !link.aliases_in.allows(alias) {
+                let what = "topic alias above the maximum";
+                return Err(broken(Reason::TopicAliasInvalid, what));
+            }
+            if publish.topic.is_empty() {
+                let Some(known) = link.aliases_in.get(alias) else {
+                    let what = "topic alias was never set";
+                    return Err(broken(Reason::ProtocolError, what));
+                };
+                topic = Some(known);
+            } else {
+                let checked = publish.checked().map_err(Ending::Broken)?;
+                link.aliases_in.set(alias, checked.topic);
+            }
+        }
+        let Some(mount) = &link.mount else {
+            return Ok(topic.map_or(Topic::Packet(publish.topic), Topic::Owned));
+        };
+        let own = match topic {
+            Some(topic) => topic,
+            None => publish.checked().map_err(Ending::Broken)?.topic.into(),
+        };
+        Ok(Topic::Owned(format!("{mount}{own}").into()))
+    }
+
+    fn meet_topic(
+        &mut self,
+        publish: &RawPublish<'_>,
+        bytes: &[u8],
+        renamed: bool,
+        interest_version: u64,
+    ) -> Result<u32, Ending> {
+        if !renamed {
+            publish.checked().map_err(Ending::Broken)?;
+        }
+        // Renamed topics were checked when the alias was set.
+        let topic = std::str::from_utf8(bytes)
+            .map_err(|_| broken(Reason::MalformedPacket, "topic is not well-formed UTF-8"))?;
+        if topic.len() > usize::from(u16::MAX) {
+            let what = "topic longer than 65,535 bytes behind its mount point";
+            return Err(broken(Reason::TopicNameInvalid, what));
+        }
+        if too_deep(topic, self.turn.cfg.max_topic_levels) {
+            let what = "topic with more levels than max_topic_levels";
+            return Err(broken(Reason::TopicNameInvalid, what));
+        }
+        Ok(self.routing.add(topic, interest_version))
+    }
+
+    /// Why a well-formed message is not taken, if it is not: the broker goes on with the client.
+    #[inline]
+    fn refusal(&self, topic: &[u8], publish: &RawPublish<'_>) -> Option<Reason> {
+        let limit = self.turn.cfg.message_size_limit;
+        if limit != 0 && publish.payload.len() > limit as usize {
+            return Some(Reason::ImplementationSpecificError);
+        }
+        if topic[0] != b'$' {
+            return None;
+        }
+        // The broker's own topics; bridges report their state on the one exception.
+        let bridge_state =
+            topic.starts_with(b"$SYS/broker/connection/") && topic.ends_with(b"/state");
+        let reserved = topic.starts_with(b"$SYS/") || topic == b"$SYS";
+        let other = topic.starts_with(b"$share/") || topic.starts_with(b"$CONTROL/");
+        (reserved && !bridge_state || other).then_some(Reason::NotAuthorized)
+    }
+
+    /// A message that is not taken: acknowledged all the same, because 3.x has no other word for
+    /// it ([MQTT-3.3.5-2] of 3.1.1), with the reason in 5.0.
+    fn refuse(&mut self, key: u32, publish: &RawPublish<'_>, topic: &[u8], reason: Reason) {
+        self.turn.stats.publish_refused += 1;
+        if let Some(client) = self.clients.get(key) {
+            let id = &client.id;
+            self.turn.log(LogKind::Debug, || {
+                let topic = String::from_utf8_lossy(topic);
+                format!(
+                    "Denied PUBLISH from {id} ({}, '{topic}')",
+                    flags_text(publish)
+                )
+            });
+        }
+        let why = match reason {
+            Reason::NotAuthorized => "topic reserved for the broker",
+            _ => "payload larger than message_size_limit",
+        };
+        self.acknowledge(key, publish, reason, Some(why));
+    }
+
+    /// Takes a QoS 2 packet id; `false` if the message is a repeat, which is acknowledged and not
+    /// delivered again ([MQTT-4.3.3-10]).
+    fn take_id(&mut self, key: u32, publish: &RawPublish<'_>) -> Result<bool, Ending> {
+        let cfg = &self.turn.cfg;
+        let maximum = match cfg.max_inflight_messages {
+            0 => u16::MAX,
+            maximum => maximum,
+        };
+        let tolerated = (maximum as usize).saturating_mul(cfg.receive_maximum_tolerance as usize);
+        let Some(client) = self.clients.get_mut(key) else {
+            return Ok(false);
+        };
+        if !client.session.received.insert(publish.packet_id) {
+            self.acknowledge(key, publish, Reason::Success, None);
+            return Ok(false);
+        }
+        let v5 = client
+            .link
+            .as_ref()
+            .is_some_and(|link| link.version.is_v5());
+        if v5 && tolerated != 0 && client.session.received.len() > tolerated {
+            // [MQTT-3.3.4-7]; 3.x has no receive maximum, and no more than 65,535 ids.
+            client.session.received.remove(publish.packet_id);
+            let what = "more QoS 2 messages in flight than receive_maximum_tolerance allows";
+            return Err(broken(Reason::ReceiveMaximumExceeded, what));
+        }
+        if client.session.expiry.outlives_connection() {
+            let id = &client.id;
+            self.turn.durable(|| StoreOp::Received {
+                client: Arc::clone(id),
+                packet_id: publish.packet_id,
+            });
+        }
+        Ok(true)
+    }
+
+    /// Sends PUBACK or PUBREC; nothing at QoS 0 ([MQTT-3.3.4-1]).
+    #[inline]
+    fn acknowledge(
+        &mut self,
+        key: u32,
+        publish: &RawPublish<'_>,
+        reason: Reason,
+        why: Option<&str>,
+    ) {
+        let kind = match publish.qos {
+            QoS::AtMostOnce => return,
+            QoS::AtLeastOnce => PacketKind::Puback,
+            QoS::ExactlyOnce => PacketKind::Pubrec,
+        };
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if reason.is_error() && kind == PacketKind::Pubrec {
+            client.session.received.remove(publish.packet_id); // [MQTT-4.3.3-9]
+        }
+        let mut properties = PropertyBuf::new();
+        if let (Some(why), Some(link)) = (why, &client.link)
+            && wants_reasons(link)
+            && why.len() + 16 <= link.max_packet_size
+        {
+            properties.str(PropertyId::ReasonString, why); // [MQTT-3.4.2-2]
+        }
+        let id = &client.id;
+        self.turn.log(LogKind::Debug, || {
+            let name = kind.name();
+            format!(
+                "Sending {name} to {id} (m{}, rc{})",
+                publish.packet_id, reason as u8
+            )
+        });
+        let ack = Ack {
+            packet_id: publish.packet_id,
+            reason,
+            properties: properties.as_properties(),
+        };
+        client.ack(key, &mut self.turn, |version, out| {
+            ack.encode(version, kind, out)
+        });
+    }
+
+    fn log_received(&mut self, key: u32, publish: &RawPublish<'_>, topic: &[u8]) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let id = &client.id;
+        self.turn.log(LogKind::Debug, || {
+            let topic = String::from_utf8_lossy(topic);
+            let bytes = publish.payload.len();
+            let flags = flags_text(publish);
+            format!("Received PUBLISH from {id} ({flags}, '{topic}', ... ({bytes} bytes))")
+        });
+    }
+}
+
+/// The parts of a worker that deliveries change.
+struct Delivering<'a> {
+    clients: &'a mut crate::worker::Clients,
+    turn: &'a mut crate::turn::Turn,
+    outbox: &'a mut crate::peer::Outbox,
+    share_turn: &'a mut u32,
+    worker: u16,
+}
+
+impl Delivering<'_> {
+    /// Delivers to all receivers of a route. `origin` is the publisher, if it is a client here: a
+    /// client's id is owned by one worker, so only here can no-local apply ([MQTT-3.8.3-3]).
+    #[inline]
+    fn run(
+        &mut self,
+        origin: Option<u32>,
+        view: &MessageView<'_>,
+        shared: &mut SharedCopy,
+        route: &crate::route::Route,
+    ) {
+        let upgrade = self.turn.cfg.upgrade_outgoing_qos;
+        for target in &route.targets {
+            if target.no_local() && Some(target.client) == origin {
+                continue;
+            }
+            let Some(client) = self.clients.get_mut(target.client) else {
+                continue;
+            };
+            let way = Way::live(target, view, upgrade, None);
+            client.deliver(target.client, self.turn, view, shared, way);
+        }
+        if route.peers != 0 {
+            self.to_peers(route.peers, route.durable_peers, view);
+        }
+        for group in &route.groups {
+            self.to_group(group, view, shared);
+        }
+    }
+
+    fn to_peers(&mut self, peers: PeerSet, durable: PeerSet, view: &MessageView<'_>) {
+        self.turn.appended += self.outbox.publish(peers, view);
+        if self.turn.cfg.durable && view.qos != QoS::AtMostOnce && durable != 0 {
+            self.outbox.want_confirm(durable, self.turn);
+        }
+    }
+
+    /// Gives the message to one member of a shared group.
+    fn to_group(&mut self, group: &Arc<Group>, view: &MessageView<'_>, shared: &mut SharedCopy) {
+        *self.share_turn = self.share_turn.wrapping_add(1);
+        let turn = &mut *self.turn;
+        let picked = group.pick(*self.share_turn, view.qos, turn.cfg.queue_qos0_messages);
+        let Some(member) = picked else { return };
+        if member.worker == self.worker {
+            let key = member.target.client;
+            let Some(client) = self.clients.current(key, member.generation) else {
+                return;
+            };
+            let way = Way::live(
+                &member.target,
+                view,
+                turn.cfg.upgrade_outgoing_qos,
+                Some(group),
+            );
+            client.deliver(key, turn, view, shared, way);
+            return;
+        }
+        turn.appended += self.outbox.directed(member, group, view);
+        if turn.cfg.durable && view.qos != QoS::AtMostOnce && member.durable {
+            self.outbox
+                .want_confirm(crate::interest::bit(member.worker), turn);
+        }
+    }
+}
+
+const fn broken(reason: Reason, what: &'static str) -> Ending {
+    Ending::Broken(DecodeError::new(reason, what))
+}
+
+fn expires_at_ms(properties: Properties<'_>, now_ms: u64) -> u64 {
+    properties
+        .int(PropertyId::MessageExpiryInterval)
+        .map_or(NEVER, |seconds| now_ms + u64::from(seconds) * 1000)
+}
+
+/// Keeps or deletes the topic's retained message ([MQTT-3.3.1-5], [MQTT-3.3.1-6]). It is done
+/// before the message is routed; see [`crate::retained`].
+fn retain(retained: &Retained, turn: &mut Turn, view: &MessageView<'_>, shared: &mut SharedCopy) {
+    if view.payload.is_empty() {
+        retained.remove(view.topic);
+        turn.durable(|| StoreOp::RetainedEnd {
+            topic: view.topic.into(),
+        });
+        return;
+    }
+    let message: Message = shared.get(view);
+    match retained.set(message.clone(), turn.cfg.max_retained_messages) {
+        Stored::Full => turn.log(LogKind::Warning, || {
+            format!(
+                "Retained message on '{}' not kept: max_retained_messages.",
+                view.topic
+            )
+        }),
+        Stored::Done if view.topic.starts_with("$SYS/") => {}
+        Stored::Done => turn.durable(|| StoreOp::Retained { message }),
+    }
+}
+
+fn flags_text(publish: &RawPublish<'_>) -> String {
+    format!(
+        "d{}, q{}, r{}, m{}",
+        u8::from(publish.dup),
+        publish.qos as u8,
+        u8::from(publish.retain),
+        publish.packet_id
+    )
+}

@@ -1,0 +1,320 @@
+//! Who gets a topic's messages: looked up once, remembered until a subscription changes.
+//!
+//! ```text
+//!  topic ──► Route { targets of this worker, peers, groups }
+//!              │ valid while both versions are those of
+//!              └── this worker's subscriptions, and the interest table
+//! ```
+//! So a message of a known topic costs one hash lookup and no lock, and a topic's text is checked
+//! only when it is met for the first time.
+
+use crate::config::CoreConfig;
+use crate::interest::{Interest, PeerSet, bit};
+use crate::node::Node;
+use crate::shared::Group;
+use crate::topics::{MatchScratch, Trie};
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use mogi_codec::{QoS, SubscribeOptions};
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+/// Targets remembered in all routes together; beyond that the cache starts anew.
+const CACHED_TARGETS: usize = 1 << 20;
+
+/// The subscription identifiers one delivery carries ([MQTT-3.3.4-3]).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Ids {
+    #[default]
+    None,
+    One(u32),
+    Many(Arc<[u32]>),
+}
+
+impl Ids {
+    pub(crate) const fn from_id(id: u32) -> Self {
+        if id == 0 { Self::None } else { Self::One(id) }
+    }
+
+    #[inline]
+    pub(crate) fn as_slice(&self) -> &[u32] {
+        match self {
+            Self::None => &[],
+            Self::One(id) => std::slice::from_ref(id),
+            Self::Many(ids) => ids,
+        }
+    }
+
+    /// The ids of both.
+    fn joined(&self, other: &Self) -> Self {
+        match (self, other) {
+            (ids, Self::None) | (Self::None, ids) => ids.clone(),
+            (a, b) => Self::Many(a.as_slice().iter().chain(b.as_slice()).copied().collect()),
+        }
+    }
+}
+
+/// A subscription as routing sees it: who, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// The client's key on the worker that owns it.
+    pub(crate) client: u32,
+    /// The options byte without retain handling.
+    options: u8,
+    pub(crate) ids: Ids,
+}
+
+const QOS: u8 = 0b11;
+const NO_LOCAL: u8 = 0b100;
+const RETAIN_AS_PUBLISHED: u8 = 0b1000;
+
+impl Target {
+    pub(crate) const fn new(client: u32, options: SubscribeOptions, id: u32) -> Self {
+        Self {
+            client,
+            options: options.encode() & 0x0F,
+            ids: Ids::from_id(id),
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn qos(&self) -> QoS {
+        match self.options & QOS {
+            0 => QoS::AtMostOnce,
+            1 => QoS::AtLeastOnce,
+            _ => QoS::ExactlyOnce,
+        }
+    }
+
+    /// The options byte without retain handling.
+    pub(crate) const fn options(&self) -> u8 {
+        self.options
+    }
+
+    #[inline]
+    pub(crate) const fn no_local(&self) -> bool {
+        self.options & NO_LOCAL != 0
+    }
+
+    #[inline]
+    pub(crate) const fn retain_as_published(&self) -> bool {
+        self.options & RETAIN_AS_PUBLISHED != 0
+    }
+
+    /// One target for two subscriptions of a client: the higher QoS ([MQTT-3.3.4-2]), both ids
+    /// ([MQTT-3.3.4-4]), RETAIN kept if one of them keeps it, no-local only if both ask for it.
+    fn merge(&mut self, other: &Self) {
+        let qos = (self.options & QOS).max(other.options & QOS);
+        let keep = (self.options | other.options) & RETAIN_AS_PUBLISHED;
+        let local = self.options & other.options & NO_LOCAL;
+        self.options = qos | keep | local;
+        self.ids = self.ids.joined(&other.ids);
+    }
+}
+
+/// The subscribers of one filter on this worker. Most filters have one.
+#[derive(Debug)]
+pub(crate) enum Subscribers {
+    One(Target),
+    Many(Vec<Target>),
+}
+
+impl Subscribers {
+    pub(crate) fn as_slice(&self) -> &[Target] {
+        match self {
+            Self::One(target) => std::slice::from_ref(target),
+            Self::Many(targets) => targets,
+        }
+    }
+
+    /// Adds a client's subscription, or changes it ([MQTT-3.8.4-3]).
+    pub(crate) fn set(&mut self, target: Target) {
+        match self {
+            Self::One(only) if only.client == target.client => *only = target,
+            Self::One(only) => *self = Self::Many(vec![only.clone(), target]),
+            Self::Many(targets) => {
+                match targets
+                    .iter_mut()
+                    .rev()
+                    .find(|other| other.client == target.client)
+                {
+                    Some(other) => *other = target,
+                    None => targets.push(target),
+                }
+            }
+        }
+    }
+
+    /// Removes a client's subscription; whether none is left.
+    pub(crate) fn remove(&mut self, client: u32) -> bool {
+        match self {
+            Self::One(only) => only.client == client,
+            Self::Many(targets) => {
+                if let Some(at) = targets.iter().rposition(|target| target.client == client) {
+                    targets.swap_remove(at);
+                }
+                targets.is_empty()
+            }
+        }
+    }
+}
+
+/// The receivers of a topic.
+#[derive(Debug, Default)]
+pub(crate) struct Route {
+    pub(crate) topic: Box<str>,
+    subs_version: u64,
+    interest_version: u64,
+    /// Receivers on this worker.
+    pub(crate) targets: Vec<Target>,
+    /// Other workers that have some.
+    pub(crate) peers: PeerSet,
+    /// Those of them whose receivers keep messages while away.
+    pub(crate) durable_peers: PeerSet,
+    pub(crate) groups: Vec<Arc<Group>>,
+}
+
+impl Route {
+    /// Whether nobody gets the topic's messages.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.targets.is_empty() && self.peers == 0 && self.groups.is_empty()
+    }
+}
+
+/// A worker's part of the subscription table, and the routes it remembers.
+#[derive(Debug)]
+pub(crate) struct Routing {
+    worker: u16,
+    node: Arc<Node>,
+    hash: FixedState,
+    pub(crate) subs: Trie<Subscribers>,
+    subs_version: u64,
+    one_copy: bool,
+    index: HashTable<u32>,
+    routes: Vec<Route>,
+    limit: usize,
+    targets: usize,
+    scratch: MatchScratch,
+}
+
+impl Routing {
+    pub(crate) fn new(worker: u16, node: Arc<Node>, cfg: &CoreConfig) -> Self {
+        Self {
+            worker,
+            hash: node.hash(),
+            subs: Trie::new(node.seed()),
+            subs_version: 1,
+            one_copy: !cfg.allow_duplicate_messages,
+            index: HashTable::new(),
+            routes: Vec::new(),
+            limit: cfg.route_cache_topics.max(1),
+            targets: 0,
+            scratch: MatchScratch::default(),
+            node,
+        }
+    }
+
+    /// Tells that a subscription of this worker changed.
+    pub(crate) const fn changed(&mut self) {
+        self.subs_version += 1;
+    }
+
+    /// How many topics are remembered.
+    pub(crate) const fn len(&self) -> usize {
+        self.routes.len()
+    }
+
+    /// The route of the topic with these bytes, brought up to date, if it is remembered; then the
+    /// bytes are a valid topic name. It stays good until the next call of a `&mut self` method.
+    #[inline]
+    pub(crate) fn find(&mut self, topic: &[u8], interest_version: u64) -> Option<u32> {
+        let hash = self.hash.hash_one(topic);
+        let routes = &self.routes;
+        let same = |&at: &u32| routes[at as usize].topic.as_bytes() == topic;
+        let at = *self.index.find(hash, same)?;
+        let route = &self.routes[at as usize];
+        if route.subs_version != self.subs_version || route.interest_version != interest_version {
+            self.refresh(at, interest_version);
+        }
+        Some(at)
+    }
+
+    /// Remembers a topic that [`Self::find`] does not know.
+    pub(crate) fn add(&mut self, topic: &str, interest_version: u64) -> u32 {
+        if self.routes.len() >= self.limit || self.targets > CACHED_TARGETS {
+            self.index.clear();
+            self.routes.clear();
+            self.targets = 0;
+        }
+        let at = self.routes.len() as u32;
+        self.routes.push(Route {
+            topic: topic.into(),
+            ..Route::default()
+        });
+        self.refresh(at, interest_version);
+        let (hash, routes) = (&self.hash, &self.routes);
+        let of = |&at: &u32| hash.hash_one(routes[at as usize].topic.as_bytes());
+        self.index.insert_unique(of(&at), at, of);
+        at
+    }
+
+    /// The route [`Self::find`] or [`Self::add`] named.
+    #[inline]
+    pub(crate) fn get(&self, at: u32) -> &Route {
+        &self.routes[at as usize]
+    }
+
+    fn refresh(&mut self, at: u32, interest_version: u64) {
+        let Self {
+            routes,
+            subs,
+            scratch,
+            node,
+            ..
+        } = self;
+        let route = &mut routes[at as usize];
+        self.targets -= route.targets.len();
+        rebuild(route, subs, &node.interest, scratch);
+        route.peers &= !bit(self.worker);
+        route.durable_peers &= !bit(self.worker);
+        if self.one_copy {
+            merge_overlapping(&mut route.targets);
+        }
+        route.targets.shrink_to_fit();
+        route.subs_version = self.subs_version;
+        route.interest_version = interest_version;
+        self.targets += route.targets.len();
+    }
+}
+
+fn rebuild(
+    route: &mut Route,
+    subs: &Trie<Subscribers>,
+    interest: &Interest,
+    scratch: &mut MatchScratch,
+) {
+    let topic = &*route.topic;
+    route.targets.clear();
+    route.groups.clear();
+    (route.peers, route.durable_peers) = (0, 0);
+    subs.matches(topic, scratch, |subscribers| {
+        route.targets.extend_from_slice(subscribers.as_slice());
+    });
+    interest.matches(topic, scratch, |interested| {
+        route.peers |= interested.peers;
+        route.durable_peers |= interested.durable;
+        route.groups.extend(interested.groups.iter().cloned());
+    });
+}
+
+/// Leaves one target per client.
+fn merge_overlapping(targets: &mut Vec<Target>) {
+    targets.sort_by_key(|target| target.client);
+    targets.dedup_by(|later, earlier| {
+        let same = later.client == earlier.client;
+        if same {
+            earlier.merge(later);
+        }
+        same
+    });
+}

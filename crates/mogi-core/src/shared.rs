@@ -1,0 +1,118 @@
+//! Shared subscriptions: groups of which one member gets each message (section 4.8.2).
+//!
+//! A group is an immutable snapshot. Whoever routes a message picks a member, round robin among
+//! those online, and among all when none is; so a group works across workers without a lock.
+
+use crate::route::Target;
+use mogi_codec::QoS;
+use std::sync::Arc;
+
+/// A client in a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    /// The worker that owns the client.
+    pub(crate) worker: u16,
+    /// The client, its key on that worker, and how it is to be delivered to.
+    pub(crate) target: Target,
+    /// Distinguishes the client from an earlier one with the same key.
+    pub(crate) generation: u32,
+    /// Whether it is connected.
+    pub(crate) online: bool,
+    /// Whether its session outlives its connection.
+    pub(crate) durable: bool,
+}
+
+impl Member {
+    fn is(&self, worker: u16, client: u32) -> bool {
+        self.worker == worker && self.target.client == client
+    }
+}
+
+/// The members of `$share/NAME/FILTER`, those online first.
+#[derive(Debug)]
+pub(crate) struct Group {
+    name: Arc<str>,
+    filter: Arc<str>,
+    members: Vec<Member>,
+    online: usize,
+}
+
+impl Group {
+    pub(crate) fn new(name: &str, filter: &str, member: Member) -> Self {
+        Self {
+            name: name.into(),
+            filter: filter.into(),
+            members: Vec::new(),
+            online: 0,
+        }
+        .with(member)
+    }
+
+    /// A copy with `member` in it.
+    pub(crate) fn with(&self, member: Member) -> Self {
+        let (worker, client) = (member.worker, member.target.client);
+        let mut members: Vec<Member> = self
+            .members
+            .iter()
+            .filter(|other| !other.is(worker, client))
+            .cloned()
+            .collect();
+        members.push(member);
+        self.rebuilt(members)
+    }
+
+    /// A copy without that client; `None` when nobody is left.
+    pub(crate) fn without(&self, worker: u16, client: u32) -> Option<Self> {
+        let members: Vec<Member> = self
+            .members
+            .iter()
+            .filter(|member| !member.is(worker, client))
+            .cloned()
+            .collect();
+        (!members.is_empty()).then(|| self.rebuilt(members))
+    }
+
+    fn rebuilt(&self, mut members: Vec<Member>) -> Self {
+        members.sort_by_key(|member| !member.online);
+        let online = members.iter().take_while(|member| member.online).count();
+        Self {
+            name: Arc::clone(&self.name),
+            filter: Arc::clone(&self.filter),
+            members,
+            online,
+        }
+    }
+
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        *self.name == *name
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn filter(&self) -> &str {
+        &self.filter
+    }
+
+    /// The member whose turn it is. Absent members are for messages that can wait, and only where
+    /// nobody is there.
+    pub(crate) fn pick(&self, turn: u32, qos: QoS, queue_qos0: bool) -> Option<&Member> {
+        if self.online > 0 {
+            return self.members.get(turn as usize % self.online);
+        }
+        let waits = |member: &&Member| {
+            member.durable && (queue_qos0 || qos.min(member.target.qos()) != QoS::AtMostOnce)
+        };
+        let waiting = self.members.iter().filter(waits).count();
+        let nth = (turn as usize).checked_rem(waiting)?;
+        self.members.iter().filter(waits).nth(nth)
+    }
+
+    /// Whether somebody other than that client is online.
+    pub(crate) fn others_online(&self, worker: u16, client: u32) -> bool {
+        self.members[..self.online]
+            .iter()
+            .any(|member| !member.is(worker, client))
+    }
+}

@@ -1,0 +1,385 @@
+//! SUBSCRIBE and UNSUBSCRIBE (sections 3.8 to 3.11).
+
+use crate::event::LogKind;
+use crate::handshake::too_deep;
+use crate::inflight::Delivery;
+use crate::receive::wants_reasons;
+use crate::route::{Ids, Subscribers, Target};
+use crate::session::Subscription;
+use crate::shared::Member;
+use crate::store::StoreOp;
+use crate::worker::Worker;
+use mogi_codec::topic::{Shared, check_filter};
+use mogi_codec::{
+    DecodeError, PropertyBuf, PropertyId, QoS, Reason, RetainHandling, Suback, Subscribe,
+    SubscribeFilter, Unsuback, Unsubscribe,
+};
+use std::sync::Arc;
+
+/// A granted subscription whose retained messages are to be sent.
+struct Granted {
+    filter: String,
+    qos: QoS,
+}
+
+impl Worker {
+    /// # Errors
+    /// The packet asks for what the protocol forbids.
+    pub(crate) fn subscribe(
+        &mut self,
+        key: u32,
+        subscribe: &Subscribe<'_>,
+    ) -> Result<(), DecodeError> {
+        self.log_packet(key, "Received SUBSCRIBE from");
+        let id = subscribe
+            .properties
+            .int(PropertyId::SubscriptionIdentifier)
+            .unwrap_or(0);
+        let mut codes = Vec::new();
+        let mut granted = Vec::new();
+        let mut why = None;
+        for wanted in subscribe.filters() {
+            self.log_filter(key, &wanted);
+            match self.subscribe_one(key, wanted, id)? {
+                Ok(retained) => {
+                    codes.push(wanted.options.qos as u8);
+                    granted.extend(retained);
+                }
+                Err(refused) => {
+                    why = why.or(Some(refused.what));
+                    codes.push(refused.reason as u8);
+                }
+            }
+        }
+        self.send_suback(key, subscribe.packet_id, codes, why);
+        for granted in &granted {
+            self.send_retained(key, granted, id);
+        }
+        Ok(())
+    }
+
+    /// One filter: what to send of its retained messages, or why it is refused.
+    fn subscribe_one(
+        &mut self,
+        key: u32,
+        wanted: SubscribeFilter<'_>,
+        id: u32,
+    ) -> Result<Result<Option<Granted>, DecodeError>, DecodeError> {
+        let options = wanted.options;
+        let shared = match check_filter(wanted.filter).and_then(|()| Shared::parse(wanted.filter)) {
+            Ok(shared) => shared,
+            Err(error) => return Ok(Err(error)),
+        };
+        if shared.is_some() && options.no_local {
+            // [MQTT-3.8.3-4]
+            return Err(DecodeError::protocol("no-local on a shared subscription"));
+        }
+        if too_deep(wanted.filter, self.turn.cfg.max_topic_levels) {
+            let what = "filter with more levels than max_topic_levels";
+            return Ok(Err(DecodeError::new(Reason::TopicFilterInvalid, what)));
+        }
+        let limit = self.turn.cfg.max_subscriptions_per_client;
+        let Some(client) = self.clients.get_mut(key) else {
+            return Ok(Ok(None));
+        };
+        let known = client.session.subscriptions.contains_key(wanted.filter);
+        if !known && limit != 0 && client.session.subscriptions.len() >= limit {
+            let what = "more subscriptions than max_subscriptions_per_client";
+            return Ok(Err(DecodeError::new(Reason::QuotaExceeded, what)));
+        }
+        let subscription = Subscription { options, id };
+        if known {
+            if let Some(old) = client.session.subscriptions.get_mut(wanted.filter) {
+                *old = subscription;
+            }
+        } else {
+            client
+                .session
+                .subscriptions
+                .insert(wanted.filter.into(), subscription);
+            self.turn.stats.subscriptions += 1;
+            self.turn.stats.shared_subscriptions += u64::from(shared.is_some());
+        }
+        if client.session.expiry.outlives_connection() {
+            let client = &client.id;
+            self.turn.durable(|| StoreOp::SubscriptionSet {
+                client: Arc::clone(client),
+                filter: wanted.filter.into(),
+                options: options.encode(),
+                id,
+            });
+        }
+        self.install(key, wanted.filter, subscription);
+        if shared.is_some() {
+            return Ok(Ok(None)); // Retained messages are for one's own subscriptions only.
+        }
+        let send = match options.retain_handling {
+            RetainHandling::Send => true,
+            RetainHandling::SendIfNew => !known, // [MQTT-3.3.1-10]
+            RetainHandling::DoNotSend => false,
+        };
+        let granted = Granted {
+            filter: self.mounted(key, wanted.filter),
+            qos: options.qos,
+        };
+        Ok(Ok(send.then_some(granted)))
+    }
+
+    /// `filter` behind the mount point of the client's listener.
+    fn mounted(&self, key: u32, filter: &str) -> String {
+        let link = self
+            .clients
+            .get(key)
+            .and_then(|client| client.link.as_ref());
+        let mount = link
+            .and_then(|link| link.mount.as_deref())
+            .unwrap_or_default();
+        match Shared::parse(filter) {
+            Ok(Some(shared)) => format!("{mount}{}", shared.filter),
+            _ => format!("{mount}{filter}"),
+        }
+    }
+
+    /// Makes a subscription known to routing: in this worker's table and to its peers, or in its
+    /// shared group. From here on messages come.
+    fn install(&mut self, key: u32, filter: &str, subscription: Subscription) {
+        let target = Target::new(key, subscription.options, subscription.id);
+        let filter_text = filter;
+        let filter = self.mounted(key, filter);
+        if let Ok(Some(shared)) = Shared::parse(filter_text) {
+            let Some(client) = self.clients.get(key) else {
+                return;
+            };
+            let member = Member {
+                worker: self.index,
+                target,
+                generation: client.generation,
+                online: client.link.is_some(),
+                durable: client.session.expiry.outlives_connection(),
+            };
+            self.node.interest.join(shared.group, &filter, member);
+            return;
+        }
+        match self.routing.subs.get_mut(&filter) {
+            Some(subscribers) => subscribers.set(target),
+            None => {
+                self.routing
+                    .subs
+                    .entry_or_insert_with(&filter, || Subscribers::One(target));
+            }
+        }
+        self.routing.changed();
+        self.tell_interest(&filter);
+    }
+
+    /// Tells the interest table what this worker wants of `filter` now.
+    fn tell_interest(&mut self, filter: &str) {
+        if self.node.workers() == 1 {
+            return; // There is nobody to ask.
+        }
+        let subscribers = self.routing.subs.get(filter);
+        let durable = self.turn.cfg.durable
+            && subscribers.is_some_and(|subscribers| {
+                subscribers.as_slice().iter().any(|target| {
+                    let client = self.clients.get(target.client);
+                    client.is_some_and(|client| client.session.expiry.outlives_connection())
+                })
+            });
+        self.node
+            .interest
+            .set_peer(self.index, filter, subscribers.is_some(), durable);
+    }
+
+    /// Sends the retained messages of a new subscription behind what waits already
+    /// ([MQTT-3.3.1-9]): through the queue, so that they leave as the connection takes them.
+    fn send_retained(&mut self, key: u32, granted: &Granted, id: u32) {
+        let (now_ms, upgrade) = (self.turn.now_ms, self.turn.cfg.upgrade_outgoing_qos);
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let queue = &mut client.session.queue;
+        self.node.retained.matching(&granted.filter, |message| {
+            if message.expired(now_ms) {
+                return;
+            }
+            let qos = if upgrade {
+                granted.qos
+            } else {
+                granted.qos.min(message.qos())
+            };
+            queue.push_backlog(Delivery {
+                message: Some(message.clone()),
+                qos,
+                retain: true, // [MQTT-3.3.1-8] of 3.1.1
+                ids: Ids::from_id(id),
+                group: None,
+                weight: 0,
+            });
+        });
+        client.pump(key, &mut self.turn);
+    }
+
+    fn send_suback(&mut self, key: u32, packet_id: u16, mut codes: Vec<u8>, why: Option<&str>) {
+        self.log_packet(key, "Sending SUBACK to");
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let Some(link) = &client.link else { return };
+        let mut properties = PropertyBuf::new();
+        if let Some(why) = why
+            && wants_reasons(link)
+            && why.len() + codes.len() + 16 <= link.max_packet_size
+        {
+            properties.str(PropertyId::ReasonString, why); // [MQTT-3.9.2-1]
+        }
+        if !link.version.is_v5() {
+            for code in codes.iter_mut().filter(|code| **code > 2) {
+                *code = 0x80; // [MQTT-3.9.3-2] of 3.1.1
+            }
+        }
+        let properties = properties.as_properties();
+        client.ack(key, &mut self.turn, |version, out| {
+            Suback {
+                packet_id,
+                properties,
+                codes: &codes,
+            }
+            .encode(version, out);
+        });
+    }
+
+    pub(crate) fn unsubscribe(&mut self, key: u32, unsubscribe: &Unsubscribe<'_>) {
+        self.log_packet(key, "Received UNSUBSCRIBE from");
+        let mut codes = Vec::new();
+        for filter in unsubscribe.filters() {
+            let Some(client) = self.clients.get_mut(key) else {
+                return;
+            };
+            let id = &client.id;
+            self.turn.log(LogKind::Debug, || format!("\t{filter}"));
+            self.turn
+                .log(LogKind::Unsubscribe, || format!("{id} {filter}"));
+            // Byte for byte the filter that was subscribed to ([MQTT-3.10.4-1]).
+            if client.session.subscriptions.remove(filter).is_none() {
+                codes.push(Reason::NoSubscriptionExisted as u8);
+                continue;
+            }
+            codes.push(Reason::Success as u8);
+            if client.session.expiry.outlives_connection() {
+                self.turn.durable(|| StoreOp::SubscriptionEnd {
+                    client: Arc::clone(id),
+                    filter: filter.into(),
+                });
+            }
+            self.uninstall(key, filter);
+        }
+        self.log_packet(key, "Sending UNSUBACK to");
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let packet_id = unsubscribe.packet_id;
+        client.ack(key, &mut self.turn, |version, out| {
+            let properties = mogi_codec::Properties::default();
+            Unsuback {
+                packet_id,
+                properties,
+                codes: &codes,
+            }
+            .encode(version, out);
+        });
+    }
+
+    /// Takes a subscription out of routing; it is no longer among the session's.
+    fn uninstall(&mut self, key: u32, filter: &str) {
+        let mounted = self.mounted(key, filter);
+        self.turn.stats.subscriptions -= 1;
+        if let Ok(Some(shared)) = Shared::parse(filter) {
+            self.turn.stats.shared_subscriptions -= 1;
+            self.node
+                .interest
+                .leave(shared.group, &mounted, self.index, key);
+            return;
+        }
+        if let Some(subscribers) = self.routing.subs.get_mut(&mounted)
+            && subscribers.remove(key)
+        {
+            self.routing.subs.remove(&mounted);
+            self.tell_interest(&mounted);
+        }
+        self.routing.changed();
+    }
+
+    /// Takes all of a client's subscriptions out of routing.
+    pub(crate) fn remove_subscriptions(&mut self, key: u32) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let hash = self.node.hash();
+        let none = crate::map::Map::with_hasher(hash);
+        let subscriptions = std::mem::replace(&mut client.session.subscriptions, none);
+        for filter in subscriptions.keys() {
+            self.uninstall(key, filter);
+        }
+    }
+
+    /// Tells shared groups whether a client is there.
+    pub(crate) fn set_members_online(&mut self, key: u32, online: bool) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        if client.session.subscriptions.is_empty() {
+            return;
+        }
+        let durable = client.session.expiry.outlives_connection();
+        for (filter, subscription) in &client.session.subscriptions {
+            let Ok(Some(shared)) = Shared::parse(filter) else {
+                continue;
+            };
+            let member = Member {
+                worker: self.index,
+                target: Target::new(key, subscription.options, subscription.id),
+                generation: client.generation,
+                online,
+                durable,
+            };
+            self.node
+                .interest
+                .join(shared.group, &self.mounted(key, filter), member);
+        }
+    }
+
+    /// Tells the interest table anew what a resumed client wants: what is durable may differ.
+    pub(crate) fn refresh_interest(&mut self, key: u32) {
+        if !self.turn.cfg.durable || self.node.workers() == 1 {
+            return;
+        }
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let filters: Vec<Arc<str>> = client.session.subscriptions.keys().cloned().collect();
+        for filter in filters {
+            if matches!(Shared::parse(&filter), Ok(None)) {
+                self.tell_interest(&self.mounted(key, &filter));
+            }
+        }
+    }
+
+    fn log_packet(&mut self, key: u32, what: &str) {
+        if let Some(client) = self.clients.get(key) {
+            self.turn
+                .log(LogKind::Debug, || format!("{what} {}", client.id));
+        }
+    }
+
+    fn log_filter(&mut self, key: u32, wanted: &SubscribeFilter<'_>) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let (filter, qos) = (wanted.filter, wanted.options.qos as u8);
+        self.turn
+            .log(LogKind::Debug, || format!("\t{filter} (QoS {qos})"));
+        self.turn.log(LogKind::Subscribe, || {
+            format!("{} {qos} {filter}", client.id)
+        });
+    }
+}

@@ -1,0 +1,107 @@
+//! The turn in progress: what everything that happens in it shares.
+
+use crate::config::CoreConfig;
+use crate::event::{Close, Effects, LogKind};
+use crate::interest::PeerSet;
+use crate::message::{Message, MessageView};
+use crate::output::BufferPool;
+use crate::stats::Stats;
+use crate::store::{Batch, StoreOp};
+use std::sync::Arc;
+
+/// Bytes appended to connections after which a turn writes them out before it reads on. Enough to
+/// make writes large, little enough to stay in the cache.
+pub(crate) const SLICE_BYTES: usize = 1 << 20;
+
+/// Bytes pending on one connection after which the turn writes before it reads on.
+pub(crate) const FLUSH_BYTES: usize = 256 * 1024;
+
+/// The state of a turn.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    pub(crate) cfg: Arc<CoreConfig>,
+    pub(crate) now_ms: u64,
+    /// Counts turns in which something became durable or is to become so.
+    pub(crate) seq: u64,
+    pub(crate) stats: Stats,
+    pub(crate) pool: BufferPool,
+    pub(crate) effects: Effects,
+    pub(crate) ops: Batch,
+    /// Peers that have to confirm before this turn's acknowledgements leave.
+    pub(crate) waits_for: PeerSet,
+    /// Whether the packet at hand changed durable state, here or at a peer.
+    pub(crate) gated: bool,
+    /// Clients with acknowledgements that wait.
+    pub(crate) holders: Vec<u32>,
+    /// Bytes appended since the last flush.
+    pub(crate) appended: usize,
+    /// Whether some connection has to be written to before anything else is read.
+    pub(crate) flush: bool,
+}
+
+impl Turn {
+    pub(crate) fn new(cfg: Arc<CoreConfig>) -> Self {
+        Self {
+            cfg,
+            now_ms: 0,
+            seq: 1,
+            stats: Stats::default(),
+            pool: BufferPool::default(),
+            effects: Effects::default(),
+            ops: Batch::new(),
+            waits_for: 0,
+            gated: false,
+            holders: Vec::new(),
+            appended: 0,
+            flush: false,
+        }
+    }
+
+    /// Whether the turn has to write before it reads on.
+    #[inline]
+    pub(crate) const fn is_full(&self) -> bool {
+        self.flush || self.appended >= SLICE_BYTES
+    }
+
+    /// Notes a change of durable state; the packet that caused it waits for the ticket.
+    #[inline]
+    pub(crate) fn durable(&mut self, op: impl FnOnce() -> StoreOp) {
+        if self.cfg.durable {
+            self.ops.push(op());
+            self.gated = true;
+        }
+    }
+
+    /// Whether lines of that kind are wanted.
+    #[inline]
+    pub(crate) fn logs(&self, kind: LogKind) -> bool {
+        self.cfg.log_mask & kind as u32 != 0
+    }
+
+    /// Logs a line if its kind is wanted.
+    #[inline]
+    pub(crate) fn log(&mut self, kind: LogKind, line: impl FnOnce() -> String) {
+        if self.logs(kind) {
+            self.effects.logs.push((kind, line()));
+        }
+    }
+
+    /// Closes a socket once `last` was tried on it.
+    pub(crate) fn close(&mut self, token: u32, last: Vec<u8>) {
+        self.effects.closes.push(Close { token, last });
+    }
+}
+
+/// The shareable copy of a message, made when the first receiver needs it.
+#[derive(Debug, Default)]
+pub(crate) struct SharedCopy(Option<Message>);
+
+impl SharedCopy {
+    pub(crate) const fn of(message: Message) -> Self {
+        Self(Some(message))
+    }
+
+    pub(crate) fn get(&mut self, view: &MessageView<'_>) -> Message {
+        self.0.get_or_insert_with(|| Message::new(view)).clone()
+    }
+}

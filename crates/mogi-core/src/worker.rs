@@ -1,0 +1,209 @@
+//! A worker: its clients, its part of the subscription table, and the turn in progress.
+//!
+//! The driver (the network loop, or the simulator) calls, in any order and as often as it likes,
+//! [`Worker::connect`], [`Worker::received`], [`Worker::closed`], [`Worker::peer_batch`],
+//! [`Worker::tick`] and [`Worker::stored`], then [`Worker::end_turn`], and then acts on
+//! [`Worker::effects`]. Time comes in with every call and never goes back.
+
+use crate::client::Client;
+use crate::config::CoreConfig;
+use crate::event::Effects;
+use crate::link::Link;
+use crate::map::Map;
+use crate::node::Node;
+use crate::output::Output;
+use crate::peer::Outbox;
+use crate::route::Routing;
+use crate::stats::Stats;
+use crate::timers::{Due, Timers};
+use crate::turn::Turn;
+use slab::Slab;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// One worker's state.
+#[derive(Debug)]
+pub struct Worker {
+    pub(crate) index: u16,
+    pub(crate) node: Arc<Node>,
+    pub(crate) clients: Clients,
+    pub(crate) routing: Routing,
+    pub(crate) turn: Turn,
+    pub(crate) timers: Timers,
+    pub(crate) outbox: Outbox,
+    /// Bytes of properties that are not forwarded as they came; reused from message to message.
+    pub(crate) scratch: Vec<u8>,
+    /// Whose turn it is in shared groups.
+    pub(crate) share_turn: u32,
+}
+
+/// The clients of a worker, by key and by id.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    pub(crate) slab: Slab<Client>,
+    pub(crate) by_id: Map<Arc<str>, u32>,
+    pub(crate) generations: u32,
+}
+
+impl Clients {
+    #[inline]
+    pub(crate) fn get_mut(&mut self, key: u32) -> Option<&mut Client> {
+        self.slab.get_mut(key as usize)
+    }
+
+    pub(crate) fn get(&self, key: u32) -> Option<&Client> {
+        self.slab.get(key as usize)
+    }
+
+    /// The client with that key, if it is still the one of that generation.
+    pub(crate) fn current(&mut self, key: u32, generation: u32) -> Option<&mut Client> {
+        self.get_mut(key)
+            .filter(|client| client.generation == generation)
+    }
+}
+
+impl Worker {
+    /// Worker `index` of `node`.
+    pub fn new(index: u16, node: Arc<Node>, cfg: Arc<CoreConfig>) -> Self {
+        let hash = node.hash();
+        Self {
+            index,
+            clients: Clients {
+                slab: Slab::new(),
+                by_id: Map::with_hasher(hash),
+                generations: 0,
+            },
+            routing: Routing::new(index, Arc::clone(&node), &cfg),
+            turn: Turn::new(cfg),
+            timers: Timers::default(),
+            outbox: Outbox::new(node.workers()),
+            scratch: Vec::new(),
+            share_turn: u32::from(index),
+            node,
+        }
+    }
+
+    /// Ends the turn: what it decided is in [`Self::effects`] now.
+    pub fn end_turn(&mut self) {
+        let turn = &mut self.turn;
+        let ops = std::mem::take(&mut turn.ops);
+        let confirms = self.outbox.end_turn(turn, !ops.is_empty());
+        if !ops.is_empty() {
+            turn.effects.store = Some((turn.seq, ops));
+        }
+        if confirms || turn.effects.store.is_some() {
+            turn.seq += 1;
+        }
+        turn.waits_for = 0;
+        turn.stats.routes_cached = self.routing.len() as u64;
+    }
+
+    /// What happened since the driver last looked; it takes what it acts on.
+    pub const fn effects(&mut self) -> &mut Effects {
+        &mut self.turn.effects
+    }
+
+    /// What a client has yet to be sent.
+    #[inline]
+    pub fn output(&mut self, key: u32) -> Option<(u32, &mut Output)> {
+        let link = self.clients.get_mut(key)?.link.as_mut()?;
+        Some((link.token, &mut link.out))
+    }
+
+    /// Tells that output was written: `sent` bytes, and whether the socket takes no more for now.
+    pub fn wrote(&mut self, now_ms: u64, key: u32, sent: usize, blocked: bool) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let generation = client.generation;
+        let Some(link) = &mut client.link else { return };
+        self.turn.now_ms = now_ms;
+        self.turn.stats.bytes_sent += sent as u64;
+        link.dirty = false;
+        if sent > 0 || !link.blocked {
+            link.blocked_since_ms = now_ms;
+        }
+        if blocked && !link.blocked && self.turn.cfg.send_timeout_ms != 0 {
+            let at_ms = now_ms + self.turn.cfg.send_timeout_ms;
+            self.timers.add(at_ms, key, generation, Due::SendTimeout);
+        }
+        link.blocked = blocked;
+        if link.out.is_empty() {
+            link.out_messages = 0;
+            let buffer = link.out.take_buffer();
+            self.turn.pool.put(buffer);
+        }
+        if !blocked && (!client.session.queue.is_empty() || !client.session.inflight.all_sent()) {
+            client.pump(key, &mut self.turn);
+        }
+    }
+
+    /// Tells that all dirty connections were written to: the turn may read on.
+    pub const fn flushed(&mut self) {
+        self.turn.appended = 0;
+        self.turn.flush = false;
+    }
+
+    /// Whether the driver has to write before it reads on.
+    #[inline]
+    pub const fn wants_flush(&self) -> bool {
+        self.turn.is_full()
+    }
+
+    /// When [`Self::tick`] is to be called, if at all, in milliseconds of the driver's clock.
+    pub fn next_timeout_ms(&self) -> Option<u64> {
+        self.timers.next_ms()
+    }
+
+    /// The counts.
+    pub const fn stats(&self) -> &Stats {
+        &self.turn.stats
+    }
+
+    /// What the worker shares with the others of its process.
+    pub const fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Clients connected to this worker, as (client id, `IP:PORT`).
+    pub fn connected(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.clients
+            .slab
+            .iter()
+            .filter_map(|(_, client)| Some((&*client.id, &*client.link.as_ref()?.address)))
+    }
+
+    /// The link of a connection, if it is still that client's.
+    pub(crate) fn link_mut(&mut self, key: u32, token: u32) -> Option<&mut Link> {
+        self.clients
+            .get_mut(key)?
+            .link
+            .as_mut()
+            .filter(|link| link.token == token)
+    }
+
+    /// Does what is due: keep alives, wills, session ends, send time-outs.
+    pub fn tick(&mut self, now_ms: u64) {
+        self.turn.now_ms = now_ms;
+        while let Some((_, key, generation, due)) = self.timers.pop(now_ms) {
+            if self.clients.current(key, generation).is_none() {
+                continue;
+            }
+            match due {
+                Due::KeepAlive => self.check_keep_alive(key, generation),
+                Due::SendTimeout => self.check_send_timeout(key, generation),
+                Due::Will => self.check_will(key, generation),
+                Due::SessionEnd => self.check_session_end(key, generation),
+            }
+        }
+    }
+
+    /// Removes a client that has neither connection nor session any more.
+    pub(crate) fn forget(&mut self, key: u32) {
+        let Some(client) = self.clients.slab.try_remove(key as usize) else {
+            return;
+        };
+        self.clients.by_id.remove(&client.id);
+        self.node.sessions.fetch_sub(1, Ordering::Relaxed);
+    }
+}
