@@ -1,0 +1,190 @@
+//! `cargo xtask test`: everything that has to hold before a change lands.
+
+use crate::shell::{self, Outcome};
+use crate::tally::Tally;
+use anyhow::{Result, ensure};
+use std::time::Instant;
+
+/// A step: its name, and how it is done.
+type Step = (&'static str, fn() -> Result<Done>);
+
+/// What came of a step.
+struct Done {
+    success: bool,
+    tally: Tally,
+}
+
+/// In this order: what is quick and often wrong first.
+const STEPS: [Step; 8] = [
+    ("setup", setup),
+    ("fmt", fmt),
+    ("clippy", clippy),
+    ("tidy", tidy),
+    ("rust", rust),
+    ("doc", doc),
+    ("simulation", simulation),
+    ("clients", clients),
+];
+
+/// Runs the steps named, or all, and prints a summary; whether all went well.
+///
+/// # Errors
+/// If there is no step of such a name.
+pub(crate) fn run(names: &[&str]) -> Result<bool> {
+    for name in names {
+        let all = STEPS.map(|(name, _)| name).join(", ");
+        ensure!(
+            STEPS.iter().any(|(known, _)| known == name),
+            "no step {name:?}; there are {all}"
+        );
+    }
+    let mut total = Tally::default();
+    let mut success = true;
+    let mut summary = String::new();
+    for (name, step) in STEPS {
+        if !names.is_empty() && !names.contains(&name) {
+            continue;
+        }
+        println!("\n=== {name}");
+        let start = Instant::now();
+        let done = step().unwrap_or_else(|error| {
+            eprintln!("{name}: {error:#}");
+            Done {
+                success: false,
+                tally: Tally::default(),
+            }
+        });
+        let verdict = if done.success { "ok" } else { "FAILED" };
+        let tests = done.tally;
+        let counted = if tests == Tally::default() {
+            String::new()
+        } else {
+            tests.to_string()
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        summary.push_str(&format!(
+            "{name:<12} {verdict:<8} {seconds:>7.1} s  {counted}\n"
+        ));
+        total = total.plus(done.tally);
+        success &= done.success && done.tally.failed == 0;
+    }
+    println!("\n=== summary\n{summary}");
+    println!("{} tests passed, {} failed", total.passed, total.failed);
+    Ok(success)
+}
+
+fn setup() -> Result<Done> {
+    crate::setup::run()?;
+    Ok(Done {
+        success: true,
+        tally: Tally::default(),
+    })
+}
+
+fn fmt() -> Result<Done> {
+    // The fuzz targets are a workspace of their own.
+    let main = shell::run(&mut shell::cargo(&["fmt", "--check"]))?;
+    let fuzz = ["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"];
+    let fuzz = shell::run(&mut shell::cargo(&fuzz))?;
+    Ok(Done {
+        success: main && fuzz,
+        tally: Tally::default(),
+    })
+}
+
+fn clippy() -> Result<Done> {
+    let args = [
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    let success = shell::run(&mut shell::cargo(&args))?;
+    Ok(Done {
+        success,
+        tally: Tally::default(),
+    })
+}
+
+fn tidy() -> Result<Done> {
+    Ok(Done {
+        success: crate::tidy::run()?,
+        tally: Tally::default(),
+    })
+}
+
+fn rust() -> Result<Done> {
+    if shell::works("cargo-nextest", &["nextest", "--version"]) {
+        counted(&[
+            "nextest",
+            "run",
+            "--workspace",
+            "--no-fail-fast",
+            "--status-level",
+            "slow",
+        ])
+    } else {
+        counted(&[
+            "test",
+            "--workspace",
+            "--no-fail-fast",
+            "--lib",
+            "--bins",
+            "--tests",
+        ])
+    }
+}
+
+fn doc() -> Result<Done> {
+    counted(&["test", "--workspace", "--no-fail-fast", "--doc", "--quiet"])
+}
+
+/// Seeds nobody has tried yet, on top of the fixed ones among the Rust tests. A failing test
+/// prints its seed; a seed worth keeping is added to the fixed ones.
+fn simulation() -> Result<Done> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    let first = now.as_secs();
+    let seeds: Vec<String> = (first..first + 20).map(|seed| seed.to_string()).collect();
+    let seeds = seeds.join(",");
+    println!("MOGI_SIM_SEEDS={seeds}");
+    let args = [
+        "test",
+        "-p",
+        "mogi-core",
+        "--test",
+        "simulation",
+        "--",
+        "fresh_seeds",
+    ];
+    count(shell::run_and_read(
+        shell::cargo(&args).env("MOGI_SIM_SEEDS", seeds),
+    )?)
+}
+
+fn clients() -> Result<Done> {
+    let args = ["test", "--quiet", "-p", "mogi", "--test", "clients"];
+    let python = crate::setup::python_path();
+    count(shell::run_and_read(
+        shell::cargo(&args).env("MOGI_TEST_PYTHON", python),
+    )?)
+}
+
+fn counted(args: &[&str]) -> Result<Done> {
+    count(shell::run_and_read(&mut shell::cargo(args))?)
+}
+
+fn count(outcome: Outcome) -> Result<Done> {
+    let tally = Tally::of(&outcome.output);
+    // A runner that says nothing about tests has not run any.
+    ensure!(
+        !outcome.success || tally != Tally::default() || outcome.output.contains("test result:"),
+        "no count of tests in the output"
+    );
+    Ok(Done {
+        success: outcome.success,
+        tally,
+    })
+}
