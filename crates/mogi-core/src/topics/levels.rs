@@ -170,8 +170,9 @@ impl<K: Default> Levels<K> {
     /// Nodes but the root, edges and symbols in use.
     #[cfg(test)]
     pub(super) fn counts(&self) -> (usize, usize, usize) {
-        let free = std::iter::successors(Some(self.free), |&id| Some(self.node(id).parent));
-        let free = free.take_while(|&id| id != NONE).count();
+        let used = |id: u32| Some(id).filter(|&id| id != NONE);
+        let free = std::iter::successors(used(self.free), |&id| used(self.node(id).parent));
+        let free = free.count();
         (
             self.nodes.len() - 1 - free,
             self.edges.len(),

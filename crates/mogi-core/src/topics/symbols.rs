@@ -104,6 +104,7 @@ impl Symbols {
     }
 
     /// Texts in use.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.index.len()
     }
