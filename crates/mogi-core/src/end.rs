@@ -87,31 +87,32 @@ impl Worker {
         }
     }
 
-    /// Ends all connections because the broker stops: 5.0 clients are told, wills are published,
-    /// delayed ones at once.
-    pub fn shutdown(&mut self, now_ms: u64) {
+    /// Publishes all wills because the broker stops, delayed ones at once, while those who get
+    /// them are still connected.
+    pub fn publish_wills(&mut self, now_ms: u64) {
         self.turn.now_ms = now_ms;
-        let keys: Vec<u32> = self
-            .clients
-            .slab
-            .iter()
-            .map(|(key, _)| key as u32)
-            .collect();
-        for key in keys {
-            let Some(client) = self.clients.get(key) else {
-                continue;
-            };
-            if client.link.is_some() {
-                self.disconnect(key, Ending::ShuttingDown);
-            }
-            let will = self
-                .clients
-                .get_mut(key)
-                .and_then(|client| client.session.will.take());
-            if let Some(will) = will {
+        for key in self.keys() {
+            let client = self.clients.get_mut(key);
+            if let Some(will) = client.and_then(|client| client.session.will.take()) {
                 self.publish_will(key, &will);
             }
         }
+    }
+
+    /// Ends all connections because the broker stops; 5.0 clients are told.
+    pub fn disconnect_all(&mut self, now_ms: u64) {
+        self.turn.now_ms = now_ms;
+        for key in self.keys() {
+            self.disconnect(key, Ending::ShuttingDown);
+        }
+    }
+
+    fn keys(&self) -> Vec<u32> {
+        self.clients
+            .slab
+            .iter()
+            .map(|(key, _)| key as u32)
+            .collect()
     }
 
     /// Ends a client's connection and decides what becomes of its session.

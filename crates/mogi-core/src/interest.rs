@@ -138,6 +138,12 @@ impl Interest {
             .cloned()
     }
 
+    /// Calls `visit` with every filter in the table. With one worker only those of shared groups
+    /// are there.
+    pub fn for_each(&self, mut visit: impl FnMut(&str)) {
+        self.read().for_each(|filter, _| visit(filter));
+    }
+
     /// Filters somebody wants.
     pub fn len(&self) -> usize {
         self.read().len()

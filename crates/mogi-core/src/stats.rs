@@ -65,8 +65,10 @@ stats! {
     messages_queued_bytes,
     /// Topics in the route cache now.
     routes_cached,
-    /// Output pending in connections at the end of the turn, in packets written but not sent.
+    /// PUBLISH packets pending in the output of connections now.
     packets_pending,
+    /// Bytes pending there.
+    bytes_pending,
 }
 
 impl Stats {

@@ -160,6 +160,22 @@ impl Worker {
         &self.turn.stats
     }
 
+    /// Measures what is too dear to be counted as it changes: messages kept and output pending.
+    pub fn measure(&mut self) {
+        let stats = &mut self.turn.stats;
+        (stats.messages_queued, stats.messages_queued_bytes) = (0, 0);
+        (stats.packets_pending, stats.bytes_pending) = (0, 0);
+        for (_, client) in &self.clients.slab {
+            let (queue, inflight) = (&client.session.queue, &client.session.inflight);
+            stats.messages_queued += (queue.counted() + inflight.len()) as u64;
+            stats.messages_queued_bytes += queue.bytes() + inflight.bytes();
+            if let Some(link) = &client.link {
+                stats.packets_pending += link.out_messages as u64;
+                stats.bytes_pending += link.pending() as u64;
+            }
+        }
+    }
+
     /// What the worker shares with the others of its process.
     pub const fn node(&self) -> &Arc<Node> {
         &self.node

@@ -8,9 +8,9 @@
 //! ```
 //! The edge table stores nothing but the child's id, 5 bytes with hashbrown's control byte: the
 //! key stands in the node, which a walk reads anyway. `kin` is what the owner of the tree needs to
-//! know of a node's children; the owner keeps it right.
+//! know of a node's children; the owner keeps it right, and decides which nodes need an edge.
 //!
-//! Ids are 32 bits wide. As many nodes take more than 100 GB; what installs them (subscriptions,
+//! Ids have 31 bits. As many nodes take more than 50 GB; what installs them (subscriptions,
 //! retained messages) has limits far below.
 
 use super::hash::Seeded;
@@ -21,6 +21,9 @@ use hashbrown::HashTable;
 pub(super) const ROOT: u32 = 0;
 /// No node, no value.
 pub(super) const NONE: u32 = u32::MAX;
+
+/// Ids are below, so that their owners have a bit to spare.
+const ID_END: usize = 1 << 31;
 
 /// One level of one or more paths.
 pub(super) struct Node<K> {
@@ -96,7 +99,7 @@ impl<K: Default> Levels<K> {
         &self.symbols
     }
 
-    /// The child of `parent` along `symbol`.
+    /// The child of `parent` along `symbol`, if it was connected.
     #[inline]
     pub(super) fn child(&self, parent: u32, symbol: u32) -> Option<u32> {
         let equal = |&id: &u32| {
@@ -108,15 +111,14 @@ impl<K: Default> Levels<K> {
             .copied()
     }
 
-    /// The child of `parent` whose level is `text`.
-    pub(super) fn child_called(&self, parent: u32, text: &[u8]) -> Option<u32> {
-        self.child(parent, self.symbols.find(text)?)
-    }
-
-    /// Adds to `parent` a child that [`Self::child`] finds. There must be none with this text.
+    /// Adds a node under `parent`, which has none for this text.
     pub(super) fn add(&mut self, parent: u32, text: &[u8]) -> u32 {
         let symbol = self.symbols.acquire(text);
-        let id = self.place(parent, symbol);
+        self.place(parent, symbol)
+    }
+
+    /// Makes [`Self::child`] find `id`; once per node, and not for `+`.
+    pub(super) fn connect(&mut self, id: u32) {
         let Self {
             nodes, edges, hash, ..
         } = self;
@@ -124,23 +126,28 @@ impl<K: Default> Levels<K> {
             let node = &nodes[id as usize];
             hash.edge(node.parent, node.symbol)
         };
-        edges.insert_unique(hash.edge(parent, symbol), id, of);
-        id
+        edges.insert_unique(of(&id), id, of);
     }
 
-    /// Adds to `parent` a child for the level `+`. It has no edge: the owner remembers it.
+    /// Makes [`Self::child`] not find `id`, if it was connected.
+    pub(super) fn disconnect(&mut self, id: u32) {
+        let node = self.node(id);
+        let hash = self.hash.edge(node.parent, node.symbol);
+        if let Ok(entry) = self.edges.find_entry(hash, |&other| other == id) {
+            entry.remove();
+        }
+    }
+
+    /// Adds a node for the level `+` under `parent`.
     pub(super) fn add_plus(&mut self, parent: u32) -> u32 {
         self.place(parent, PLUS)
     }
 
     /// Frees a node without children and value.
     pub(super) fn remove(&mut self, id: u32) {
-        let Node { parent, symbol, .. } = *self.node(id);
+        let symbol = self.node(id).symbol;
         if symbol != PLUS {
-            let hash = self.hash.edge(parent, symbol);
-            if let Ok(entry) = self.edges.find_entry(hash, |&other| other == id) {
-                entry.remove();
-            }
+            self.disconnect(id);
             self.symbols.release(symbol);
         }
         let next = std::mem::replace(&mut self.free, id);
@@ -210,5 +217,9 @@ pub(super) fn make_room<T>(items: &mut Vec<T>) {
 /// An index as id.
 pub(super) fn next_id(index: usize) -> u32 {
     // Not reachable before memory runs out, see above; a wrapped id would mix up subscribers.
-    u32::try_from(index).expect("more than 4 billion topic levels in memory")
+    assert!(
+        index < ID_END,
+        "more than two billion topic levels in memory"
+    );
+    index as u32
 }

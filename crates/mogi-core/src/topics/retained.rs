@@ -6,8 +6,9 @@
 //!                         first ▼
 //!                              (x) ──next──► (y)      prev: back, and from the first to the last
 //! ```
-//! A literal level of a filter is a lookup in the edge table of [`Levels`]; `+` and `#` go along
-//! the siblings, in the order in which they came.
+//! A literal level of a filter is a lookup in the edge table of [`Levels`], or a look at the only
+//! child: children are in that table while they have siblings. `+` and `#` go along the siblings,
+//! in the order in which they came.
 //!
 //! **Cost of a search.** It follows the links of the tree itself, down, across and up, so it needs
 //! no stack (topics may have 65,536 levels) and meets each node once on the way down and once on
@@ -94,7 +95,7 @@ impl<V> RetainedTree<V> {
     pub fn insert(&mut self, topic: &str, value: V) -> Option<V> {
         let mut id = ROOT;
         for level in split(topic) {
-            id = match self.levels.child_called(id, level) {
+            id = match self.child_called(id, level) {
                 Some(child) => child,
                 None => self.append(id, level),
             };
@@ -158,14 +159,32 @@ impl<V> RetainedTree<V> {
     }
 
     fn find(&self, topic: &str) -> Option<u32> {
-        split(topic).try_fold(ROOT, |id, level| self.levels.child_called(id, level))
+        split(topic).try_fold(ROOT, |id, level| self.child_called(id, level))
+    }
+
+    /// The child of `id` along `symbol`.
+    #[inline]
+    fn child(&self, id: u32, symbol: u32) -> Option<u32> {
+        match self.only_child(id) {
+            Some(only) => Some(only).filter(|&only| self.levels.node(only).symbol() == symbol),
+            None => self.levels.child(id, symbol),
+        }
+    }
+
+    fn child_called(&self, id: u32, level: &[u8]) -> Option<u32> {
+        self.child(id, self.levels.symbols().find(level)?)
+    }
+
+    fn only_child(&self, id: u32) -> Option<u32> {
+        let first = self.levels.node(id).kin.first;
+        Some(first).filter(|&first| first != NONE && self.levels.node(first).kin.next == NONE)
     }
 
     /// The node a search looks at after `id`, `depth` levels below the root.
     fn after(&self, mut id: u32, mut depth: usize, search: &Search) -> Option<(u32, usize)> {
         let down = match search.step(depth) {
             Step::Any => self.or_later(self.levels.node(id).kin.first, depth),
-            Step::Literal(symbol) => self.levels.child(id, symbol),
+            Step::Literal(symbol) => self.child(id, symbol),
             Step::End => None,
         };
         if let Some(child) = down {
@@ -198,6 +217,9 @@ impl<V> RetainedTree<V> {
     /// Adds a child at the end of `parent`'s.
     fn append(&mut self, parent: u32, level: &[u8]) -> u32 {
         let id = self.levels.add(parent, level);
+        if let Some(only) = self.only_child(parent) {
+            self.levels.connect(only);
+        }
         let first = self.levels.node(parent).kin.first;
         if first == NONE {
             self.levels.node_mut(parent).kin.first = id;
@@ -207,6 +229,7 @@ impl<V> RetainedTree<V> {
         let last = std::mem::replace(&mut self.levels.node_mut(first).kin.prev, id);
         self.levels.node_mut(last).kin.next = id;
         self.levels.node_mut(id).kin.prev = last;
+        self.levels.connect(id);
         id
     }
 
@@ -223,6 +246,9 @@ impl<V> RetainedTree<V> {
         let after = if next == NONE { first } else { next };
         if after != id {
             self.levels.node_mut(after).kin.prev = prev;
+        }
+        if let Some(only) = self.only_child(parent) {
+            self.levels.disconnect(only);
         }
     }
 

@@ -3,11 +3,13 @@
 //! ```text
 //!  a/+/temp → 1     a/# → 2     b → 3
 //!
-//!   root ──a──► (rest: 2) ──plus──► ( ) ──temp──► (value: 1)
+//!   root ──a──► (rest: 2) ──plus──► ( ) ──only──► (temp, value: 1)
 //!      └──b──► (value: 3)
 //! ```
-//! A literal level is an edge in the hash table of [`Levels`]; `+` and `#` need no lookup: a node
-//! holds the id of its `+` child, and the value of the filter that goes on with `#` after it.
+//! Of several literal children each is an edge in the hash table of [`Levels`]. The other steps
+//! need no lookup, as lookups in large tables are what a walk's time goes into: a node holds the id
+//! of its only literal child, that of its `+` child, and the value of the filter that goes on with
+//! `#` after it.
 //!
 //! **Cost of a walk.** It goes level by level, with the set of nodes that match the topic so far.
 //! A node enters that set only through its one parent, and only at its one depth, so a walk looks
@@ -37,16 +39,23 @@ struct Branch {
     rest: u32,
     /// The child for `+`, or [`NONE`].
     plus: u32,
-    /// How many other children there are.
-    literals: u32,
+    /// Its other children.
+    literals: Literals,
 }
+
+/// A node's children but `+`, in 32 bits: [`ONLY`] and the id of the one there is, or how many are
+/// in the edge table. Those stay there when one is left, because only the table knows which.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Literals(u32);
+
+const ONLY: u32 = 1 << 31;
 
 impl Default for Branch {
     fn default() -> Self {
         Self {
             rest: NONE,
             plus: NONE,
-            literals: 0,
+            literals: Literals::default(),
         }
     }
 }
@@ -115,9 +124,9 @@ impl<T> Trie<T> {
                         next.push(plus);
                     }
                 }
-                if literals > 0
+                if literals.any()
                     && let Some(symbol) = symbol
-                    && let Some(child) = self.levels.child(id, symbol)
+                    && let Some(child) = self.literal(id, symbol)
                 {
                     next.push(child);
                 }
@@ -213,7 +222,7 @@ impl<T> Trie<T> {
             node = match level {
                 b"#" => return Some(Place { node, rest: true }),
                 b"+" => Some(self.levels.node(node).kin.plus).filter(|&plus| plus != NONE)?,
-                text => self.levels.child_called(node, text)?,
+                text => self.literal(node, self.levels.symbols().find(text)?)?,
             };
         }
         Some(Place { node, rest: false })
@@ -225,16 +234,36 @@ impl<T> Trie<T> {
             node = match level {
                 b"#" => return Place { node, rest: true },
                 b"+" => self.plus_or_add(node),
-                text => match self.levels.child_called(node, text) {
-                    Some(child) => child,
-                    None => {
-                        self.levels.node_mut(node).kin.literals += 1;
-                        self.levels.add(node, text)
-                    }
-                },
+                text => self.literal_or_add(node, text),
             };
         }
         Place { node, rest: false }
+    }
+
+    /// The child of `node` along `symbol`.
+    #[inline]
+    fn literal(&self, node: u32, symbol: u32) -> Option<u32> {
+        match self.levels.node(node).kin.literals.only() {
+            Some(only) => Some(only).filter(|&only| self.levels.node(only).symbol() == symbol),
+            None => self.levels.child(node, symbol),
+        }
+    }
+
+    fn literal_or_add(&mut self, node: u32, text: &[u8]) -> u32 {
+        let symbol = self.levels.symbols().find(text);
+        if let Some(child) = symbol.and_then(|symbol| self.literal(node, symbol)) {
+            return child;
+        }
+        let child = self.levels.add(node, text);
+        let before = self.levels.node(node).kin.literals;
+        if let Some(only) = before.only() {
+            self.levels.connect(only);
+        }
+        if before.any() {
+            self.levels.connect(child);
+        }
+        self.levels.node_mut(node).kin.literals = before.with(child);
+        child
     }
 
     fn plus_or_add(&mut self, node: u32) -> u32 {
@@ -274,7 +303,7 @@ impl<T> Trie<T> {
                 plus,
                 literals,
             } = node.kin;
-            if node.value != NONE || rest != NONE || plus != NONE || literals > 0 {
+            if node.value != NONE || rest != NONE || plus != NONE || literals.any() {
                 return;
             }
             let (parent, symbol) = (node.parent(), node.symbol());
@@ -282,7 +311,7 @@ impl<T> Trie<T> {
             if symbol == PLUS {
                 kin.plus = NONE;
             } else {
-                kin.literals -= 1;
+                kin.literals = kin.literals.without_one();
             }
             self.levels.remove(id);
             id = parent;
@@ -313,6 +342,41 @@ impl<T> Trie<T> {
     #[cfg(test)]
     pub(super) fn counts(&self) -> (usize, usize, usize) {
         self.levels.counts()
+    }
+}
+
+impl Literals {
+    #[inline]
+    const fn any(self) -> bool {
+        self.0 != 0
+    }
+
+    /// The only child, if it is not in the table.
+    #[inline]
+    const fn only(self) -> Option<u32> {
+        if self.0 & ONLY == 0 {
+            None
+        } else {
+            Some(self.0 & !ONLY)
+        }
+    }
+
+    /// One more; without any before, the only one.
+    const fn with(self, child: u32) -> Self {
+        match (self.any(), self.only()) {
+            (false, _) => Self(ONLY | child),
+            (true, Some(_)) => Self(2),
+            (true, None) => Self(self.0 + 1),
+        }
+    }
+
+    /// One less.
+    const fn without_one(self) -> Self {
+        if self.only().is_some() {
+            Self(0)
+        } else {
+            Self(self.0 - 1)
+        }
     }
 }
 

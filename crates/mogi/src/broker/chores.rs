@@ -1,0 +1,108 @@
+//! What worker 0 does besides its connections: signals, `$SYS`, log topics, purges.
+
+use crate::broker::plan::{Signal, Signals};
+use crate::broker::sys::Sys;
+use crate::net::mailbox::Mail;
+use crate::net::shared::Shared;
+use mogi_codec::QoS;
+use mogi_core::{LogKind, MessageView, Worker};
+use std::sync::Arc;
+
+/// Makes the function the loop of worker 0 calls.
+pub(super) fn chores(
+    signals: Option<Signals>,
+    shared: &Arc<Shared>,
+) -> Box<dyn FnMut(&mut Worker, &Shared, u64, bool) -> Option<u64> + Send> {
+    let interval_ms = shared.sys_interval_s * 1000;
+    let mut chores = Chores {
+        signals,
+        sys: Sys::new(),
+        sys_at_ms: (interval_ms != 0).then_some(0),
+        sys_last_ms: 0,
+        purge_at_ms: shared.retain_expiry_interval_s.map(|s| s * 1000),
+        stopping: false,
+    };
+    Box::new(move |worker, shared, now_ms, signalled| chores.run(worker, shared, now_ms, signalled))
+}
+
+struct Chores {
+    signals: Option<Signals>,
+    sys: Sys,
+    sys_at_ms: Option<u64>,
+    sys_last_ms: u64,
+    purge_at_ms: Option<u64>,
+    stopping: bool,
+}
+
+impl Chores {
+    fn run(
+        &mut self,
+        worker: &mut Worker,
+        shared: &Shared,
+        now_ms: u64,
+        signalled: bool,
+    ) -> Option<u64> {
+        if signalled {
+            self.take_signals(shared);
+        }
+        if self.sys_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+            // The others answer for the next time.
+            shared.send_all(|| Mail::Measure);
+            let elapsed_s = (now_ms - self.sys_last_ms) as f64 / 1000.0;
+            self.sys.publish(worker, shared, now_ms, elapsed_s);
+            self.sys_last_ms = now_ms;
+            self.sys_at_ms = Some(next_boundary_ms(now_ms, shared.sys_interval_s));
+        }
+        if self.purge_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+            shared.node.retained.purge(now_ms);
+            self.purge_at_ms = shared.retain_expiry_interval_s.map(|s| now_ms + s * 1000);
+        }
+        for (topic, text) in shared.log.take_topic_lines() {
+            let view = MessageView {
+                expires_at_ms: now_ms + LOG_EXPIRY_MS,
+                ..MessageView::internal(&topic, text.as_bytes(), QoS::ExactlyOnce, false)
+            };
+            worker.publish_internal(now_ms, &view);
+        }
+        [self.sys_at_ms, self.purge_at_ms]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn take_signals(&mut self, shared: &Shared) {
+        let Some(signals) = &mut self.signals else {
+            return;
+        };
+        for signal in (signals.pending)() {
+            match signal {
+                Signal::Stop if !self.stopping => {
+                    self.stopping = true;
+                    shared.send_all(|| Mail::PublishWills);
+                }
+                Signal::Stop => {}
+                Signal::Rotate => shared.log.reopen(),
+                Signal::Reload => {
+                    shared.log.log(LogKind::Information, "Reloading config.");
+                    shared.log.log(
+                        LogKind::Warning,
+                        "Warning: mogi does not reload its configuration yet: restart it instead.",
+                    );
+                    shared.log.reopen();
+                }
+                Signal::Tree => shared.node.interest.for_each(|filter| println!("{filter}")),
+            }
+        }
+    }
+}
+
+/// How long a log line published to `$SYS/broker/log` is worth delivering.
+const LOG_EXPIRY_MS: u64 = 20_000;
+
+/// The next multiple of the interval on the wall clock, as Mosquitto 2.1 aligns it.
+fn next_boundary_ms(now_ms: u64, interval_s: u64) -> u64 {
+    let interval_ms = interval_s * 1000;
+    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let wall_ms = wall.map_or(now_ms, |elapsed| elapsed.as_millis() as u64);
+    now_ms + interval_ms - wall_ms % interval_ms
+}

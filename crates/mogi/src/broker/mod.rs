@@ -1,0 +1,110 @@
+//! The broker process: from a plan to running workers, and their orderly end.
+//!
+//! * `plan`: what is to run, made from the configuration
+//! * `sys`: the `$SYS` topics
+//! * `chores`: what worker 0 does besides: signals, `$SYS`, purges
+
+mod chores;
+pub(crate) mod plan;
+mod sys;
+
+use crate::net::event_loop::{EventLoop, FrontDoor, SIGNALS, WAKER};
+use crate::net::listen::listen;
+use crate::net::mailbox::Mailbox;
+use crate::net::shared::{ListenerState, Shared};
+use mio::{Interest, Poll, Waker};
+use mogi_core::{LogKind, Node, Stats};
+use plan::Plan;
+use std::io;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// Runs the broker until it is told to stop.
+///
+/// # Errors
+/// A listening socket cannot be opened, or the system refuses what the loops need.
+pub(crate) fn run(plan: Plan) -> io::Result<()> {
+    let Plan {
+        listeners,
+        settings,
+        log,
+        signals,
+        announce,
+    } = plan;
+    let mut doors = Vec::new();
+    let mut states = Vec::new();
+    for listener in listeners {
+        for address in &listener.addresses {
+            let kind = if address.is_ipv6() { "ipv6" } else { "ipv4" };
+            log.log(
+                LogKind::Information,
+                &format!("Opening {kind} listen socket on port {}.", address.port()),
+            );
+            let socket = listen(*address, listener.interface.as_deref()).map_err(|error| {
+                log.log(LogKind::Error, &format!("Error: {error} ({address})"));
+                error
+            })?;
+            doors.push((states.len() as u16, socket));
+        }
+        states.push(ListenerState {
+            port: listener.port,
+            core: listener.core,
+            max_connections: listener.max_connections,
+            connections: AtomicUsize::new(0),
+        });
+    }
+    let workers = settings.workers;
+    let mut polls = Vec::new();
+    let mut mailboxes = Vec::new();
+    for _ in 0..workers {
+        let poll = Poll::new()?;
+        mailboxes.push(Mailbox::new(Waker::new(poll.registry(), WAKER)?));
+        polls.push(poll);
+    }
+    let shared = Arc::new(Shared {
+        node: Arc::new(Node::new(workers, settings.seed)),
+        core: Arc::new(settings.core),
+        mailboxes,
+        listeners: states,
+        log,
+        connections: AtomicUsize::new(0),
+        accepted: AtomicUsize::new(0),
+        max_connections: settings.max_connections,
+        connect_timeout_ms: settings.connect_timeout_ms,
+        sys_interval_s: settings.sys_interval_s,
+        retain_expiry_interval_s: settings.retain_expiry_interval_s,
+        version: settings.version,
+        started: Instant::now(),
+        stats: (0..workers).map(|_| Mutex::new(Stats::default())).collect(),
+        wills_published: AtomicUsize::new(0),
+    });
+    let mut signals = signals;
+    if let (Some(signals), Some(poll)) = (&mut signals, polls.first()) {
+        poll.registry()
+            .register(&mut signals.stream, SIGNALS, Interest::READABLE)?;
+    }
+    let front_door = FrontDoor {
+        listeners: doors,
+        chores: chores::chores(signals, &shared),
+    };
+    let mut threads = Vec::new();
+    let mut polls = polls.into_iter().enumerate();
+    let first = polls.next();
+    for (index, poll) in polls {
+        let worker = EventLoop::new(index as u16, poll, Arc::clone(&shared), None)?;
+        let thread = std::thread::Builder::new().name(format!("mogi-{index}"));
+        threads.push(thread.spawn(move || worker.run())?);
+    }
+    if let Some((_, poll)) = first {
+        let worker = EventLoop::new(0, poll, Arc::clone(&shared), Some(front_door))?;
+        announce();
+        worker.run()?;
+    }
+    for thread in threads {
+        if let Ok(result) = thread.join() {
+            result?;
+        }
+    }
+    Ok(())
+}

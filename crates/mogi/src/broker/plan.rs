@@ -1,0 +1,72 @@
+//! What the broker is to run.
+
+use crate::net::shared::LogSink;
+use mio::net::UnixStream;
+use mogi_core::{CoreConfig, ListenerConfig};
+use std::net::SocketAddr;
+
+/// Everything the broker needs to run; the configuration is read by then.
+pub(crate) struct Plan {
+    pub(crate) listeners: Vec<ListenerPlan>,
+    pub(crate) settings: Settings,
+    pub(crate) log: Box<dyn LogSink>,
+    pub(crate) signals: Option<Signals>,
+    /// Called when everything is open and the workers are about to run.
+    pub(crate) announce: Box<dyn FnOnce()>,
+}
+
+/// A listener to open.
+#[derive(Clone, Debug)]
+pub(crate) struct ListenerPlan {
+    /// The port as it is configured, for the log.
+    pub(crate) port: u16,
+    /// Where to listen; an unspecified host gives one address per family.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// The interface to bind to (`bind_interface`).
+    pub(crate) interface: Option<String>,
+    /// Clients it takes at once (`max_connections`).
+    pub(crate) max_connections: Option<usize>,
+    /// What it asks of its clients.
+    pub(crate) core: ListenerConfig,
+}
+
+/// Choices that concern the whole process.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) core: CoreConfig,
+    /// Worker threads, 1 to 64 (`worker_threads`).
+    pub(crate) workers: u16,
+    /// What makes hash tables unpredictable.
+    pub(crate) seed: u64,
+    /// Connections the broker takes at once (`global_max_connections`).
+    pub(crate) max_connections: Option<usize>,
+    /// Milliseconds a connection has to send its CONNECT (`connect_timeout`).
+    pub(crate) connect_timeout_ms: u64,
+    /// Seconds between publications of `$SYS`; 0: none (`sys_interval`).
+    pub(crate) sys_interval_s: u64,
+    /// Seconds between purges of expired retained messages (`retain_expiry_interval`).
+    pub(crate) retain_expiry_interval_s: Option<u64>,
+    /// The text of `$SYS/broker/version`.
+    pub(crate) version: String,
+}
+
+/// Signals, as bytes on a socket that the readiness loop can watch.
+pub(crate) struct Signals {
+    /// Becomes readable when a signal has come.
+    pub(crate) stream: UnixStream,
+    /// The signals that have come since the last call.
+    pub(crate) pending: Box<dyn FnMut() -> Vec<Signal> + Send>,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// SIGTERM, SIGINT: stop.
+    Stop,
+    /// SIGHUP: read the configuration again.
+    Reload,
+    /// SIGRTMIN: open the log file anew.
+    Rotate,
+    /// SIGUSR2: print the subscription tree.
+    Tree,
+}

@@ -1,0 +1,211 @@
+//! The `$SYS` topics, with the names and formats of Mosquitto 2.1.
+//!
+//! All are retained. After the first time a value is published when it has changed; the uptime
+//! always is.
+
+use crate::net::shared::Shared;
+use mogi_codec::QoS;
+use mogi_core::{MessageView, Stats, Worker};
+use std::sync::atomic::Ordering;
+
+/// What values are made of.
+struct Source<'a> {
+    stats: Stats,
+    shared: &'a Shared,
+    resident_bytes: u64,
+    resident_max_bytes: u64,
+    clients_max: u64,
+}
+
+type Gauge = fn(&Source<'_>) -> u64;
+
+/// Topics below `$SYS/broker/` and their values, in the order they are published.
+const GAUGES: &[(&str, Gauge)] = &[
+    ("clients/total", |s| {
+        s.stats.clients_connected + s.stats.clients_disconnected
+    }),
+    ("clients/maximum", |s| s.clients_max),
+    ("clients/disconnected", |s| s.stats.clients_disconnected),
+    ("clients/inactive", |s| s.stats.clients_disconnected),
+    ("clients/connected", |s| s.stats.clients_connected),
+    ("clients/active", |s| s.stats.clients_connected),
+    ("clients/expired", |s| s.stats.clients_expired),
+    ("messages/stored", stored_messages),
+    ("messages/received", |s| s.stats.packets_received),
+    ("messages/sent", |s| s.stats.packets_sent),
+    ("store/messages/count", stored_messages),
+    ("store/messages/bytes", |s| {
+        s.stats.messages_queued_bytes + s.shared.node.retained.bytes() as u64
+    }),
+    ("subscriptions/count", |s| s.stats.subscriptions),
+    ("shared_subscriptions/count", |s| {
+        s.stats.shared_subscriptions
+    }),
+    ("retained messages/count", |s| {
+        s.shared.node.retained.len() as u64
+    }),
+    ("heap/current", |s| s.resident_bytes),
+    ("heap/maximum", |s| s.resident_max_bytes),
+    ("bytes/received", |s| s.stats.bytes_received),
+    ("bytes/sent", |s| s.stats.bytes_sent),
+    ("publish/bytes/received", |s| s.stats.publish_bytes_received),
+    ("publish/bytes/sent", |s| s.stats.publish_bytes_sent),
+    ("publish/messages/dropped", |s| s.stats.dropped()),
+    ("publish/messages/received", |s| s.stats.publish_received),
+    ("publish/messages/sent", |s| s.stats.publish_sent),
+    ("packet/out/count", |s| s.stats.packets_pending),
+    ("packet/out/bytes", |s| s.stats.bytes_pending),
+    ("connections/socket/count", |s| {
+        (s.shared.connections.load(Ordering::Relaxed) + s.shared.listeners.len()) as u64
+    }),
+];
+
+/// Topics below `$SYS/broker/load/` and the counters whose rate they show.
+const LOADS: &[(&str, Gauge)] = &[
+    ("messages/received", |s| s.stats.packets_received),
+    ("messages/sent", |s| s.stats.packets_sent),
+    ("publish/dropped", |s| s.stats.dropped()),
+    ("publish/received", |s| s.stats.publish_received),
+    ("publish/sent", |s| s.stats.publish_sent),
+    ("bytes/received", |s| s.stats.bytes_received),
+    ("bytes/sent", |s| s.stats.bytes_sent),
+    ("sockets", |s| {
+        s.shared.accepted.load(Ordering::Relaxed) as u64
+    }),
+    ("connections", |s| s.stats.connects),
+];
+
+/// The spans of the averages: name and seconds.
+const SPANS: [(&str, f64); 3] = [("1min", 60.0), ("5min", 300.0), ("15min", 900.0)];
+
+fn stored_messages(source: &Source<'_>) -> u64 {
+    source.stats.messages_queued + source.shared.node.retained.len() as u64
+}
+
+/// The `$SYS` tree as it was published last.
+pub(super) struct Sys {
+    gauges: Vec<Option<u64>>,
+    loads: Vec<Load>,
+    published: bool,
+    clients_max: u64,
+    resident_max_bytes: u64,
+}
+
+#[derive(Clone, Default)]
+struct Load {
+    counter: u64,
+    averages: [f64; SPANS.len()],
+    texts: [String; SPANS.len()],
+}
+
+impl Sys {
+    pub(super) fn new() -> Self {
+        Self {
+            gauges: vec![None; GAUGES.len()],
+            loads: vec![Load::default(); LOADS.len()],
+            published: false,
+            clients_max: 0,
+            resident_max_bytes: 0,
+        }
+    }
+
+    /// Publishes what has changed in the last `elapsed_s` seconds.
+    pub(super) fn publish(
+        &mut self,
+        worker: &mut Worker,
+        shared: &Shared,
+        now_ms: u64,
+        elapsed_s: f64,
+    ) {
+        let source = self.source(worker, shared);
+        let mut out = Out { worker, now_ms };
+        if !self.published {
+            out.publish("version", &shared.version);
+        }
+        out.publish("uptime", &format!("{} seconds", now_ms / 1000));
+        for ((name, gauge), last) in GAUGES.iter().zip(&mut self.gauges) {
+            let value = gauge(&source);
+            // The maximum appears once there was more than one client.
+            let hidden = *name == "clients/maximum" && value <= 1;
+            if !hidden && *last != Some(value) {
+                *last = Some(value);
+                out.publish(name, &value.to_string());
+            }
+        }
+        for ((name, gauge), load) in LOADS.iter().zip(&mut self.loads) {
+            load.update(name, gauge(&source), elapsed_s, self.published, &mut out);
+        }
+        self.published = true;
+    }
+
+    fn source<'a>(&mut self, worker: &Worker, shared: &'a Shared) -> Source<'a> {
+        let mut stats = shared.total_stats();
+        // This worker's own counts are fresher than what it reported last.
+        stats.clients_connected = stats
+            .clients_connected
+            .max(worker.stats().clients_connected);
+        let resident_bytes = resident_bytes();
+        self.resident_max_bytes = self.resident_max_bytes.max(resident_bytes);
+        let clients = stats.clients_connected + stats.clients_disconnected;
+        self.clients_max = self.clients_max.max(clients);
+        Source {
+            stats,
+            shared,
+            resident_bytes,
+            resident_max_bytes: self.resident_max_bytes,
+            clients_max: self.clients_max,
+        }
+    }
+}
+
+impl Load {
+    /// An exponential average per span, in units per minute, published when its text changes.
+    fn update(
+        &mut self,
+        name: &str,
+        counter: u64,
+        elapsed_s: f64,
+        running: bool,
+        out: &mut Out<'_>,
+    ) {
+        let per_minute = if elapsed_s > 0.0 && running {
+            counter.saturating_sub(self.counter) as f64 * 60.0 / elapsed_s
+        } else {
+            0.0
+        };
+        self.counter = counter;
+        for (at, (span, span_s)) in SPANS.iter().enumerate() {
+            let keep = (-elapsed_s / span_s).exp();
+            self.averages[at] = per_minute * (1.0 - keep) + self.averages[at] * keep;
+            let text = format!("{:.2}", self.averages[at]);
+            if text != self.texts[at] {
+                out.publish(&format!("load/{name}/{span}"), &text);
+                self.texts[at] = text;
+            }
+        }
+    }
+}
+
+struct Out<'a> {
+    worker: &'a mut Worker,
+    now_ms: u64,
+}
+
+impl Out<'_> {
+    fn publish(&mut self, name: &str, value: &str) {
+        let topic = format!("$SYS/broker/{name}");
+        let view = MessageView::internal(&topic, value.as_bytes(), QoS::ExactlyOnce, true);
+        self.worker.publish_internal(self.now_ms, &view);
+    }
+}
+
+/// Memory the process occupies. Mosquitto counts its heap; what a user wants to know is this.
+fn resident_bytes() -> u64 {
+    const PAGE_BYTES: u64 = 4096;
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or(0) * PAGE_BYTES
+}

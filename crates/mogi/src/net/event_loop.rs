@@ -1,0 +1,790 @@
+//! A worker's turns: read everything that is ready, decide, write once per dirty connection.
+
+use crate::net::mailbox::{Mail, Moved};
+use crate::net::shared::Shared;
+use crate::net::socket::{Socket, State};
+use mio::event::Event;
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll, Token};
+use mogi_core::{Arrival, Close, Ending, LogKind, Next, Worker};
+use slab::Slab;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// Bytes read at once.
+const READ_BYTES: usize = 128 * 1024;
+/// Readiness events taken at once.
+const EVENTS: usize = 1024;
+/// Connections accepted before anything else is looked at.
+const ACCEPTS: usize = 64;
+/// How long accepting pauses when the process has no file descriptors left.
+const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// The token of the mailbox's waker.
+pub(crate) const WAKER: Token = Token(usize::MAX);
+/// The token of the signal pipe, which only worker 0 has.
+pub(crate) const SIGNALS: Token = Token(usize::MAX - 1);
+/// Listener `n` has the token `LISTENERS + n`.
+const LISTENERS: usize = 1 << 40;
+
+/// What only worker 0 does besides its connections.
+pub(crate) struct FrontDoor {
+    pub(crate) listeners: Vec<(u16, TcpListener)>,
+    /// Called once per loop: signals, `$SYS`, whatever is due. Says when it wants to be called
+    /// next, in milliseconds.
+    pub(crate) chores: Box<dyn FnMut(&mut Worker, &Shared, u64, bool) -> Option<u64> + Send>,
+}
+
+/// The loop of one worker.
+pub(crate) struct EventLoop {
+    index: u16,
+    poll: Poll,
+    shared: Arc<Shared>,
+    worker: Worker,
+    sockets: Slab<Socket>,
+    serial: u64,
+    /// Sockets that may have something to read.
+    ready: VecDeque<u32>,
+    /// Connections without a complete CONNECT: deadline, place, serial.
+    handshakes: VecDeque<(u64, u32, u64)>,
+    /// Batches of peers, with how much of each was dealt with.
+    batches: VecDeque<(u16, Vec<u8>, usize)>,
+    mail: Vec<Mail>,
+    buffer: Vec<u8>,
+    front_door: Option<FrontDoor>,
+    accepting: bool,
+    accept_again_ms: u64,
+    stopping: bool,
+}
+
+impl EventLoop {
+    pub(crate) fn new(
+        index: u16,
+        poll: Poll,
+        shared: Arc<Shared>,
+        front_door: Option<FrontDoor>,
+    ) -> io::Result<Self> {
+        let worker = Worker::new(index, Arc::clone(&shared.node), Arc::clone(&shared.core));
+        let mut this = Self {
+            index,
+            poll,
+            shared,
+            worker,
+            sockets: Slab::new(),
+            serial: 0,
+            ready: VecDeque::new(),
+            handshakes: VecDeque::new(),
+            batches: VecDeque::new(),
+            mail: Vec::new(),
+            buffer: vec![0; READ_BYTES],
+            front_door,
+            accepting: false,
+            accept_again_ms: 0,
+            stopping: false,
+        };
+        if let Some(door) = &mut this.front_door {
+            for (at, (_, listener)) in door.listeners.iter_mut().enumerate() {
+                let token = Token(LISTENERS + at);
+                this.poll
+                    .registry()
+                    .register(listener, token, Interest::READABLE)?;
+            }
+            this.accepting = !door.listeners.is_empty();
+        }
+        Ok(this)
+    }
+
+    /// Runs until the broker stops.
+    ///
+    /// # Errors
+    /// The readiness facility of the system fails.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        let mut chores_ms = Some(0);
+        while !self.stopping {
+            let timeout = self.timeout(chores_ms);
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                result => result?,
+            }
+            let now_ms = self.shared.now_ms();
+            let mut signalled = false;
+            for event in &events {
+                match event.token() {
+                    WAKER => {}
+                    SIGNALS => signalled = true,
+                    Token(place) if place >= LISTENERS => self.accepting = true,
+                    Token(place) => self.note_event(now_ms, place as u32, event),
+                }
+            }
+            self.open_mail(now_ms);
+            self.take_batches(now_ms);
+            self.read_ready(now_ms);
+            self.accept(now_ms);
+            self.check_handshakes(now_ms);
+            if self
+                .worker
+                .next_timeout_ms()
+                .is_some_and(|at_ms| at_ms <= now_ms)
+            {
+                self.worker.tick(now_ms);
+            }
+            if let Some(door) = &mut self.front_door
+                && (signalled || chores_ms.is_some_and(|at_ms| at_ms <= now_ms))
+            {
+                chores_ms = (door.chores)(&mut self.worker, &self.shared, now_ms, signalled);
+            }
+            self.finish_turn(now_ms);
+        }
+        let now_ms = self.shared.now_ms();
+        self.worker.disconnect_all(now_ms);
+        self.finish_turn(now_ms);
+        Ok(())
+    }
+
+    /// How long the loop may sleep.
+    fn timeout(&mut self, chores_ms: Option<u64>) -> Option<Duration> {
+        let busy = !self.batches.is_empty()
+            || !self.worker.effects().dirty.is_empty()
+            || !self.ready.is_empty() && !self.peers_are_full();
+        if busy || self.accepting && self.accept_again_ms == 0 {
+            return Some(Duration::ZERO);
+        }
+        let accept_ms =
+            (self.accepting && self.accept_again_ms != 0).then_some(self.accept_again_ms);
+        let handshake_ms = self.handshakes.front().map(|entry| entry.0);
+        let next = [
+            chores_ms,
+            self.worker.next_timeout_ms(),
+            handshake_ms,
+            accept_ms,
+        ];
+        let at_ms = next.into_iter().flatten().min()?;
+        // A millisecond more than the difference: waking early would only mean sleeping again.
+        let now_ms = self.shared.now_ms();
+        Some(Duration::from_millis(at_ms.saturating_sub(now_ms).max(1)))
+    }
+
+    fn note_event(&mut self, now_ms: u64, place: u32, event: &Event) {
+        let Some(socket) = self.sockets.get_mut(place as usize) else {
+            return;
+        };
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            socket.readable = true;
+            socket.read_closed |= event.is_read_closed() || event.is_error();
+            self.list(place);
+        }
+        if event.is_writable() {
+            self.unblocked(now_ms, place);
+        }
+    }
+
+    /// Puts a socket on the list of those to be read.
+    fn list(&mut self, place: u32) {
+        if let Some(socket) = self.sockets.get_mut(place as usize)
+            && !socket.listed
+            && !socket.draining
+        {
+            socket.listed = true;
+            self.ready.push_back(place);
+        }
+    }
+
+    fn unblocked(&mut self, now_ms: u64, place: u32) {
+        let Some(socket) = self.sockets.get_mut(place as usize) else {
+            return;
+        };
+        if !socket.blocked {
+            return;
+        }
+        socket.blocked = false;
+        if let Some(key) = socket.key() {
+            self.write(now_ms, key);
+        }
+    }
+
+    /// Reads each ready connection once.
+    fn read_ready(&mut self, now_ms: u64) {
+        for _ in 0..self.ready.len() {
+            if self.peers_are_full() {
+                return;
+            }
+            let Some(place) = self.ready.pop_front() else {
+                return;
+            };
+            let Some(socket) = self.sockets.get_mut(place as usize) else {
+                continue;
+            };
+            socket.listed = false;
+            match socket.state {
+                State::Handshake => self.read_handshake(now_ms, place),
+                State::Client(key) => self.read_client(now_ms, place, key),
+            }
+            if self
+                .sockets
+                .get(place as usize)
+                .is_some_and(|socket| socket.readable)
+            {
+                self.list(place);
+            }
+        }
+    }
+
+    /// Whether a peer's mailbox is so full that nothing more may be read; it wakes us.
+    fn peers_are_full(&self) -> bool {
+        self.shared
+            .mailboxes
+            .iter()
+            .enumerate()
+            .any(|(peer, mailbox)| peer != usize::from(self.index) && mailbox.is_full(self.index))
+    }
+
+    fn read_client(&mut self, now_ms: u64, place: u32, key: u32) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let Some(socket) = self.sockets.get_mut(place as usize) else {
+            return;
+        };
+        let kept = socket.partial.len();
+        let result = if kept + READ_BYTES / 2 <= buffer.len() {
+            // What is left of the last read goes before what comes now.
+            buffer[..kept].copy_from_slice(&socket.partial);
+            socket.partial = Vec::new();
+            socket
+                .read(&mut buffer[kept..])
+                .map(|read| (read, kept + read))
+        } else {
+            socket.read(&mut buffer).map(|read| {
+                socket.partial.extend_from_slice(&buffer[..read]);
+                (read, 0)
+            })
+        };
+        match result {
+            Ok((0, len)) => {
+                self.hand_over(now_ms, place, key, &buffer[..len]);
+                self.worker.closed(now_ms, key, place, Ending::Closed);
+            }
+            Ok((_, 0)) => {
+                let Some(socket) = self.sockets.get_mut(place as usize) else {
+                    return;
+                };
+                if socket.partial.len() >= socket.need {
+                    let bytes = std::mem::take(&mut socket.partial);
+                    self.hand_over(now_ms, place, key, &bytes);
+                }
+            }
+            Ok((_, len)) => self.hand_over(now_ms, place, key, &buffer[..len]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if let Some(socket) = self.sockets.get_mut(place as usize)
+                    && socket.partial.is_empty()
+                {
+                    socket.partial = buffer[..kept].to_vec();
+                }
+            }
+            Err(_) => self.worker.closed(now_ms, key, place, Ending::Closed),
+        }
+        self.buffer = buffer;
+    }
+
+    /// Hands bytes to the core until it has dealt with all complete packets; what is left is kept.
+    fn hand_over(&mut self, now_ms: u64, place: u32, key: u32, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let received = self.worker.received(now_ms, key, place, rest);
+            rest = &rest[received.consumed..];
+            match received.next {
+                Next::Flush => self.finish_turn(now_ms),
+                Next::Gone => return,
+                Next::Read(need) => {
+                    if let Some(socket) = self.sockets.get_mut(place as usize) {
+                        socket.partial = rest.to_vec();
+                        socket.need = need;
+                    }
+                    return;
+                }
+                Next::Drain => {
+                    if let Some(socket) = self.sockets.get_mut(place as usize) {
+                        socket.partial = rest.to_vec();
+                        socket.draining = true;
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A connection whose output has drained is read again, beginning with what was kept.
+    fn resume(&mut self, now_ms: u64, place: u32) {
+        let Some(socket) = self.sockets.get_mut(place as usize) else {
+            return;
+        };
+        if !socket.draining {
+            return;
+        }
+        socket.draining = false;
+        socket.readable = true;
+        let Some(key) = socket.key() else { return };
+        let bytes = std::mem::take(&mut socket.partial);
+        self.hand_over(now_ms, place, key, &bytes);
+        self.list(place);
+    }
+
+    /// Ends the turn and acts on what it decided: batches first, so that peers begin; then the
+    /// log, the writes, and the sockets to close.
+    fn finish_turn(&mut self, now_ms: u64) {
+        self.worker.end_turn();
+        let effects = self.worker.effects();
+        let batches = std::mem::take(&mut effects.batches);
+        let logs = std::mem::take(&mut effects.logs);
+        let store = effects.store.take();
+        for (peer, bytes) in batches {
+            if let Some(mailbox) = self.shared.mailboxes.get(usize::from(peer)) {
+                mailbox.send(Mail::Batch {
+                    from: self.index,
+                    bytes,
+                });
+            }
+        }
+        for (kind, text) in logs {
+            self.shared.log.log(kind, &text);
+        }
+        if let Some((turn, _)) = store {
+            // State lives in memory: what is to be durable is so at once.
+            self.worker.stored(now_ms, turn);
+        }
+        self.write_dirty(now_ms);
+        self.close_all();
+        self.worker.flushed();
+        let at = usize::from(self.index);
+        if let Some(stats) = self.shared.stats.get(at) {
+            *stats.lock().unwrap_or_else(PoisonError::into_inner) = *self.worker.stats();
+        }
+    }
+
+    fn write_dirty(&mut self, now_ms: u64) {
+        let dirty = std::mem::take(&mut self.worker.effects().dirty);
+        for &key in &dirty {
+            self.write(now_ms, key);
+        }
+        // Clients that became dirty while they were written to (there is more in their queues)
+        // come next turn, so that one of them cannot hold up the others.
+        let effects = self.worker.effects();
+        if effects.dirty.is_empty() {
+            let mut dirty = dirty;
+            dirty.clear();
+            effects.dirty = dirty;
+        }
+    }
+
+    fn write(&mut self, now_ms: u64, key: u32) {
+        let Some((place, output)) = self.worker.output(key) else {
+            return;
+        };
+        let Some(socket) = self.sockets.get_mut(place as usize) else {
+            return;
+        };
+        if socket.blocked {
+            self.worker.wrote(now_ms, key, 0, true);
+            return;
+        }
+        match socket.write(output) {
+            Ok((sent, blocked)) => {
+                self.worker.wrote(now_ms, key, sent, blocked);
+                if !blocked {
+                    self.resume(now_ms, place);
+                }
+            }
+            Err(_) => self.worker.closed(now_ms, key, place, Ending::Closed),
+        }
+    }
+
+    fn close_all(&mut self) {
+        while !self.worker.effects().closes.is_empty() {
+            let closes = std::mem::take(&mut self.worker.effects().closes);
+            for Close { token, last } in closes {
+                let Some(mut socket) = self.sockets.try_remove(token as usize) else {
+                    continue;
+                };
+                let last = if socket.blocked { &[][..] } else { &last };
+                socket.finish(last);
+                self.drop_socket(socket);
+            }
+        }
+    }
+
+    fn drop_socket(&mut self, mut socket: Socket) {
+        // It fails only for a socket that was never registered.
+        let _ = self.poll.registry().deregister(&mut socket.stream);
+        self.shared.release_connection(socket.listener);
+    }
+
+    fn take_batches(&mut self, now_ms: u64) {
+        while let Some((from, bytes, done)) = self.batches.pop_front() {
+            let done = done + self.worker.peer_batch(now_ms, from, &bytes[done..]);
+            if done < bytes.len() {
+                self.batches.push_front((from, bytes, done));
+                self.finish_turn(now_ms);
+                continue;
+            }
+            let mut waiting =
+                self.shared.mailboxes[usize::from(self.index)].dealt_with(bytes.len());
+            self.worker.recycle(from, bytes);
+            while waiting != 0 {
+                let peer = waiting.trailing_zeros() as usize;
+                waiting &= waiting - 1;
+                if let Some(mailbox) = self.shared.mailboxes.get(peer) {
+                    mailbox.ring();
+                }
+            }
+        }
+    }
+
+    fn open_mail(&mut self, now_ms: u64) {
+        let mut mail = std::mem::take(&mut self.mail);
+        self.shared.mailboxes[usize::from(self.index)].take(&mut mail);
+        for mail in mail.drain(..) {
+            match mail {
+                Mail::Batch { from, bytes } => self.batches.push_back((from, bytes, 0)),
+                Mail::Arrival(moved) => self.arrive(now_ms, *moved),
+                Mail::Measure => self.worker.measure(),
+                Mail::PublishWills => {
+                    self.worker.publish_wills(now_ms);
+                    self.finish_turn(now_ms);
+                    let shared = &self.shared;
+                    let done = shared.wills_published.fetch_add(1, Ordering::AcqRel) + 1;
+                    if done == shared.mailboxes.len() {
+                        shared.send_all(|| Mail::Stop);
+                    }
+                }
+                Mail::Stop => {
+                    // What the others sent before they stopped is still delivered.
+                    self.take_batches(now_ms);
+                    self.finish_turn(now_ms);
+                    self.stopping = true;
+                }
+            }
+        }
+        self.mail = mail;
+    }
+
+    fn accept(&mut self, now_ms: u64) {
+        if !self.accepting || now_ms < self.accept_again_ms {
+            return;
+        }
+        self.accept_again_ms = 0;
+        let Some(mut door) = self.front_door.take() else {
+            return;
+        };
+        let mut drained = true;
+        for (number, listener) in &mut door.listeners {
+            drained &= self.accept_from(now_ms, *number, listener);
+        }
+        self.accepting = !drained;
+        self.front_door = Some(door);
+    }
+
+    /// Accepts a share of what waits; whether that was all.
+    fn accept_from(&mut self, now_ms: u64, number: u16, listener: &TcpListener) -> bool {
+        for _ in 0..ACCEPTS {
+            match listener.accept() {
+                Ok((stream, peer)) => self.admit(now_ms, stream, number, peer),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                Err(error) => {
+                    if self.accept_failed(now_ms, &error) {
+                        return false;
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    /// Whether accepting has to pause: out of descriptors or memory, which only time cures. Other
+    /// errors concern the one connection that is gone already.
+    fn accept_failed(&mut self, now_ms: u64, error: &io::Error) -> bool {
+        let exhausted = matches!(
+            error.raw_os_error(),
+            Some(nix::libc::EMFILE | nix::libc::ENFILE | nix::libc::ENOBUFS | nix::libc::ENOMEM)
+        );
+        if exhausted {
+            self.accept_again_ms = now_ms + ACCEPT_PAUSE_MS;
+            self.shared.log.log(
+                LogKind::Error,
+                &format!("Unable to accept new connection, system socket count has been exceeded. Try increasing \"ulimit -n\" or equivalent ({error})."),
+            );
+        }
+        exhausted
+    }
+
+    fn admit(
+        &mut self,
+        now_ms: u64,
+        stream: mio::net::TcpStream,
+        listener: u16,
+        peer: std::net::SocketAddr,
+    ) {
+        let address = peer.ip().to_canonical();
+        if !self.shared.admit_connection(listener) {
+            self.log_connection(LogKind::Notice, || {
+                format!("Client connection from {address} denied: max_connections exceeded.")
+            });
+            return;
+        }
+        let port = self
+            .shared
+            .listeners
+            .get(usize::from(listener))
+            .map_or(0, |l| l.port);
+        self.log_connection(LogKind::Notice, || {
+            format!(
+                "New connection from {address}:{} on port {port}.",
+                peer.port()
+            )
+        });
+        // Output is written once per turn, so there is nothing for Nagle to gather.
+        let _ = stream.set_nodelay(true);
+        self.serial += 1;
+        let socket = Socket::new(stream, listener, self.serial);
+        if let Some(place) = self.keep(socket) {
+            let deadline = now_ms + self.shared.connect_timeout_ms;
+            self.handshakes.push_back((deadline, place, self.serial));
+        }
+    }
+
+    fn log_connection(&self, kind: LogKind, line: impl FnOnce() -> String) {
+        if self.shared.core.connection_messages && self.shared.core.log_mask & kind as u32 != 0 {
+            self.shared.log.log(kind, &line());
+        }
+    }
+
+    /// Registers a socket, once and for all.
+    fn keep(&mut self, mut socket: Socket) -> Option<u32> {
+        let entry = self.sockets.vacant_entry();
+        let place = entry.key();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registered = self
+            .poll
+            .registry()
+            .register(&mut socket.stream, Token(place), interest);
+        if registered.is_err() {
+            self.shared.release_connection(socket.listener);
+            return None;
+        }
+        entry.insert(socket);
+        Some(place as u32)
+    }
+
+    fn read_handshake(&mut self, now_ms: u64, place: u32) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let result = match self.sockets.get_mut(place as usize) {
+            Some(socket) => socket.read(&mut buffer),
+            None => Ok(0),
+        };
+        match result {
+            Ok(0) => self.refuse_silently(place, "connection closed by client"),
+            Ok(read) => {
+                let Some(socket) = self.sockets.get_mut(place as usize) else {
+                    return;
+                };
+                socket.partial.extend_from_slice(&buffer[..read]);
+                self.buffer = buffer;
+                self.try_admit(now_ms, place);
+                return;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => self.refuse_silently(place, "connection closed by client"),
+        }
+        self.buffer = buffer;
+    }
+
+    fn try_admit(&mut self, now_ms: u64, place: u32) {
+        let Some(socket) = self.sockets.get_mut(place as usize) else {
+            return;
+        };
+        let len = match mogi_core::handshake::connect_len(&socket.partial) {
+            Ok(Some(len)) if socket.partial.len() >= len => len,
+            Ok(_) => return,
+            Err(refused) => return self.refuse(place, None, &refused),
+        };
+        let Some(listener) = self.shared.listeners.get(usize::from(socket.listener)) else {
+            return;
+        };
+        let packet = &socket.partial[..len];
+        let admitted = mogi_core::handshake::admit(
+            packet,
+            &self.shared.core,
+            &listener.core,
+            crate::net::shared::fresh_id,
+        );
+        match admitted {
+            Ok(admitted) => self.move_to_owner(now_ms, place, admitted, len),
+            Err(refused) => self.refuse(place, None, &refused),
+        }
+    }
+
+    /// Gives an admitted connection to the worker that owns its client id.
+    fn move_to_owner(
+        &mut self,
+        now_ms: u64,
+        place: u32,
+        admitted: mogi_core::Admitted,
+        connect_len: usize,
+    ) {
+        let Some(socket) = self.sockets.get_mut(place as usize) else {
+            return;
+        };
+        let owner = self.shared.node.owner(&admitted.client_id);
+        let address = socket.address();
+        let bytes = std::mem::take(&mut socket.partial);
+        let mogi_core::Admitted {
+            client_id,
+            assigned,
+        } = admitted;
+        if owner == self.index {
+            return self.begin(
+                now_ms,
+                place,
+                &client_id,
+                assigned,
+                &address,
+                &bytes,
+                connect_len,
+            );
+        }
+        let Some(mut socket) = self.sockets.try_remove(place as usize) else {
+            return;
+        };
+        if self.poll.registry().deregister(&mut socket.stream).is_err() {
+            self.shared.release_connection(socket.listener);
+            return;
+        }
+        let (stream, listener) = (socket.stream, socket.listener);
+        let moved = Moved {
+            stream,
+            listener,
+            address,
+            client_id,
+            assigned,
+            bytes,
+            connect_len,
+        };
+        if let Some(mailbox) = self.shared.mailboxes.get(usize::from(owner)) {
+            mailbox.send(Mail::Arrival(Box::new(moved)));
+        }
+    }
+
+    fn arrive(&mut self, now_ms: u64, moved: Moved) {
+        self.serial += 1;
+        let socket = Socket::new(moved.stream, moved.listener, self.serial);
+        let Some(place) = self.keep(socket) else {
+            return;
+        };
+        let Moved {
+            client_id,
+            assigned,
+            address,
+            bytes,
+            connect_len,
+            ..
+        } = moved;
+        self.begin(
+            now_ms,
+            place,
+            &client_id,
+            assigned,
+            &address,
+            &bytes,
+            connect_len,
+        );
+        self.list(place);
+    }
+
+    /// Connects an admitted client to its session.
+    #[allow(clippy::too_many_arguments)] // They are the fields of `Moved`, borrowed.
+    fn begin(
+        &mut self,
+        now_ms: u64,
+        place: u32,
+        client_id: &str,
+        assigned: bool,
+        address: &str,
+        bytes: &[u8],
+        connect_len: usize,
+    ) {
+        let Some(socket) = self.sockets.get_mut(place as usize) else {
+            return;
+        };
+        let shared = Arc::clone(&self.shared);
+        let Some(listener) = shared.listeners.get(usize::from(socket.listener)) else {
+            return;
+        };
+        let (packet, rest) = bytes.split_at(connect_len);
+        let arrival = Arrival {
+            token: place,
+            packet,
+            client_id,
+            assigned,
+            address,
+            listener: &listener.core,
+        };
+        match self.worker.connect(now_ms, &arrival) {
+            Ok(key) => {
+                socket.state = State::Client(key);
+                self.hand_over(now_ms, place, key, rest);
+            }
+            Err(refused) => self.refuse(place, Some(client_id), &refused),
+        }
+    }
+
+    /// Turns a connection away that never became a client's.
+    fn refuse(&mut self, place: u32, client_id: Option<&str>, refused: &mogi_core::Refused) {
+        let Some(mut socket) = self.sockets.try_remove(place as usize) else {
+            return;
+        };
+        let address = socket.address();
+        let ip = address
+            .rsplit_once(':')
+            .map_or(&*address, |(ip, _)| ip)
+            .to_owned();
+        if let Some(detail) = &refused.detail {
+            self.log_connection(LogKind::Information, || {
+                format!("Protocol error from {address}: {detail}")
+            });
+        }
+        self.log_connection(LogKind::Notice, || {
+            let name = client_id.unwrap_or(&ip);
+            format!(
+                "Client {name} [{address}] disconnected: {}.",
+                refused.reason
+            )
+        });
+        socket.finish(&refused.answer);
+        self.drop_socket(socket);
+    }
+
+    fn refuse_silently(&mut self, place: u32, reason: &'static str) {
+        let refused = mogi_core::Refused {
+            reason,
+            ..mogi_core::Refused::default()
+        };
+        self.refuse(place, None, &refused);
+    }
+
+    /// Closes connections that did not send a whole CONNECT in time.
+    fn check_handshakes(&mut self, now_ms: u64) {
+        while let Some(&(deadline, place, serial)) = self.handshakes.front() {
+            if deadline > now_ms {
+                return;
+            }
+            self.handshakes.pop_front();
+            let late = self.sockets.get(place as usize).is_some_and(|socket| {
+                socket.serial == serial && matches!(socket.state, State::Handshake)
+            });
+            if late {
+                self.refuse_silently(place, "exceeded timeout");
+            }
+        }
+    }
+}

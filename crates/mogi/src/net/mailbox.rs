@@ -1,0 +1,113 @@
+//! Mailboxes: batches, sockets and orders for a worker, swapped out whole, never held.
+
+use mio::Waker;
+use mio::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Bytes of batches a mailbox holds before those who fill it stop reading sockets until it is
+/// emptied (`peer_buffer_limit`).
+pub(crate) const FULL_BYTES: usize = 8 << 20;
+
+/// Something for a worker.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// Messages of another worker.
+    Batch { from: u16, bytes: Vec<u8> },
+    /// A connection whose client id this worker owns.
+    Arrival(Box<Moved>),
+    /// `$SYS` wants to know what is kept.
+    Measure,
+    /// The broker stops, first part: wills are published while their receivers are still there.
+    PublishWills,
+    /// The broker stops, second part: everybody is disconnected and the worker ends.
+    Stop,
+}
+
+/// A connection on its way to the worker that owns its client id.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    pub(crate) stream: TcpStream,
+    pub(crate) listener: u16,
+    pub(crate) address: String,
+    pub(crate) client_id: String,
+    pub(crate) assigned: bool,
+    /// The CONNECT packet, and what came behind it.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) connect_len: usize,
+}
+
+/// A worker's mailbox.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    mail: Mutex<Vec<Mail>>,
+    batch_bytes: AtomicUsize,
+    /// Whether its owner was woken and has not looked yet.
+    rung: AtomicBool,
+    /// Workers that wait for room, one bit each.
+    waiting: AtomicU64,
+    waker: Waker,
+}
+
+impl Mailbox {
+    pub(crate) const fn new(waker: Waker) -> Self {
+        Self {
+            mail: Mutex::new(Vec::new()),
+            batch_bytes: AtomicUsize::new(0),
+            rung: AtomicBool::new(false),
+            waiting: AtomicU64::new(0),
+            waker,
+        }
+    }
+
+    /// Puts something in and wakes the owner unless it is awake on account of this mailbox.
+    pub(crate) fn send(&self, mail: Mail) {
+        if let Mail::Batch { bytes, .. } = &mail {
+            self.batch_bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        }
+        self.mail
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(mail);
+        self.ring();
+    }
+
+    /// Wakes the owner.
+    pub(crate) fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            // It fails only when the owner's poll is gone, and then nobody is there to wake.
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// Takes everything out, in the order it came, by swapping with `empty`.
+    pub(crate) fn take(&self, empty: &mut Vec<Mail>) {
+        debug_assert!(empty.is_empty());
+        self.rung.store(false, Ordering::Release);
+        std::mem::swap(
+            &mut *self.mail.lock().unwrap_or_else(PoisonError::into_inner),
+            empty,
+        );
+    }
+
+    /// Tells that batches of so many bytes were dealt with; the workers to wake because they
+    /// waited for that.
+    pub(crate) fn dealt_with(&self, bytes: usize) -> u64 {
+        let before = self.batch_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        if before - bytes <= FULL_BYTES / 2 {
+            self.waiting.swap(0, Ordering::AcqRel)
+        } else {
+            0
+        }
+    }
+
+    /// Whether worker `sender` has to wait for room; it is woken when there is some.
+    pub(crate) fn is_full(&self, sender: u16) -> bool {
+        if self.batch_bytes.load(Ordering::Acquire) <= FULL_BYTES {
+            return false;
+        }
+        self.waiting.fetch_or(1 << sender, Ordering::AcqRel);
+        // Emptied in between? Then nobody would wake us.
+        self.batch_bytes.load(Ordering::Acquire) > FULL_BYTES
+    }
+}

@@ -1,0 +1,125 @@
+//! What the threads of the process share besides the core's node.
+
+use crate::net::mailbox::{Mail, Mailbox};
+use mogi_core::{CoreConfig, ListenerConfig, LogKind, Node, Stats};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// Where log lines go.
+pub(crate) trait LogSink: Send + Sync {
+    /// Writes one line.
+    fn log(&self, kind: LogKind, line: &str);
+    /// Takes the lines that are to be published (`log_dest topic`): (topic, text).
+    fn take_topic_lines(&self) -> Vec<(String, String)>;
+    /// Opens the log file anew, after it was moved away.
+    fn reopen(&self);
+}
+
+/// A listener as the data plane sees it.
+#[derive(Debug)]
+pub(crate) struct ListenerState {
+    pub(crate) port: u16,
+    pub(crate) core: ListenerConfig,
+    /// Clients it takes at once (`max_connections`).
+    pub(crate) max_connections: Option<usize>,
+    pub(crate) connections: AtomicUsize,
+}
+
+/// What all workers of the process share.
+pub(crate) struct Shared {
+    pub(crate) node: Arc<Node>,
+    pub(crate) core: Arc<CoreConfig>,
+    pub(crate) mailboxes: Vec<Mailbox>,
+    pub(crate) listeners: Vec<ListenerState>,
+    pub(crate) log: Box<dyn LogSink>,
+    /// Connections of all listeners, known or not.
+    pub(crate) connections: AtomicUsize,
+    /// Connections accepted since the start.
+    pub(crate) accepted: AtomicUsize,
+    /// Connections the broker takes at once (`global_max_connections`).
+    pub(crate) max_connections: Option<usize>,
+    /// Milliseconds a connection has to send its CONNECT (`connect_timeout`).
+    pub(crate) connect_timeout_ms: u64,
+    /// Seconds between publications of `$SYS`; 0: none (`sys_interval`).
+    pub(crate) sys_interval_s: u64,
+    /// Seconds between purges of expired retained messages (`retain_expiry_interval`).
+    pub(crate) retain_expiry_interval_s: Option<u64>,
+    /// The text of `$SYS/broker/version`.
+    pub(crate) version: String,
+    pub(crate) started: Instant,
+    /// The counts of each worker as of its last turn.
+    pub(crate) stats: Vec<Mutex<Stats>>,
+    /// Workers that have published their wills because the broker stops.
+    pub(crate) wills_published: AtomicUsize,
+}
+
+impl Shared {
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    pub(crate) fn send_all(&self, mail: impl Fn() -> Mail) {
+        for mailbox in &self.mailboxes {
+            mailbox.send(mail());
+        }
+    }
+
+    /// The counts of all workers together.
+    pub(crate) fn total_stats(&self) -> Stats {
+        let mut total = Stats::default();
+        for stats in &self.stats {
+            total.add(&stats.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        total
+    }
+
+    /// Counts a connection in, if it may come in.
+    pub(crate) fn admit_connection(&self, listener: u16) -> bool {
+        let Some(listener) = self.listeners.get(usize::from(listener)) else {
+            return false;
+        };
+        let below = |count: &AtomicUsize, limit: Option<usize>| {
+            limit.is_none_or(|limit| count.load(Ordering::Relaxed) < limit)
+        };
+        if !below(&listener.connections, listener.max_connections)
+            || !below(&self.connections, self.max_connections)
+        {
+            return false;
+        }
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        listener.connections.fetch_add(1, Ordering::Relaxed);
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Counts a connection out.
+    pub(crate) fn release_connection(&self, listener: u16) {
+        if let Some(listener) = self.listeners.get(usize::from(listener)) {
+            listener.connections.fetch_sub(1, Ordering::Relaxed);
+            self.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The random part of a client id the broker makes: the form Mosquitto gives it, an upper-case
+/// UUID.
+pub(crate) fn fresh_id() -> String {
+    let mut bytes = [0u8; 16];
+    // Without randomness from the system the time since the start has to do; ids stay distinct
+    // because a taken one is a takeover nobody can aim at.
+    if getrandom::fill(&mut bytes).is_err() {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let nanos = now.map_or(0, |elapsed| elapsed.as_nanos());
+        bytes.copy_from_slice(&nanos.to_be_bytes());
+    }
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
+}

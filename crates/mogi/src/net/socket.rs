@@ -1,0 +1,152 @@
+//! A connection's socket, and the bytes of a packet that is not complete yet.
+
+use mio::net::TcpStream;
+use mogi_core::output::{MAX_SLICES, Output};
+use std::io::{self, IoSlice, Read, Write};
+
+/// Where a connection stands.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// Its CONNECT is not complete.
+    Handshake,
+    /// It belongs to the client with this key.
+    Client(u32),
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) stream: TcpStream,
+    pub(crate) state: State,
+    pub(crate) listener: u16,
+    /// Bytes received and not dealt with: the beginning of a packet, or what has to wait.
+    pub(crate) partial: Vec<u8>,
+    /// Bytes the packet in `partial` has in all, as far as known.
+    pub(crate) need: usize,
+    /// There may be something to read.
+    pub(crate) readable: bool,
+    /// In the list of those to be read.
+    pub(crate) listed: bool,
+    /// The peer sends no more: what is left is read, and then the end.
+    pub(crate) read_closed: bool,
+    /// The socket takes no more for now.
+    pub(crate) blocked: bool,
+    /// Not read until its output has drained.
+    pub(crate) draining: bool,
+    /// Distinguishes it from an earlier socket in the same place.
+    pub(crate) serial: u64,
+}
+
+impl Socket {
+    pub(crate) const fn new(stream: TcpStream, listener: u16, serial: u64) -> Self {
+        Self {
+            stream,
+            state: State::Handshake,
+            listener,
+            partial: Vec::new(),
+            need: 0,
+            readable: true,
+            listed: false,
+            read_closed: false,
+            blocked: false,
+            draining: false,
+            serial,
+        }
+    }
+
+    pub(crate) const fn key(&self) -> Option<u32> {
+        match self.state {
+            State::Client(key) => Some(key),
+            State::Handshake => None,
+        }
+    }
+
+    /// `IP:PORT` of the peer.
+    pub(crate) fn address(&self) -> String {
+        match self.stream.peer_addr() {
+            Ok(address) => plain_address(address),
+            Err(_) => "unknown".to_owned(),
+        }
+    }
+
+    /// Reads once into `buffer`. A short read means there is no more for now, unless the peer has
+    /// closed its side, which a further read tells.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match (&self.stream).read(buffer) {
+                Ok(read) => {
+                    self.readable = read == buffer.len() || self.read_closed && read > 0;
+                    return Ok(read);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.readable = false;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Writes as much of `output` as the socket takes; how much it was, and whether it is blocked
+    /// now.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub(crate) fn write(&mut self, output: &mut Output) -> io::Result<(usize, bool)> {
+        let mut total = 0;
+        while !output.is_empty() {
+            let written = match output.as_slice() {
+                Some(bytes) => (&self.stream).write(bytes),
+                None => {
+                    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                    let count = output.slices(&mut slices);
+                    (&self.stream).write_vectored(&slices[..count])
+                }
+            };
+            match written {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    let short = written < output.len() && output.as_slice().is_some();
+                    output.advance(written);
+                    total += written;
+                    if short {
+                        self.blocked = true;
+                        return Ok((total, true));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked = true;
+                    return Ok((total, true));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((total, false))
+    }
+
+    /// Tries to send `last` and ends the connection. What the peer still sends is read away first:
+    /// a socket closed with unread input resets the connection, and the peer may never see `last`.
+    pub(crate) fn finish(&mut self, last: &[u8]) {
+        let mut scratch = [0; 16 * 1024];
+        let mut rest = last;
+        while !rest.is_empty() {
+            match (&self.stream).write(rest) {
+                Ok(written) if written > 0 => rest = &rest[written..],
+                _ => break,
+            }
+        }
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        for _ in 0..4 {
+            match (&self.stream).read(&mut scratch) {
+                Ok(read) if read == scratch.len() => {}
+                _ => break,
+            }
+        }
+    }
+}
+
+/// An address as the log shows it: IPv4 without its IPv6 clothes, as Mosquitto prints it.
+fn plain_address(address: std::net::SocketAddr) -> String {
+    format!("{}:{}", address.ip().to_canonical(), address.port())
+}
