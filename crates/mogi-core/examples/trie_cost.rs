@@ -12,13 +12,15 @@ use std::time::Instant;
 const COUNT: usize = 100_000;
 const WALKS: usize = 2_000_000;
 
+/// Makes the text for a number.
+type Texts = fn(usize) -> String;
 /// As large as a filter's subscribers.
 type Subscribers = [u64; 5];
 /// As large as a shared message.
 type Message = std::sync::Arc<[u8]>;
 
 fn main() {
-    let cases: [(&str, fn(usize) -> String, fn(usize) -> String); 3] = [
+    let cases: [(&str, Texts, Texts); 3] = [
         (
             "site/{i}/+/temp",
             |i| format!("site/{i}/+/temp"),

@@ -65,7 +65,7 @@ impl Default for Branch {
 pub struct MatchScratch {
     now: Vec<u32>,
     next: Vec<u32>,
-    /// Nodes looked at.
+    /// Nodes and levels looked at.
     #[cfg(test)]
     pub(super) looked_at: usize,
 }
@@ -109,7 +109,7 @@ impl<T> Trie<T> {
             next.clear();
             #[cfg(test)]
             {
-                scratch.looked_at += now.len();
+                scratch.looked_at += 1 + now.len();
             }
             let symbol = self.levels.symbols().find(level);
             for &id in &*now {
