@@ -66,11 +66,12 @@ impl Worker {
         }
         self.log_connect(&connect, arrival);
         self.set_members_online(key, true);
-        self.greet(key, &connect, arrival, present);
         self.turn.stats.connects += 1;
         self.turn.stats.clients_connected += 1;
         self.turn.stats.packets_received += 1;
         self.turn.stats.bytes_received += arrival.packet.len() as u64;
+        // Last, as a CONNACK too large for the client ends the connection at once.
+        self.greet(key, &connect, arrival, present);
         Ok(key)
     }
 
