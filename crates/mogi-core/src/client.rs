@@ -1,14 +1,15 @@
 //! A client: its session, and its connection while there is one.
 
-use crate::encode::Form;
+use crate::encode::{Alias, Form};
 use crate::event::LogKind;
 use crate::inflight::{Delivery, Stage};
 use crate::link::Link;
-use crate::message::MessageView;
+use crate::message::{MessageView, view_stored};
 use crate::output::Output;
 use crate::route::{Ids, Target};
 use crate::session::Session;
 use crate::shared::Group;
+use crate::store::StoreOp;
 use crate::turn::{FLUSH_BYTES, SharedCopy, Turn};
 use mogi_codec::{Ack, PacketKind, QoS, Reason, Version};
 use std::sync::Arc;
@@ -86,42 +87,44 @@ impl Client {
     /// Sends what waits, as far as window and output allow.
     pub(crate) fn pump(&mut self, key: u32, turn: &mut Turn) {
         self.resend(key, turn);
+        let mut stored = std::mem::take(&mut turn.stored);
         while let Some(link) = &self.link
             && link.open
             && link.out.len() < FLUSH_BYTES
-            && let Some(next) = self.session.queue.front()
+            && let Some((qos, weight)) = self.session.queue.front()
+            && (qos == QoS::AtMostOnce || self.has_room(turn, weight))
+            && let Some(delivery) = self.session.queue.pop(&mut stored)
         {
-            let weight = next.weight as usize;
-            if next.qos != QoS::AtMostOnce && !self.has_room(turn, weight) {
-                return;
-            }
-            let Some(delivery) = self.session.queue.pop() else {
-                return;
-            };
-            let Some(message) = delivery.message else {
-                continue;
-            };
-            if message.expired(turn.now_ms) {
-                turn.stats.dropped_expired += 1;
-                let id = &self.id;
-                turn.durable(|| crate::store::StoreOp::Delivered {
-                    client: Arc::clone(id),
-                    packet_id: 0,
-                });
-                continue;
-            }
-            let mut shared = SharedCopy::of(message.clone());
-            let way = Way {
-                qos: delivery.qos,
-                retain: delivery.retain,
-                ids: &delivery.ids,
-                group: delivery.group.as_ref(),
-            };
-            if way.qos == QoS::AtMostOnce {
-                self.send_qos0(key, turn, &message.view(), &mut shared, way);
-            } else {
-                self.send(key, turn, &message.view(), &mut shared, way);
-            }
+            self.send_waiting(key, turn, &delivery, &stored);
+        }
+        turn.stored = stored;
+    }
+
+    /// Sends a message that waited; its bytes are in `stored` if it is not a shared one.
+    fn send_waiting(&mut self, key: u32, turn: &mut Turn, delivery: &Delivery, stored: &[u8]) {
+        let (view, mut shared) = match &delivery.message {
+            Some(message) => (message.view(), SharedCopy::of(message.clone())),
+            None => (view_stored(stored), SharedCopy::for_receivers(1)),
+        };
+        if view.expired(turn.now_ms) {
+            turn.stats.dropped_expired += 1;
+            let id = &self.id;
+            turn.durable(|| StoreOp::Delivered {
+                client: Arc::clone(id),
+                packet_id: 0,
+            });
+            return;
+        }
+        let way = Way {
+            qos: delivery.qos,
+            retain: delivery.retain,
+            ids: &delivery.ids,
+            group: delivery.group.as_ref(),
+        };
+        if way.qos == QoS::AtMostOnce {
+            self.send_qos0(key, turn, &view, &mut shared, way);
+        } else {
+            self.send(key, turn, &view, &mut shared, way);
         }
     }
 
@@ -206,7 +209,7 @@ impl Client {
         // connection, and it came through no shared group whose other members could take it.
         let keep = self.session.expiry.outlives_connection() || way.group.is_some();
         let delivery = Delivery {
-            message: keep.then(|| shared.get(view)),
+            message: keep.then(|| shared.get(view, &mut turn.scratch)),
             qos: way.qos,
             retain: way.retain,
             ids: way.ids.clone(),
@@ -214,8 +217,8 @@ impl Client {
             weight: view.weight().max(1) as u32,
         };
         if turn.cfg.durable && self.session.expiry.outlives_connection() {
-            let message = shared.get(view);
-            turn.durable(|| crate::store::StoreOp::Enqueued {
+            let message = shared.get(view, &mut turn.scratch);
+            turn.durable(|| StoreOp::Enqueued {
                 client: Arc::clone(&self.id),
                 message,
             });
@@ -278,7 +281,7 @@ impl Client {
         let stripped;
         let mut view = view;
         if let Some(mount) = &link.mount
-            && let Some(topic) = view.topic.strip_prefix(&**mount)
+            && let Some(topic) = view.topic.strip_prefix(mount.as_bytes())
         {
             stripped = MessageView {
                 topic,
@@ -287,24 +290,28 @@ impl Client {
             };
             view = &stripped;
         }
-        let alias = match &mut link.aliases_out {
-            Some(aliases) => aliases.get(view.topic),
-            None => None,
-        };
-        let form = Form {
+        let mut form = Form {
             v5: link.version.is_v5(),
             qos: way.qos,
             retain: way.retain,
             dup: false,
             packet_id,
             subscription_ids: way.ids.as_slice(),
-            alias,
+            alias: None,
         };
+        if let Some(aliases) = &mut link.aliases_out {
+            // A new alias stands beside the topic, and what just fitted may not fit any more.
+            let len = form.packet_len(view, turn.now_ms) + Alias::BYTES_MAX;
+            form.alias = aliases.get(view.topic, len <= link.max_packet_size);
+        }
+        let now_ms = turn.now_ms;
+        let mut scratch = std::mem::take(&mut turn.scratch);
         let out = output(link, key, turn);
         let before = out.len();
-        form.put(view, turn.now_ms, out, || shared.get(published));
+        form.put(view, now_ms, out, || shared.get(published, &mut scratch));
         let after = out.len();
         link.out_messages += 1;
+        turn.scratch = scratch;
         turn.appended += after - before;
         turn.flush |= after >= FLUSH_BYTES && !link.blocked;
         turn.stats.packets_sent += 1;
@@ -316,7 +323,7 @@ impl Client {
                 self.id,
                 way.qos as u8,
                 u8::from(way.retain),
-                view.topic,
+                view.topic_text(),
                 view.payload.len()
             )
         });
@@ -340,21 +347,28 @@ impl Client {
             self.log_dropping(turn);
             return;
         }
-        let message = shared.get(view);
-        if way.qos != QoS::AtMostOnce && self.session.expiry.outlives_connection() {
-            turn.durable(|| crate::store::StoreOp::Enqueued {
-                client: Arc::clone(&self.id),
-                message: message.clone(),
-            });
-        }
-        self.session.queue.push(Delivery {
-            message: Some(message),
+        let durable = turn.cfg.durable
+            && way.qos != QoS::AtMostOnce
+            && self.session.expiry.outlives_connection();
+        let mut delivery = Delivery {
+            message: None,
             qos: way.qos,
             retain: way.retain,
             ids: way.ids.clone(),
             group: way.group.cloned(),
             weight: view.weight().max(1) as u32,
-        });
+        };
+        if shared.unshared && !shared.is_made() && way.group.is_none() && !durable {
+            self.session.queue.push_own(delivery, view);
+            return;
+        }
+        let message = shared.get(view, &mut turn.scratch);
+        if durable {
+            let (client, message) = (Arc::clone(&self.id), message.clone());
+            turn.durable(|| StoreOp::Enqueued { client, message });
+        }
+        delivery.message = Some(message);
+        self.session.queue.push_shared(delivery);
     }
 
     /// Says once per session that its messages are being dropped.

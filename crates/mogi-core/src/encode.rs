@@ -30,6 +30,12 @@ pub(crate) struct Alias {
     pub(crate) known: bool,
 }
 
+impl Alias {
+    /// By how much a new one makes a packet longer at the most: the property, and a byte more in
+    /// each of the two lengths before it.
+    pub(crate) const BYTES_MAX: usize = 5;
+}
+
 /// The lengths of a packet's parts, in bytes.
 struct Lengths {
     topic: usize,
@@ -105,7 +111,7 @@ impl Form<'_> {
         if lengths.topic == 0 {
             put_u16(out, 0);
         } else {
-            put_bytes(out, view.topic.as_bytes());
+            put_bytes(out, view.topic);
         }
         if self.qos != QoS::AtMostOnce {
             put_u16(out, self.packet_id);

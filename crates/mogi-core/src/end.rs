@@ -343,7 +343,7 @@ impl Worker {
         let view = MessageView {
             qos: will.qos,
             retain: will.retain,
-            topic: &will.topic,
+            topic: will.topic.as_bytes(),
             properties: &will.properties,
             payload: &will.payload,
             expires_at_ms: will

@@ -18,7 +18,7 @@ impl Worker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let moved = client.session.queue.drain_where(|delivery| {
+        let moved = client.session.queue.drain_groups(|delivery| {
             delivery.group.as_ref().is_some_and(|group| {
                 node.interest
                     .group(group.name(), group.filter())
@@ -39,12 +39,7 @@ impl Worker {
                 && flight.delivery.qos == QoS::AtLeastOnce
         });
         let mut moved: Vec<Delivery> = flights.into_iter().map(|flight| flight.delivery).collect();
-        moved.extend(
-            client
-                .session
-                .queue
-                .drain_where(|delivery| delivery.group.is_some()),
-        );
+        moved.extend(client.session.queue.drain_groups(|_| true));
         self.hand_over(moved);
     }
 

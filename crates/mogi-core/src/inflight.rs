@@ -115,10 +115,6 @@ impl Inflight {
         Some(flight)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Flight> {
-        self.flights.iter()
-    }
-
     /// Takes out all flights for which `take` says so.
     pub(crate) fn drain_where(&mut self, mut take: impl FnMut(&Flight) -> bool) -> Vec<Flight> {
         let mut taken = Vec::new();

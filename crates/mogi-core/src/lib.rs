@@ -34,6 +34,7 @@ pub mod node;
 pub mod output;
 mod peer;
 mod publish;
+mod queue;
 pub mod receive;
 pub mod retained;
 mod route;

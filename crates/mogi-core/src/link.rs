@@ -97,7 +97,7 @@ impl AliasesIn {
 #[derive(Debug)]
 pub(crate) struct AliasesOut {
     maximum: u16,
-    numbers: Map<Box<str>, u16>,
+    numbers: Map<Box<[u8]>, u16>,
 }
 
 impl AliasesOut {
@@ -108,15 +108,16 @@ impl AliasesOut {
         }
     }
 
-    /// The alias to send `topic` with, if it has one or may get one.
-    pub(crate) fn get(&mut self, topic: &str) -> Option<Alias> {
+    /// The alias to send `topic` with, if it has one or may get one; `room`: whether the packet may
+    /// become longer by it.
+    pub(crate) fn get(&mut self, topic: &[u8], room: bool) -> Option<Alias> {
         if let Some(&number) = self.numbers.get(topic) {
             return Some(Alias {
                 number,
                 known: true,
             });
         }
-        if self.numbers.len() >= usize::from(self.maximum) {
+        if !room || self.numbers.len() >= usize::from(self.maximum) {
             return None;
         }
         let number = self.numbers.len() as u16 + 1;

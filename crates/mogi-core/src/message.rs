@@ -8,6 +8,7 @@
 
 use mogi_codec::properties::put_property;
 use mogi_codec::{Properties, PropertyId, QoS};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// No expiry: the message never gets too old.
@@ -28,86 +29,85 @@ const HEAD: usize = 15;
 const FLAG_RETAIN: u8 = 0b100;
 
 impl Message {
-    /// Copies `view`.
-    pub fn new(view: &MessageView<'_>) -> Self {
-        let mut data = Vec::with_capacity(HEAD + view.weight());
-        data.push(view.qos as u8 | if view.retain { FLAG_RETAIN } else { 0 });
-        data.extend_from_slice(&(view.topic.len() as u16).to_le_bytes());
-        data.extend_from_slice(&(view.properties.len() as u32).to_le_bytes());
-        data.extend_from_slice(&view.expires_at_ms.to_le_bytes());
-        data.extend_from_slice(view.topic.as_bytes());
-        data.extend_from_slice(view.properties);
-        data.extend_from_slice(view.payload);
-        Self(data.into())
+    /// Copies `view`, putting it together in `scratch` so that it takes one allocation.
+    pub fn new(view: &MessageView<'_>, scratch: &mut Vec<u8>) -> Self {
+        scratch.clear();
+        put_stored(view, scratch);
+        Self(Arc::from(&scratch[..]))
+    }
+
+    /// The message [`put_stored`] wrote.
+    pub(crate) fn from_stored(bytes: &[u8]) -> Self {
+        Self(Arc::from(bytes))
     }
 
     /// The QoS it was published with.
     pub fn qos(&self) -> QoS {
-        QoS::from_u8(self.0[0] & 0b11).unwrap_or_default()
-    }
-
-    /// The RETAIN flag it was published with.
-    pub fn retain(&self) -> bool {
-        self.0[0] & FLAG_RETAIN != 0
-    }
-
-    /// When it gets too old, in milliseconds of the worker's clock, or [`NEVER`].
-    pub fn expires_at_ms(&self) -> u64 {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&self.0[7..HEAD]);
-        u64::from_le_bytes(bytes)
+        self.view().qos
     }
 
     /// Whether it is too old to be delivered ([MQTT-3.3.2-5]).
     pub fn expired(&self, now_ms: u64) -> bool {
-        self.expires_at_ms() <= now_ms
+        self.view().expired(now_ms)
     }
 
     /// Its topic.
     pub fn topic(&self) -> &str {
-        // Written from a &str by `new`, so it cannot be anything else.
-        std::str::from_utf8(&self.0[HEAD..HEAD + self.topic_len()]).unwrap_or_default()
+        // Written from a checked topic, so it cannot be anything else.
+        std::str::from_utf8(self.view().topic).unwrap_or_default()
     }
 
     /// Its payload.
     pub fn payload(&self) -> &[u8] {
-        &self.0[self.payload_start()..]
+        self.view().payload
     }
 
     /// The message as the functions that route and encode take it.
     pub fn view(&self) -> MessageView<'_> {
-        MessageView {
-            qos: self.qos(),
-            retain: self.retain(),
-            topic: self.topic(),
-            properties: &self.0[HEAD + self.topic_len()..self.payload_start()],
-            payload: self.payload(),
-            expires_at_ms: self.expires_at_ms(),
-            frame: None,
-        }
-    }
-
-    /// Where the payload begins in [`Self::as_bytes`].
-    pub(crate) fn payload_start(&self) -> usize {
-        HEAD + self.topic_len() + self.properties_len()
-    }
-
-    /// All of it, for output that refers to the payload instead of copying it.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
+        view_stored(&self.0)
     }
 
     /// What it weighs in a queue: topic, properties and payload, in bytes.
     pub fn weight(&self) -> usize {
         self.0.len() - HEAD
     }
+}
 
-    fn topic_len(&self) -> usize {
-        usize::from(u16::from_le_bytes([self.0[1], self.0[2]]))
-    }
+/// Appends a message in the form it is stored in.
+pub(crate) fn put_stored(view: &MessageView<'_>, out: &mut Vec<u8>) {
+    out.reserve(HEAD + view.weight());
+    out.push(view.qos as u8 | if view.retain { FLAG_RETAIN } else { 0 });
+    out.extend_from_slice(&(view.topic.len() as u16).to_le_bytes());
+    out.extend_from_slice(&(view.properties.len() as u32).to_le_bytes());
+    out.extend_from_slice(&view.expires_at_ms.to_le_bytes());
+    out.extend_from_slice(view.topic);
+    out.extend_from_slice(view.properties);
+    out.extend_from_slice(view.payload);
+}
 
-    fn properties_len(&self) -> usize {
-        u32::from_le_bytes([self.0[3], self.0[4], self.0[5], self.0[6]]) as usize
+/// Bytes [`put_stored`] appends.
+pub(crate) fn stored_len(view: &MessageView<'_>) -> usize {
+    HEAD + view.weight()
+}
+
+/// Reads what [`put_stored`] wrote.
+#[inline]
+pub(crate) fn view_stored(bytes: &[u8]) -> MessageView<'_> {
+    let (head, rest) = bytes.split_at(HEAD);
+    let topic_len = usize::from(u16::from_le_bytes([head[1], head[2]]));
+    let properties_len = u32::from_le_bytes([head[3], head[4], head[5], head[6]]) as usize;
+    let mut expires_at = [0; 8];
+    expires_at.copy_from_slice(&head[7..]);
+    let (topic, rest) = rest.split_at(topic_len);
+    let (properties, payload) = rest.split_at(properties_len);
+    MessageView {
+        qos: QoS::from_u8(head[0] & 0b11).unwrap_or_default(),
+        retain: head[0] & FLAG_RETAIN != 0,
+        topic,
+        properties,
+        payload,
+        expires_at_ms: u64::from_le_bytes(expires_at),
+        frame: None,
     }
 }
 
@@ -118,8 +118,9 @@ pub struct MessageView<'a> {
     pub qos: QoS,
     /// The RETAIN flag it was published with.
     pub retain: bool,
-    /// Its topic, never empty.
-    pub topic: &'a str,
+    /// Its topic: the bytes of a valid topic name. They were checked when the topic was met first,
+    /// and are not looked at as text again on their way.
+    pub topic: &'a [u8],
     /// The properties every receiver gets as the publisher wrote them, in order
     /// ([MQTT-3.3.2-17]): all but topic alias and message expiry interval.
     pub properties: &'a [u8],
@@ -149,7 +150,7 @@ impl<'a> MessageView<'a> {
         Self {
             qos,
             retain,
-            topic,
+            topic: topic.as_bytes(),
             properties: &[],
             payload,
             expires_at_ms: NEVER,
@@ -160,6 +161,17 @@ impl<'a> MessageView<'a> {
     /// What it weighs in a queue: topic, properties and payload, in bytes.
     pub fn weight(&self) -> usize {
         self.topic.len() + self.properties.len() + self.payload.len()
+    }
+
+    /// Its topic as text, for the log.
+    pub(crate) fn topic_text(&self) -> Cow<'a, str> {
+        String::from_utf8_lossy(self.topic)
+    }
+
+    /// Whether it is too old to be delivered ([MQTT-3.3.2-5]).
+    #[inline]
+    pub fn expired(&self, now_ms: u64) -> bool {
+        self.expires_at_ms <= now_ms
     }
 
     /// Seconds until it expires as a receiver is told: what is left, at least 1

@@ -276,8 +276,7 @@ impl Worker {
         let options = SubscribeOptions::decode(mogi_codec::Version::V5, body.u8()?)?;
         let (name, filter) = (body.str()?, body.str()?);
         let message = read_message(body)?;
-        let topic = message.topic()?;
-        let view = message.view(topic);
+        let view = message.view(message.topic()?.as_bytes());
         let mut shared = SharedCopy::default();
         let upgrade = self.turn.cfg.upgrade_outgoing_qos;
         let group = self.node.interest.group(name, filter);
@@ -328,7 +327,7 @@ fn put_message(out: &mut Vec<u8>, view: &MessageView<'_>) {
     match frame {
         Some(frame) => out.extend_from_slice(frame.bytes),
         None => {
-            out.extend_from_slice(view.topic.as_bytes());
+            out.extend_from_slice(view.topic);
             out.extend_from_slice(view.properties);
             out.extend_from_slice(view.payload);
         }
@@ -352,7 +351,7 @@ impl<'a> PeerMessage<'a> {
         mogi_codec::reader::checked_str(self.topic)
     }
 
-    pub(crate) fn view(&self, topic: &'a str) -> MessageView<'a> {
+    pub(crate) fn view(&self, topic: &'a [u8]) -> MessageView<'a> {
         MessageView {
             qos: QoS::from_u8(self.flags & QOS).unwrap_or_default(),
             retain: self.flags & RETAIN != 0,

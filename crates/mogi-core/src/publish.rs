@@ -102,13 +102,13 @@ impl Worker {
         let view = MessageView {
             qos: publish.qos,
             retain: publish.retain,
-            topic: &route.topic,
+            topic: route.topic.as_bytes(),
             properties,
             payload: publish.payload,
             expires_at_ms: expires_at_ms(publish.properties, self.turn.now_ms),
             frame,
         };
-        let mut shared = SharedCopy::default();
+        let mut shared = SharedCopy::for_receivers(route.targets.len());
         if view.retain {
             retain(&self.node.retained, &mut self.turn, &view, &mut shared);
         }
@@ -161,8 +161,8 @@ impl Worker {
             None => self.routing.add(message.topic()?, version),
         };
         let route = self.routing.get(route);
-        let view = message.view(&route.topic);
-        let mut shared = SharedCopy::default();
+        let view = message.view(route.topic.as_bytes());
+        let mut shared = SharedCopy::for_receivers(route.targets.len());
         for target in &route.targets {
             let Some(client) = self.clients.get_mut(target.client) else {
                 continue;
@@ -173,10 +173,13 @@ impl Worker {
         Ok(())
     }
 
-    fn route_of(&mut self, topic: &str, interest_version: u64) -> u32 {
-        match self.routing.find(topic.as_bytes(), interest_version) {
+    fn route_of(&mut self, topic: &[u8], interest_version: u64) -> u32 {
+        match self.routing.find(topic, interest_version) {
             Some(route) => route,
-            None => self.routing.add(topic, interest_version),
+            None => {
+                let topic = String::from_utf8_lossy(topic);
+                self.routing.add(&topic, interest_version)
+            }
         }
     }
 
@@ -493,21 +496,21 @@ fn expires_at_ms(properties: Properties<'_>, now_ms: u64) -> u64 {
 /// before the message is routed; see [`crate::retained`].
 fn retain(retained: &Retained, turn: &mut Turn, view: &MessageView<'_>, shared: &mut SharedCopy) {
     if view.payload.is_empty() {
-        retained.remove(view.topic);
+        retained.remove(&view.topic_text());
         turn.durable(|| StoreOp::RetainedEnd {
-            topic: view.topic.into(),
+            topic: view.topic_text().into(),
         });
         return;
     }
-    let message: Message = shared.get(view);
+    let message: Message = shared.get(view, &mut turn.scratch);
     match retained.set(message.clone(), turn.cfg.max_retained_messages) {
         Stored::Full => turn.log(LogKind::Warning, || {
             format!(
                 "Retained message on '{}' not kept: max_retained_messages.",
-                view.topic
+                view.topic_text()
             )
         }),
-        Stored::Done if view.topic.starts_with("$SYS/") => {}
+        Stored::Done if view.topic.starts_with(b"$SYS/") => {}
         Stored::Done => turn.durable(|| StoreOp::Retained { message }),
     }
 }

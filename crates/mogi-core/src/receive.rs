@@ -86,6 +86,11 @@ impl Worker {
             }
         };
         self.turn.stats.bytes_received += consumed as u64;
+        if std::mem::take(&mut self.turn.pump_due)
+            && let Some(client) = self.clients.get_mut(key)
+        {
+            client.pump(key, &mut self.turn);
+        }
         Received { consumed, next }
     }
 
@@ -246,9 +251,7 @@ impl Worker {
                 packet_id,
             });
         }
-        if !client.session.queue.is_empty() || !client.session.inflight.all_sent() {
-            client.pump(key, &mut self.turn);
-        }
+        self.turn.pump_due = true;
         Ok(())
     }
 

@@ -1,10 +1,10 @@
 //! What a broker remembers of a client: subscriptions, messages on their way, the will.
 
 use crate::idset::IdSet;
-use crate::inflight::{Delivery, Inflight};
+use crate::inflight::Inflight;
 use crate::map::Map;
+use crate::queue::Queue;
 use mogi_codec::{QoS, SubscribeOptions};
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// How long a session outlives its connection.
@@ -100,115 +100,5 @@ impl Session {
             ends_at_ms: None,
             drop_logged: false,
         }
-    }
-}
-
-/// Messages that wait for their client, or for room in flight.
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
-    deliveries: VecDeque<Delivery>,
-    bytes: u64,
-    /// Retained messages of a new subscription among them. They are exempt from the queue's
-    /// limits, being kept elsewhere anyway, and live messages line up behind them.
-    backlog: usize,
-}
-
-impl Queue {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.deliveries.is_empty()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.deliveries.len()
-    }
-
-    /// Messages that count against the limits.
-    pub(crate) fn counted(&self) -> usize {
-        self.deliveries.len() - self.backlog
-    }
-
-    pub(crate) const fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    pub(crate) const fn has_backlog(&self) -> bool {
-        self.backlog > 0
-    }
-
-    pub(crate) fn front(&self) -> Option<&Delivery> {
-        self.deliveries.front()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Delivery> {
-        self.deliveries.iter()
-    }
-
-    pub(crate) fn push(&mut self, delivery: Delivery) {
-        self.bytes += u64::from(delivery.weight);
-        self.deliveries.push_back(delivery);
-    }
-
-    /// Adds a retained message that answers a SUBSCRIBE.
-    pub(crate) fn push_backlog(&mut self, mut delivery: Delivery) {
-        delivery.weight = 0;
-        self.backlog += 1;
-        self.deliveries.push_back(delivery);
-    }
-
-    pub(crate) fn pop(&mut self) -> Option<Delivery> {
-        let delivery = self.deliveries.pop_front()?;
-        self.forget(&delivery);
-        if self.deliveries.is_empty() && self.deliveries.capacity() > 1024 {
-            self.deliveries = VecDeque::new();
-        }
-        Some(delivery)
-    }
-
-    /// Takes out the deliveries for which `take` says so.
-    pub(crate) fn drain_where(&mut self, mut take: impl FnMut(&Delivery) -> bool) -> Vec<Delivery> {
-        let mut taken = Vec::new();
-        for delivery in std::mem::take(&mut self.deliveries) {
-            if take(&delivery) {
-                self.forget(&delivery);
-                taken.push(delivery);
-            } else {
-                self.deliveries.push_back(delivery);
-            }
-        }
-        taken
-    }
-
-    /// The client is gone: the backlog becomes part of the queue as far as `limit` allows (0: any
-    /// number), QoS 0 only if `qos0` waits. How many messages were dropped for the limit.
-    pub(crate) fn settle(&mut self, limit: usize, qos0: bool) -> u64 {
-        let mut dropped = 0;
-        self.bytes = 0;
-        self.backlog = 0;
-        for mut delivery in std::mem::take(&mut self.deliveries) {
-            if delivery.qos == QoS::AtMostOnce && !qos0 {
-                continue;
-            }
-            if limit != 0 && self.deliveries.len() >= limit && delivery.weight == 0 {
-                dropped += 1;
-                continue;
-            }
-            if delivery.weight == 0 {
-                let weight = delivery
-                    .message
-                    .as_ref()
-                    .map_or(1, |message| message.weight());
-                delivery.weight = weight as u32;
-            }
-            self.push(delivery);
-        }
-        dropped
-    }
-
-    fn forget(&mut self, delivery: &Delivery) {
-        // A weight of 0 marks the backlog: every message has a topic.
-        if delivery.weight == 0 {
-            self.backlog -= 1;
-        }
-        self.bytes -= u64::from(delivery.weight);
     }
 }

@@ -33,6 +33,12 @@ pub(crate) struct Turn {
     pub(crate) gated: bool,
     /// Clients with acknowledgements that wait.
     pub(crate) holders: Vec<u32>,
+    /// A queue of the client at hand may go on: it is looked at once, after all its packets.
+    pub(crate) pump_due: bool,
+    /// Where messages are put together.
+    pub(crate) scratch: Vec<u8>,
+    /// Where a message that waited is read from.
+    pub(crate) stored: Vec<u8>,
     /// Bytes appended since the last flush.
     pub(crate) appended: usize,
     /// Whether some connection has to be written to before anything else is read.
@@ -52,6 +58,9 @@ impl Turn {
             waits_for: 0,
             gated: false,
             holders: Vec::new(),
+            pump_due: false,
+            scratch: Vec::new(),
+            stored: Vec::new(),
             appended: 0,
             flush: false,
         }
@@ -94,14 +103,36 @@ impl Turn {
 
 /// The shareable copy of a message, made when the first receiver needs it.
 #[derive(Debug, Default)]
-pub(crate) struct SharedCopy(Option<Message>);
+pub(crate) struct SharedCopy {
+    message: Option<Message>,
+    /// Whether the message has but one receiver, which rather has it in its own queue.
+    pub(crate) unshared: bool,
+}
 
 impl SharedCopy {
     pub(crate) const fn of(message: Message) -> Self {
-        Self(Some(message))
+        Self {
+            message: Some(message),
+            unshared: false,
+        }
     }
 
-    pub(crate) fn get(&mut self, view: &MessageView<'_>) -> Message {
-        self.0.get_or_insert_with(|| Message::new(view)).clone()
+    /// A copy for a message with so many receivers here.
+    pub(crate) const fn for_receivers(count: usize) -> Self {
+        Self {
+            message: None,
+            unshared: count == 1,
+        }
+    }
+
+    pub(crate) fn get(&mut self, view: &MessageView<'_>, scratch: &mut Vec<u8>) -> Message {
+        self.message
+            .get_or_insert_with(|| Message::new(view, scratch))
+            .clone()
+    }
+
+    /// Whether the copy was made already.
+    pub(crate) const fn is_made(&self) -> bool {
+        self.message.is_some()
     }
 }
