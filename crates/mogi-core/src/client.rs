@@ -400,7 +400,9 @@ impl Client {
             return;
         }
         match link.held.back_mut() {
-            Some((seq, bytes)) if *seq == turn.seq => put(link.version, bytes),
+            // What waits for nothing itself leaves with what it stands behind: its own turn may
+            // never get a ticket.
+            Some((seq, bytes)) if !turn.gated || *seq == turn.seq => put(link.version, bytes),
             _ => {
                 let mut bytes = Vec::new();
                 put(link.version, &mut bytes);

@@ -99,9 +99,11 @@ impl Worker {
             // Taking over ends a session that was not to outlive its connection.
             if self.clients.by_id.get(arrival.client_id) == Some(&key) {
                 let client = self.clients.get_mut(key);
+                let mount = arrival.listener.mount_point.as_deref();
                 let resumes = !connect.clean_start
                     && client.as_ref().is_some_and(|client| {
                         client.session.username.as_deref() == connect.username
+                            && client.session.mount.as_deref() == mount
                     });
                 if resumes && let Some(client) = client {
                     client.session.expiry = expiry;
@@ -113,18 +115,20 @@ impl Worker {
                     return Found::Old(key);
                 }
                 // [MQTT-3.1.2-4]: discarded. So is a session of another user: whoever guesses an
-                // id must not get the messages that wait for its owner.
+                // id must not get the messages that wait for its owner. And one of another mount
+                // point, whose subscriptions and messages are of another space of topics.
                 self.end_session(key);
             }
         }
         self.clients.generations = self.clients.generations.wrapping_add(1);
         let id: Arc<str> = arrival.client_id.into();
         let username = connect.username.map(Arc::from);
+        let mount = arrival.listener.mount_point.as_deref().map(Arc::from);
         let key = self.clients.slab.insert(Client {
             id: Arc::clone(&id),
             generation: self.clients.generations,
             link: None,
-            session: Session::new(expiry, username, self.node.hash()),
+            session: Session::new(expiry, username, mount, self.node.hash()),
         }) as u32;
         self.clients.by_id.insert(id, key);
         self.node.sessions.fetch_add(1, Ordering::Relaxed);
@@ -257,21 +261,20 @@ impl Worker {
 
     /// Notes the session in the store.
     pub(crate) fn persist_session(&mut self, key: u32) {
-        let Some(client) = self.clients.get(key) else {
+        let Some(client) = self.clients.get_mut(key) else {
             return;
         };
+        let expiry_s = match client.session.expiry {
+            Expiry::AtDisconnect => return,
+            Expiry::After(expiry_s) => expiry_s,
+            Expiry::Never => u32::MAX,
+        };
+        client.session.stored = true;
         let id = &client.id;
-        match client.session.expiry {
-            Expiry::AtDisconnect => {}
-            Expiry::After(expiry_s) => self.turn.durable(|| StoreOp::SessionSet {
-                client: Arc::clone(id),
-                expiry_s,
-            }),
-            Expiry::Never => self.turn.durable(|| StoreOp::SessionSet {
-                client: Arc::clone(id),
-                expiry_s: u32::MAX,
-            }),
-        }
+        self.turn.durable(|| StoreOp::SessionSet {
+            client: Arc::clone(id),
+            expiry_s,
+        });
     }
 
     fn log_connect(&mut self, connect: &Connect<'_>, arrival: &Arrival<'_>) {

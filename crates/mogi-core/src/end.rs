@@ -251,6 +251,10 @@ impl Worker {
         let id = Arc::clone(&client.id);
         if outlived {
             self.turn.stats.clients_disconnected -= 1;
+        }
+        // Asked of the session, not of its expiry: that may have become 0 with the last CONNECT
+        // or DISCONNECT ([MQTT-3.1.2-23], section 3.14.2.2.2).
+        if client.session.stored {
             self.turn.durable(|| StoreOp::SessionEnd {
                 client: Arc::clone(&id),
             });

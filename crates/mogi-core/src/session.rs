@@ -68,6 +68,11 @@ pub(crate) struct Will {
 pub(crate) struct Session {
     pub(crate) expiry: Expiry,
     pub(crate) username: Option<Arc<str>>,
+    /// What stands before its topics and filters in the broker (`mount_point`). The session belongs
+    /// there: subscriptions are found by it after the connection is gone.
+    pub(crate) mount: Option<Arc<str>>,
+    /// Whether the store knows of it.
+    pub(crate) stored: bool,
     pub(crate) subscriptions: Map<Arc<str>, Subscription>,
     pub(crate) inflight: Inflight,
     /// QoS 2 packet ids received and not yet released ([MQTT-4.3.3-10]).
@@ -86,11 +91,14 @@ impl Session {
     pub(crate) fn new(
         expiry: Expiry,
         username: Option<Arc<str>>,
+        mount: Option<Arc<str>>,
         seed: foldhash::fast::FixedState,
     ) -> Self {
         Self {
             expiry,
             username,
+            mount,
+            stored: false,
             subscriptions: Map::with_hasher(seed),
             inflight: Inflight::default(),
             received: IdSet::default(),

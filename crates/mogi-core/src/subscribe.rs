@@ -125,14 +125,12 @@ impl Worker {
         Ok(Ok(send.then_some(granted)))
     }
 
-    /// `filter` behind the mount point of the client's listener.
+    /// `filter` behind the session's mount point.
     fn mounted(&self, key: u32, filter: &str) -> String {
-        let link = self
+        let mount = self
             .clients
             .get(key)
-            .and_then(|client| client.link.as_ref());
-        let mount = link
-            .and_then(|link| link.mount.as_deref())
+            .and_then(|client| client.session.mount.as_deref())
             .unwrap_or_default();
         match Shared::parse(filter) {
             Ok(Some(shared)) => format!("{mount}{}", shared.filter),
