@@ -70,7 +70,7 @@ impl Client {
     ) {
         match &self.link {
             Some(link) if link.open && !self.session.queue.has_backlog() => {
-                if way.qos == QoS::AtMostOnce {
+                if way.qos == QoS::AtMostOnce && self.session.queue.lets_qos0_pass() {
                     self.send_qos0(key, turn, view, shared, way);
                 } else if self.session.queue.is_empty() && self.has_room(turn, view.weight()) {
                     self.send(key, turn, view, shared, way);

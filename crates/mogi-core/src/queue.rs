@@ -23,6 +23,8 @@ pub(crate) struct Queue {
     /// Retained messages of a new subscription among them. They are exempt from the queue's
     /// limits, being kept elsewhere anyway, and live messages line up behind them.
     backlog: usize,
+    /// QoS 0 messages among them: later ones line up behind them.
+    qos0: usize,
 }
 
 #[derive(Debug)]
@@ -50,6 +52,13 @@ impl Queue {
         self.backlog > 0
     }
 
+    /// Whether a QoS 0 message may be sent past the queue without overtaking another
+    /// ([MQTT-4.6.0-6]: topics are ordered for each QoS by itself).
+    #[inline]
+    pub(crate) const fn lets_qos0_pass(&self) -> bool {
+        self.qos0 == 0
+    }
+
     /// QoS and weight of the oldest message.
     pub(crate) fn front(&self) -> Option<(QoS, usize)> {
         let entry = self.entries.front()?;
@@ -59,33 +68,22 @@ impl Queue {
     /// Adds a message that others have as well; it is in `delivery`.
     pub(crate) fn push_shared(&mut self, delivery: Delivery) {
         debug_assert!(delivery.message.is_some());
-        self.bytes += u64::from(delivery.weight);
-        self.entries.push_back(Entry {
-            delivery,
-            own_len: 0,
-        });
+        self.push_entry(delivery, 0);
     }
 
     /// Adds a message nobody else has; `delivery` is without it.
     pub(crate) fn push_own(&mut self, delivery: Delivery, view: &MessageView<'_>) {
         debug_assert!(delivery.message.is_none() && delivery.group.is_none());
-        self.bytes += u64::from(delivery.weight);
         let len = stored_len(view);
         put_stored(view, self.ring.room_for(len));
-        self.entries.push_back(Entry {
-            delivery,
-            own_len: len as u32,
-        });
+        self.push_entry(delivery, len as u32);
     }
 
     /// Adds a retained message that answers a SUBSCRIBE.
     pub(crate) fn push_backlog(&mut self, mut delivery: Delivery) {
         delivery.weight = 0;
         self.backlog += 1;
-        self.entries.push_back(Entry {
-            delivery,
-            own_len: 0,
-        });
+        self.push_entry(delivery, 0);
     }
 
     /// Takes the oldest message: as a shared one in the delivery, or as bytes in `stored`.
@@ -152,12 +150,19 @@ impl Queue {
         dropped
     }
 
+    fn push_entry(&mut self, delivery: Delivery, own_len: u32) {
+        self.bytes += u64::from(delivery.weight);
+        self.qos0 += usize::from(delivery.qos == QoS::AtMostOnce);
+        self.entries.push_back(Entry { delivery, own_len });
+    }
+
     fn forget(&mut self, delivery: &Delivery) {
         // A weight of 0 marks the backlog: every message has a topic.
         if delivery.weight == 0 {
             self.backlog -= 1;
         }
         self.bytes -= u64::from(delivery.weight);
+        self.qos0 -= usize::from(delivery.qos == QoS::AtMostOnce);
     }
 }
 
