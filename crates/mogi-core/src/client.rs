@@ -137,7 +137,6 @@ impl Client {
             let Some(flight) = self.session.inflight.next_unsent(limit) else {
                 return;
             };
-            let out = output(link, key, turn);
             match (flight.stage, &flight.delivery.message) {
                 (Stage::Published, Some(message)) => {
                     let form = Form {
@@ -149,15 +148,29 @@ impl Client {
                         subscription_ids: flight.delivery.ids.as_slice(),
                         alias: None,
                     };
-                    form.put(&message.view(), turn.now_ms, out, || message.clone());
+                    let view = message.view();
+                    if form.packet_len(&view, turn.now_ms) > link.max_packet_size {
+                        // The client takes less than it did ([MQTT-3.1.2-25]).
+                        let packet_id = flight.packet_id;
+                        self.session.inflight.remove(packet_id);
+                        turn.stats.dropped_too_large += 1;
+                        let client = &self.id;
+                        turn.durable(|| StoreOp::Delivered {
+                            client: Arc::clone(client),
+                            packet_id,
+                        });
+                        continue;
+                    }
+                    let out = output(link, key, turn);
+                    form.put(&view, turn.now_ms, out, || message.clone());
                     link.out_messages += 1;
                     turn.stats.publish_sent += 1;
-                    turn.stats.publish_bytes_sent += message.payload().len() as u64;
+                    turn.stats.publish_bytes_sent += view.payload.len() as u64;
                 }
                 _ => Ack::new(flight.packet_id, Reason::Success).encode(
                     version,
                     PacketKind::Pubrel,
-                    out.bytes(),
+                    output(link, key, turn).bytes(),
                 ),
             }
             turn.stats.packets_sent += 1;
