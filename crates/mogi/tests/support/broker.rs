@@ -253,6 +253,7 @@ pub struct Setup {
     conf: Option<String>,
     own: String,
     args: Vec<String>,
+    wrapper: Vec<String>,
     files: Vec<(String, String)>,
 }
 
@@ -275,6 +276,13 @@ impl Setup {
     /// More arguments of the command line.
     pub fn args(mut self, args: &[&str]) -> Self {
         self.args = args.iter().map(|&arg| arg.to_owned()).collect();
+        self
+    }
+
+    /// A command that runs the program, which stands behind it with its arguments. It has to
+    /// `exec` it: signals go to the process that was started.
+    pub fn wrapper(mut self, command: &[&str]) -> Self {
+        self.wrapper = command.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -341,7 +349,14 @@ impl Setup {
             .open(log)
             .expect("cannot log");
         let program = std::env::var_os(OTHER).unwrap_or_else(|| env!("CARGO_BIN_EXE_mogi").into());
-        let mut command = Command::new(program);
+        let mut command = match self.wrapper.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
         if let Some(conf) = &self.conf {
             let path = dir.join("mosquitto.conf");
             fs::write(&path, fill(&complete(conf))).expect("cannot write the configuration");
