@@ -265,7 +265,9 @@ impl Worker {
             return;
         };
         let expiry_s = match client.session.expiry {
-            Expiry::AtDisconnect => return,
+            Expiry::AtDisconnect if !client.session.stored => return,
+            // The store is to know that it ends now with its connection.
+            Expiry::AtDisconnect => 0,
             Expiry::After(expiry_s) => expiry_s,
             Expiry::Never => u32::MAX,
         };

@@ -125,7 +125,12 @@ impl Outbox {
                 confirms,
             });
         } else {
-            self.confirm(&confirms);
+            // A batch may have come in over several turns: its messages' ticket may be that of an
+            // earlier turn, and tickets are redeemed in order.
+            match self.waiting.iter_mut().rev().find(|turn| turn.ticket) {
+                Some(earlier) => earlier.confirms.extend(confirms),
+                None => self.confirm(&confirms),
+            }
             if turn.waits_for != 0 {
                 let (seq, peers) = (turn.seq, turn.waits_for);
                 let confirms = Vec::new();

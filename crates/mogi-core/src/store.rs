@@ -16,7 +16,8 @@ pub type Batch = Vec<StoreOp>;
 /// One change of durable state. Clients are named by id: keys are a worker's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreOp {
-    /// The session exists, and ends so many seconds after its connection (`u32::MAX`: never).
+    /// The session exists, and ends so many seconds after its connection (`u32::MAX`: never; 0:
+    /// with it, so that one found in the store has ended).
     SessionSet {
         /// The client id.
         client: Arc<str>,
