@@ -9,7 +9,9 @@ use libfuzzer_sys::fuzz_target;
 use mogi_codec::{Header, Packet, PacketKind, Properties, Subscribe, Unsubscribe, Version};
 
 fuzz_target!(|input: &[u8]| {
-    let Some((&pick, mut stream)) = input.split_first() else { return };
+    let Some((&pick, mut stream)) = input.split_first() else {
+        return;
+    };
     let version = [Version::V31, Version::V311, Version::V5][usize::from(pick % 3)];
     while let Ok(Some((packet, len))) = Packet::parse(version, stream) {
         assert!(len >= 2 && len <= stream.len());
@@ -26,7 +28,10 @@ fuzz_target!(|input: &[u8]| {
 /// A packet cut short is an unfinished one, or an error: never another packet.
 fn check_prefixes(version: Version, whole: &[u8]) {
     for len in 0..whole.len().min(16) {
-        assert!(!matches!(Packet::parse(version, &whole[..len]), Ok(Some(_))));
+        assert!(!matches!(
+            Packet::parse(version, &whole[..len]),
+            Ok(Some(_))
+        ));
     }
 }
 
