@@ -52,18 +52,16 @@ pub(crate) fn run(args: &[&str]) -> Result<bool> {
     Ok(clean)
 }
 
-/// The targets, by the files they stand in.
+/// The targets: the programs of the fuzz workspace.
 fn targets() -> Result<Vec<String>> {
-    let files = fs::read_dir(crate::root().join("fuzz/targets"))?;
-    let names = files.flatten().filter_map(|file| {
-        let path = file.path();
-        let rust = path.extension().is_some_and(|it| it == "rs");
-        let name = path.file_stem()?.to_str()?.to_owned();
-        rust.then_some(name)
-    });
-    let mut names: Vec<_> = names.collect();
-    names.sort();
-    Ok(names)
+    let manifest = fs::read_to_string(crate::root().join("fuzz/Cargo.toml"))?;
+    let manifest: toml::Table = manifest.parse()?;
+    let programs = manifest.get("bin").and_then(toml::Value::as_array);
+    let names = programs
+        .into_iter()
+        .flatten()
+        .filter_map(|it| it.get("name")?.as_str());
+    Ok(names.map(ToOwned::to_owned).collect())
 }
 
 fn build() -> Result<()> {
