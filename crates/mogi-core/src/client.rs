@@ -178,7 +178,8 @@ impl Client {
     }
 
     /// Whether another message of that weight may be put in flight ([MQTT-3.3.4-9],
-    /// `max_inflight_messages`, `max_inflight_bytes`).
+    /// `max_inflight_messages`, `max_inflight_bytes`). A client that allows 65,535 and reads none
+    /// is stopped by what its connection may have pending.
     #[inline]
     fn has_room(&self, turn: &Turn, weight: usize) -> bool {
         let Some(link) = &self.link else { return false };
@@ -186,6 +187,7 @@ impl Client {
         let limit = turn.cfg.max_inflight_bytes;
         inflight.all_sent()
             && inflight.len() < link.send_maximum
+            && link.out.len() < turn.cfg.connection_buffer_limit
             && (limit == 0 || inflight.len() == 0 || inflight.bytes() + weight as u64 <= limit)
     }
 

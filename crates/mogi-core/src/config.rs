@@ -55,6 +55,8 @@ pub struct CoreConfig {
     pub send_timeout_ms: u64,
     /// Topics whose matches a worker remembers (`route_cache_topics`).
     pub route_cache_topics: usize,
+    /// Bytes of topic names a worker remembers for that (`route_cache_bytes`).
+    pub route_cache_bytes: usize,
     /// Which [`LogKind`](crate::LogKind)s are wanted: the sum of their bits.
     pub log_mask: u32,
     /// Whether state is durable: changes become store operations and acknowledgements wait for
@@ -87,6 +89,7 @@ impl Default for CoreConfig {
             connection_buffer_limit: 16 << 20,
             send_timeout_ms: 60_000,
             route_cache_topics: 65_536,
+            route_cache_bytes: 8 << 20,
             log_mask: 0,
             durable: false,
         }

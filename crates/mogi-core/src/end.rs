@@ -339,7 +339,8 @@ impl Worker {
 
     fn publish_will(&mut self, key: u32, will: &Will) {
         // What only the broker may say is not said by a will (attack P27).
-        if will.topic.starts_with("$SYS/") || will.topic.starts_with("$share/") {
+        let topic = &*will.topic;
+        if topic == "$SYS" || topic.starts_with("$SYS/") || topic.starts_with("$share/") {
             self.turn.stats.publish_refused += 1;
             return;
         }

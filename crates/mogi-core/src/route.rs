@@ -19,8 +19,8 @@ use mogi_codec::{QoS, SubscribeOptions};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-/// Targets remembered in all routes together; beyond that the cache starts anew.
-const CACHED_TARGETS: usize = 1 << 20;
+/// Targets and groups remembered in all routes together; beyond that the cache starts anew.
+const CACHED_RECEIVERS: usize = 1 << 20;
 
 /// The subscription identifiers one delivery carries ([MQTT-3.3.4-3]).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -179,6 +179,10 @@ impl Route {
     pub(crate) fn is_empty(&self) -> bool {
         self.targets.is_empty() && self.peers == 0 && self.groups.is_empty()
     }
+
+    fn receivers(&self) -> usize {
+        self.targets.len() + self.groups.len()
+    }
 }
 
 /// A worker's part of the subscription table, and the routes it remembers.
@@ -193,7 +197,11 @@ pub(crate) struct Routing {
     index: HashTable<u32>,
     routes: Vec<Route>,
     limit: usize,
-    targets: usize,
+    bytes_limit: usize,
+    /// Targets and groups in all routes.
+    receivers: usize,
+    /// Bytes of their topics.
+    bytes: usize,
     scratch: MatchScratch,
 }
 
@@ -208,7 +216,9 @@ impl Routing {
             index: HashTable::new(),
             routes: Vec::new(),
             limit: cfg.route_cache_topics.max(1),
-            targets: 0,
+            bytes_limit: cfg.route_cache_bytes,
+            receivers: 0,
+            bytes: 0,
             scratch: MatchScratch::default(),
             node,
         }
@@ -234,6 +244,10 @@ impl Routing {
         let at = *self.index.find(hash, same)?;
         let route = &self.routes[at as usize];
         if route.subs_version != self.subs_version || route.interest_version != interest_version {
+            if self.receivers > CACHED_RECEIVERS {
+                self.forget_all();
+                return None;
+            }
             self.refresh(at, interest_version);
         }
         Some(at)
@@ -241,11 +255,13 @@ impl Routing {
 
     /// Remembers a topic that [`Self::find`] does not know.
     pub(crate) fn add(&mut self, topic: &str, interest_version: u64) -> u32 {
-        if self.routes.len() >= self.limit || self.targets > CACHED_TARGETS {
-            self.index.clear();
-            self.routes.clear();
-            self.targets = 0;
+        if self.routes.len() >= self.limit
+            || self.receivers > CACHED_RECEIVERS
+            || self.bytes + topic.len() > self.bytes_limit
+        {
+            self.forget_all();
         }
+        self.bytes += topic.len();
         let at = self.routes.len() as u32;
         self.routes.push(Route {
             topic: topic.into(),
@@ -256,6 +272,12 @@ impl Routing {
         let of = |&at: &u32| hash.hash_one(routes[at as usize].topic.as_bytes());
         self.index.insert_unique(of(&at), at, of);
         at
+    }
+
+    fn forget_all(&mut self) {
+        self.index.clear();
+        self.routes.clear();
+        (self.receivers, self.bytes) = (0, 0);
     }
 
     /// The route [`Self::find`] or [`Self::add`] named.
@@ -273,7 +295,7 @@ impl Routing {
             ..
         } = self;
         let route = &mut routes[at as usize];
-        self.targets -= route.targets.len();
+        self.receivers -= route.receivers();
         rebuild(route, subs, &node.interest, scratch);
         route.peers &= !bit(self.worker);
         route.durable_peers &= !bit(self.worker);
@@ -281,9 +303,10 @@ impl Routing {
             merge_overlapping(&mut route.targets);
         }
         route.targets.shrink_to_fit();
+        route.groups.shrink_to_fit();
         route.subs_version = self.subs_version;
         route.interest_version = interest_version;
-        self.targets += route.targets.len();
+        self.receivers += route.receivers();
     }
 }
 
