@@ -148,7 +148,7 @@ impl Client {
                         subscription_ids: flight.delivery.ids.as_slice(),
                         alias: None,
                     };
-                    let view = message.view();
+                    let view = unmounted(link, message.view());
                     if form.packet_len(&view, turn.now_ms) > link.max_packet_size {
                         // The client takes less than it did ([MQTT-3.1.2-25]).
                         let packet_id = flight.packet_id;
@@ -262,8 +262,10 @@ impl Client {
             subscription_ids: way.ids.as_slice(),
             alias: None,
         };
-        // The frame is compared first: it is at least as long as the parts and costs nothing.
-        let len = form.packet_len(view, turn.now_ms);
+        let len = match &link.mount {
+            None => form.packet_len(view, turn.now_ms),
+            Some(_) => form.packet_len(&unmounted(link, *view), turn.now_ms),
+        };
         if len <= link.max_packet_size {
             return true;
         }
@@ -295,14 +297,8 @@ impl Client {
         let published = view;
         let stripped;
         let mut view = view;
-        if let Some(mount) = &link.mount
-            && let Some(topic) = view.topic.strip_prefix(mount.as_bytes())
-        {
-            stripped = MessageView {
-                topic,
-                frame: None,
-                ..*view
-            };
+        if link.mount.is_some() {
+            stripped = unmounted(link, *view);
             view = &stripped;
         }
         let mut form = Form {
@@ -444,6 +440,19 @@ impl Client {
         if link.open {
             self.pump(key, turn);
         }
+    }
+}
+
+/// A message as the clients of `link`'s listener see it: without the mount point.
+fn unmounted<'a>(link: &Link, view: MessageView<'a>) -> MessageView<'a> {
+    let mount = link.mount.as_deref().unwrap_or_default();
+    match view.topic.strip_prefix(mount.as_bytes()) {
+        Some(topic) if !mount.is_empty() => MessageView {
+            topic,
+            frame: None,
+            ..view
+        },
+        _ => view,
     }
 }
 
