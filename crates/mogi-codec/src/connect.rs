@@ -3,7 +3,7 @@
 use crate::properties::{Section, put_section};
 use crate::reader::Reader;
 use crate::wire::{put_bytes, put_packet, put_u16};
-use crate::{DecodeError, PacketKind, Properties, QoS, Reason, Version};
+use crate::{DecodeError, PacketKind, Properties, PropertyId, QoS, Reason, Version};
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
@@ -63,11 +63,20 @@ impl<'a> Connect<'a> {
         let mut reader = Reader::new(body);
         let (version, bridge) = read_protocol(&mut reader)?;
         let flags = reader.u8()?;
-        if flags & RESERVED != 0 {
+        // MQTT 3.1 calls this bit unused, and Mosquitto takes it there.
+        if flags & RESERVED != 0 && version != Version::V31 {
             return Err(DecodeError::malformed("reserved CONNECT flag is set"));
         }
         let keep_alive_s = reader.u16()?;
         let properties = read_section(&mut reader, version, Section::Packet(PacketKind::Connect))?;
+        if properties.has(PropertyId::AuthenticationData)
+            && !properties.has(PropertyId::AuthenticationMethod)
+        {
+            // Section 3.1.2.11.10.
+            return Err(DecodeError::protocol(
+                "authentication data without a method",
+            ));
+        }
         let client_id = reader.str()?;
         let will = read_will(&mut reader, version, flags)?;
         if version != Version::V5 && flags & (USERNAME | PASSWORD) == PASSWORD {
@@ -172,9 +181,10 @@ fn read_will<'a>(reader: &mut Reader<'a>, version: Version, flags: u8) -> Result
     let qos_bits = flags >> 3 & 0b11;
     let retain = flags & WILL_RETAIN != 0;
     if flags & WILL == 0 {
-        // [MQTT-3.1.2-11], [MQTT-3.1.2-13]
+        // [MQTT-3.1.2-11], [MQTT-3.1.2-13]. In 3.1 the bits are unused without a will.
         return match (qos_bits, retain) {
             (0, false) => Ok(None),
+            (0..=2, _) if version == Version::V31 => Ok(None),
             _ => Err(DecodeError::malformed(
                 "will QoS or will retain without a will",
             )),

@@ -139,7 +139,8 @@ impl Header {
     }
 
     /// Checks the flags of every kind but PUBLISH ([MQTT-2.1.3-1]; 3.1.1: [MQTT-2.2.2-2]).
-    /// MQTT 3.1 lets a repeated PUBREL, SUBSCRIBE or UNSUBSCRIBE carry DUP.
+    /// MQTT 3.1 lets a repeated PUBREL, SUBSCRIBE or UNSUBSCRIBE carry DUP; and Mosquitto takes
+    /// a PUBREL of 3.1 whatever its flags are.
     ///
     /// # Errors
     /// Malformed when a reserved bit is not as it has to be.
@@ -149,6 +150,7 @@ impl Header {
         }
         let fixed = self.kind.reserved_flags();
         let flags = match version {
+            Version::V31 if self.kind == PacketKind::Pubrel => fixed,
             Version::V31 if fixed != 0 => self.flags & !0b1000,
             _ => self.flags,
         };

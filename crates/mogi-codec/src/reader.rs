@@ -42,8 +42,8 @@ impl<'a> Reader<'a> {
         Ok(u32::from_be_bytes(*head))
     }
 
-    /// Variable Byte Integer of at most four bytes. A longer form than needed is taken
-    /// ([MQTT-1.5.5-1] binds the sender).
+    /// Variable Byte Integer of at most four bytes, in its shortest form ([MQTT-1.5.5-1]). A
+    /// longer form is refused, as Mosquitto does: it would be forwarded to readers that refuse it.
     #[inline]
     pub fn varint(&mut self) -> Result<u32> {
         let mut value = 0u32;
@@ -51,6 +51,11 @@ impl<'a> Reader<'a> {
             let byte = self.u8()?;
             value |= u32::from(byte & 0x7F) << shift;
             if byte & 0x80 == 0 {
+                if byte == 0 && shift > 0 {
+                    return Err(DecodeError::malformed(
+                        "variable byte integer longer than needed",
+                    ));
+                }
                 return Ok(value);
             }
         }
@@ -105,14 +110,36 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// `bytes` as a string the specification allows: well-formed UTF-8 without U+0000. U+FEFF is an
-/// ordinary character and stays where it is ([MQTT-1.5.4-3]).
+/// `bytes` as a string the specification allows: well-formed UTF-8 without U+0000. Control
+/// characters and non-characters, which it only advises against (section 1.5.4), are refused as
+/// Mosquitto does: clients exist that hang up when they receive one, and logs that break. U+FEFF
+/// is an ordinary character and stays where it is ([MQTT-1.5.4-3]).
 #[inline]
 pub fn checked_str(bytes: &[u8]) -> Result<&str> {
     let text = std::str::from_utf8(bytes)
         .map_err(|_| DecodeError::malformed("string is not well-formed UTF-8"))?;
-    if bytes.contains(&0) {
-        return Err(DecodeError::malformed("string contains U+0000"));
+    if bytes.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Ok(text);
     }
+    check_chars(text)?;
     Ok(text)
+}
+
+fn check_chars(text: &str) -> Result<()> {
+    for char in text.chars() {
+        match char {
+            '\0' => return Err(DecodeError::malformed("string contains U+0000")),
+            _ if char.is_control() => {
+                return Err(DecodeError::malformed(
+                    "string contains a control character",
+                ));
+            }
+            // The last two of every plane, and U+FDD0 to U+FDEF.
+            _ if char as u32 & 0xFFFE == 0xFFFE || matches!(char, '\u{FDD0}'..='\u{FDEF}') => {
+                return Err(DecodeError::malformed("string contains a non-character"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
