@@ -5,6 +5,7 @@ use crate::config::ListenerConfig;
 use crate::end::Ending;
 use crate::event::LogKind;
 use crate::handshake::{Refused, decode};
+use crate::inflight::MAX_FLIGHTS;
 use crate::link::{AliasesIn, AliasesOut, Link};
 use crate::message::put_forwarded;
 use crate::output::Output;
@@ -181,7 +182,9 @@ impl Worker {
             idle_limit_ms: u64::from(keep_alive_s) * 1500,
             last_received_ms: self.turn.now_ms,
             // As in Mosquitto, what a 5.0 client asks for replaces the broker's own limit.
-            send_maximum: peer_limit.unwrap_or(usize::from(own_limit)),
+            send_maximum: peer_limit
+                .unwrap_or(usize::from(own_limit))
+                .min(MAX_FLIGHTS),
             max_packet_size: int(PropertyId::MaximumPacketSize)
                 .map_or(packet_limit, |limit| (limit as usize).min(packet_limit)),
             aliases_in: AliasesIn::new(listener.max_topic_alias),
