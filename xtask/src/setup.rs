@@ -5,15 +5,15 @@ use anyhow::{Result, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Programs of Debian's packages, with arguments that show whether they are there.
-const PROGRAMS: [(&str, &[&str], &str); 6] = [
-    // libmosquitto's tools answer --help with 1, and --version with 0.
-    ("mosquitto_pub", &["--version"], "mosquitto-clients"),
-    ("mosquitto_sub", &["--version"], "mosquitto-clients"),
-    ("mosquitto_rr", &["--version"], "mosquitto-clients"),
-    ("node", &["--version"], "nodejs"),
-    ("npm", &["--version"], "npm"),
-    ("python3", &["-c", "import ensurepip, venv"], "python3-venv"),
+/// What is needed of Debian's packages: a shell command that shows whether it is there, and the
+/// package.
+const NEEDS: [(&str, &str); 6] = [
+    ("command -v mosquitto_pub", "mosquitto-clients"),
+    ("command -v mosquitto_sub", "mosquitto-clients"),
+    ("command -v mosquitto_rr", "mosquitto-clients"),
+    ("command -v node", "nodejs"),
+    ("command -v npm", "npm"),
+    ("python3 -c 'import ensurepip, venv'", "python3-venv"),
 ];
 
 /// Installs everything.
@@ -32,10 +32,10 @@ pub(crate) fn python_path() -> PathBuf {
 }
 
 fn packages() -> Result<()> {
-    let missing = PROGRAMS
+    let missing = NEEDS
         .iter()
-        .filter(|(program, args, _)| !shell::works(program, args));
-    let mut packages: Vec<&str> = missing.map(|&(_, _, package)| package).collect();
+        .filter(|(check, _)| !shell::works("sh", &["-c", check]));
+    let mut packages: Vec<&str> = missing.map(|&(_, package)| package).collect();
     packages.dedup();
     if packages.is_empty() {
         return Ok(());
