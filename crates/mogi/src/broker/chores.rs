@@ -7,6 +7,7 @@ use crate::net::shared::Shared;
 use mogi_codec::QoS;
 use mogi_core::{LogKind, MessageView, Worker};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Makes the function the loop of worker 0 calls.
 pub(super) fn chores(
@@ -78,6 +79,7 @@ impl Chores {
             match signal {
                 Signal::Stop if !self.stopping => {
                     self.stopping = true;
+                    shared.stopping.store(true, Ordering::Release);
                     shared.send_all(|| Mail::PublishWills);
                 }
                 Signal::Stop => {}

@@ -8,6 +8,7 @@ mod chores;
 pub(crate) mod plan;
 mod sys;
 
+use crate::net::crew::Captain;
 use crate::net::event_loop::{EventLoop, FrontDoor, SIGNALS, WAKER};
 use crate::net::listen::listen;
 use crate::net::mailbox::Mailbox;
@@ -16,7 +17,7 @@ use mio::{Interest, Poll, Waker};
 use mogi_core::{LogKind, Node, Stats};
 use plan::Plan;
 use std::io;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -77,6 +78,10 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
         version: settings.version,
         started: Instant::now(),
         stats: (0..workers).map(|_| Mutex::new(Stats::default())).collect(),
+        busy: (0..workers).map(|_| AtomicU32::new(0)).collect(),
+        home: Mutex::new(Vec::new()),
+        any_home: AtomicBool::new(false),
+        stopping: AtomicBool::new(false),
         wills_published: AtomicUsize::new(0),
     });
     let mut signals = signals;
@@ -88,23 +93,16 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
         listeners: doors,
         chores: chores::chores(signals, &shared),
     };
-    let mut threads = Vec::new();
-    let mut polls = polls.into_iter().enumerate();
-    let first = polls.next();
-    for (index, poll) in polls {
-        let worker = EventLoop::new(index as u16, poll, Arc::clone(&shared), None)?;
-        let thread = std::thread::Builder::new().name(format!("mogi-{index}"));
-        threads.push(thread.spawn(move || worker.run())?);
+    let mut loops = Vec::new();
+    let mut door = Some(front_door);
+    for (index, poll) in polls.into_iter().enumerate() {
+        loops.push(EventLoop::new(
+            index as u16,
+            poll,
+            Arc::clone(&shared),
+            door.take(),
+        )?);
     }
-    if let Some((_, poll)) = first {
-        let worker = EventLoop::new(0, poll, Arc::clone(&shared), Some(front_door))?;
-        announce();
-        worker.run()?;
-    }
-    for thread in threads {
-        if let Ok(result) = thread.join() {
-            result?;
-        }
-    }
-    Ok(())
+    announce();
+    Captain::new(shared, loops)?.run()
 }

@@ -1,5 +1,6 @@
 //! A worker's turns: read everything that is ready, decide, write once per dirty connection.
 
+use crate::net::alarm::Alarm;
 use crate::net::mailbox::{Mail, Moved};
 use crate::net::shared::Shared;
 use crate::net::socket::{Socket, State};
@@ -10,9 +11,10 @@ use mogi_core::{Arrival, Close, Ending, LogKind, Next, Worker};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 128 * 1024;
@@ -27,6 +29,8 @@ const ACCEPT_PAUSE_MS: u64 = 100;
 pub(crate) const WAKER: Token = Token(usize::MAX);
 /// The token of the signal pipe, which only worker 0 has.
 pub(crate) const SIGNALS: Token = Token(usize::MAX - 1);
+/// The token of the loop's alarm.
+const ALARM: Token = Token(usize::MAX - 2);
 /// Listener `n` has the token `LISTENERS + n`.
 const LISTENERS: usize = 1 << 40;
 
@@ -57,7 +61,27 @@ pub(crate) struct EventLoop {
     front_door: Option<FrontDoor>,
     accepting: bool,
     accept_again_ms: u64,
+    chores_ms: Option<u64>,
+    alarm: Alarm,
+    events: Events,
+    /// Run by the thread that runs all loops.
+    together: bool,
+    /// The last turn left something to do.
+    again: bool,
+    /// How long the last turn waited.
+    slept: Duration,
     stopping: bool,
+}
+
+/// What a loop wants after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// Another turn at once.
+    Again,
+    /// Another turn when something happens.
+    Wait,
+    /// Nothing more: the broker has stopped.
+    Stopped,
 }
 
 impl EventLoop {
@@ -83,6 +107,12 @@ impl EventLoop {
             front_door,
             accepting: false,
             accept_again_ms: 0,
+            chores_ms: Some(0),
+            alarm: Alarm::new()?,
+            events: Events::with_capacity(EVENTS),
+            together: false,
+            again: false,
+            slept: Duration::ZERO,
             stopping: false,
         };
         if let Some(door) = &mut this.front_door {
@@ -94,78 +124,135 @@ impl EventLoop {
             }
             this.accepting = !door.listeners.is_empty();
         }
+        this.alarm.register(this.poll.registry(), ALARM)?;
         Ok(this)
     }
 
-    /// Runs until the broker stops.
+    /// One turn: takes what has happened, waiting for it if `wait`, and acts on it.
     ///
     /// # Errors
     /// The readiness facility of the system fails.
-    pub(crate) fn run(mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(EVENTS);
-        let mut chores_ms = Some(0);
-        while !self.stopping {
-            let timeout = self.timeout(chores_ms);
-            match self.poll.poll(&mut events, timeout) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                result => result?,
-            }
-            let now_ms = self.shared.now_ms();
-            let mut signalled = false;
-            for event in &events {
-                match event.token() {
-                    WAKER => {}
-                    SIGNALS => signalled = true,
-                    Token(place) if place >= LISTENERS => self.accepting = true,
-                    Token(place) => self.note_event(now_ms, place as u32, event),
-                }
-            }
-            self.open_mail(now_ms);
-            self.take_batches(now_ms);
-            self.read_ready(now_ms);
-            self.accept(now_ms);
-            self.check_handshakes(now_ms);
-            if self
-                .worker
-                .next_timeout_ms()
-                .is_some_and(|at_ms| at_ms <= now_ms)
-            {
-                self.worker.tick(now_ms);
-            }
-            if let Some(door) = &mut self.front_door
-                && (signalled || chores_ms.is_some_and(|at_ms| at_ms <= now_ms))
-            {
-                chores_ms = (door.chores)(&mut self.worker, &self.shared, now_ms, signalled);
-            }
-            self.finish_turn(now_ms);
+    pub(crate) fn turn(&mut self, wait: bool) -> io::Result<Then> {
+        let timeout = if wait && !self.again {
+            None
+        } else {
+            Some(Duration::ZERO)
+        };
+        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        let before = Instant::now();
+        let polled = self.poll.poll(&mut events, timeout);
+        if timeout.is_none() {
+            self.slept = before.elapsed();
+        }
+        match polled {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => result?,
         }
         let now_ms = self.shared.now_ms();
-        self.worker.disconnect_all(now_ms);
+        let mut signalled = false;
+        for event in &events {
+            match event.token() {
+                WAKER => {}
+                ALARM => self.alarm.rang(),
+                SIGNALS => signalled = true,
+                Token(place) if place >= LISTENERS => self.accepting = true,
+                Token(place) => self.note_event(now_ms, place as u32, event),
+            }
+        }
+        let full = events.iter().count() == EVENTS;
+        self.events = events;
+        self.open_mail(now_ms);
+        self.take_batches(now_ms);
+        self.read_ready(now_ms);
+        self.accept(now_ms);
+        self.do_what_is_due(now_ms, signalled);
         self.finish_turn(now_ms);
-        Ok(())
+        if self.stopping {
+            self.worker.disconnect_all(now_ms);
+            self.finish_turn(now_ms);
+            return Ok(Then::Stopped);
+        }
+        let then = if full || self.has_work() {
+            Then::Again
+        } else {
+            self.set_alarm()
+        };
+        self.again = then == Then::Again;
+        Ok(then)
     }
 
-    /// How long the loop may sleep.
-    fn timeout(&mut self, chores_ms: Option<u64>) -> Option<Duration> {
-        let busy = !self.batches.is_empty()
-            || !self.worker.effects().dirty.is_empty()
-            || !self.ready.is_empty() && !self.peers_are_full();
-        if busy || self.accepting && self.accept_again_ms == 0 {
-            return Some(Duration::ZERO);
+    /// A turn that waits if there is nothing to do, and how long it waited.
+    ///
+    /// # Errors
+    /// As [`Self::turn`].
+    pub(crate) fn turn_metered(&mut self) -> io::Result<(Then, Duration)> {
+        self.slept = Duration::ZERO;
+        let then = self.turn(true)?;
+        Ok((then, self.slept))
+    }
+
+    /// The worker's number.
+    pub(crate) const fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// Whether the loop has ended because the broker stops.
+    pub(crate) const fn has_stopped(&self) -> bool {
+        self.stopping
+    }
+
+    fn do_what_is_due(&mut self, now_ms: u64, signalled: bool) {
+        let due = |at_ms: Option<u64>| at_ms.is_some_and(|at_ms| at_ms <= now_ms);
+        self.check_handshakes(now_ms);
+        if due(self.worker.next_timeout_ms()) {
+            self.worker.tick(now_ms);
         }
+        if let Some(door) = &mut self.front_door
+            && (signalled || due(self.chores_ms))
+        {
+            self.chores_ms = (door.chores)(&mut self.worker, &self.shared, now_ms, signalled);
+        }
+    }
+
+    /// Whether something is left to do without anything happening.
+    fn has_work(&mut self) -> bool {
+        !self.batches.is_empty()
+            || !self.worker.effects().dirty.is_empty()
+            || !self.ready.is_empty() && !self.peers_are_full()
+            || self.accepting && self.accept_again_ms == 0
+    }
+
+    /// Has the loop woken when the next thing is due.
+    fn set_alarm(&mut self) -> Then {
         let accept_ms =
             (self.accepting && self.accept_again_ms != 0).then_some(self.accept_again_ms);
         let handshake_ms = self.handshakes.front().map(|entry| entry.0);
+        let chores_ms = self.front_door.as_ref().and(self.chores_ms);
         let next = [
             chores_ms,
             self.worker.next_timeout_ms(),
             handshake_ms,
             accept_ms,
         ];
-        let at_ms = next.into_iter().flatten().min()?;
-        // A millisecond more than the difference: waking early would only mean sleeping again.
-        let now_ms = self.shared.now_ms();
-        Some(Duration::from_millis(at_ms.saturating_sub(now_ms).max(1)))
+        match next.into_iter().flatten().min() {
+            Some(at_ms) if !self.alarm.set(at_ms, self.shared.now_ms()) => Then::Again,
+            _ => Then::Wait,
+        }
+    }
+
+    /// Whether there is mail it has not seen, for the thread that runs several loops.
+    pub(crate) fn has_mail(&self) -> bool {
+        self.shared.mailboxes[usize::from(self.index)].has_mail()
+    }
+
+    /// The readiness facility, for the thread that waits for several loops.
+    pub(crate) fn poll_fd(&self) -> RawFd {
+        self.poll.as_raw_fd()
+    }
+
+    /// Says whether the loop is run by the thread that runs all of them.
+    pub(crate) const fn set_together(&mut self, together: bool) {
+        self.together = together;
     }
 
     fn note_event(&mut self, now_ms: u64, place: u32, event: &Event) {
@@ -341,10 +428,13 @@ impl EventLoop {
         let store = effects.store.take();
         for (peer, bytes) in batches {
             if let Some(mailbox) = self.shared.mailboxes.get(usize::from(peer)) {
-                mailbox.send(Mail::Batch {
-                    from: self.index,
-                    bytes,
-                });
+                mailbox.send(
+                    Mail::Batch {
+                        from: self.index,
+                        bytes,
+                    },
+                    self.together,
+                );
             }
         }
         for (kind, text) in logs {
@@ -435,7 +525,7 @@ impl EventLoop {
                 let peer = waiting.trailing_zeros() as usize;
                 waiting &= waiting - 1;
                 if let Some(mailbox) = self.shared.mailboxes.get(peer) {
-                    mailbox.ring();
+                    mailbox.ring(self.together);
                 }
             }
         }
@@ -671,7 +761,7 @@ impl EventLoop {
             connect_len,
         };
         if let Some(mailbox) = self.shared.mailboxes.get(usize::from(owner)) {
-            mailbox.send(Mail::Arrival(Box::new(moved)));
+            mailbox.send(Mail::Arrival(Box::new(moved)), self.together);
         }
     }
 

@@ -44,6 +44,8 @@ pub(crate) struct Mailbox {
     batch_bytes: AtomicUsize,
     /// Whether its owner was woken and has not looked yet.
     rung: AtomicBool,
+    /// Whether its owner's loop is run by the thread that runs all of them together.
+    together: AtomicBool,
     /// Workers that wait for room, one bit each.
     waiting: AtomicU64,
     waker: Waker,
@@ -55,13 +57,14 @@ impl Mailbox {
             mail: Mutex::new(Vec::new()),
             batch_bytes: AtomicUsize::new(0),
             rung: AtomicBool::new(false),
+            together: AtomicBool::new(false),
             waiting: AtomicU64::new(0),
             waker,
         }
     }
 
-    /// Puts something in and wakes the owner unless it is awake on account of this mailbox.
-    pub(crate) fn send(&self, mail: Mail) {
+    /// Puts something in and rings. `together`: see [`Self::ring`].
+    pub(crate) fn send(&self, mail: Mail, together: bool) {
         if let Mail::Batch { bytes, .. } = &mail {
             self.batch_bytes.fetch_add(bytes.len(), Ordering::Relaxed);
         }
@@ -69,15 +72,34 @@ impl Mailbox {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(mail);
-        self.ring();
+        self.ring(together);
     }
 
-    /// Wakes the owner.
-    pub(crate) fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            // It fails only when the owner's poll is gone, and then nobody is there to wake.
-            let _ = self.waker.wake();
+    /// Wakes the owner unless it is awake on account of this mailbox, or is run by the very thread
+    /// that rings (`together`), which looks by itself.
+    pub(crate) fn ring(&self, together: bool) {
+        let rung = self.rung.swap(true, Ordering::AcqRel);
+        if rung || together && self.together.load(Ordering::Acquire) {
+            return;
         }
+        // It fails only when the owner's poll is gone, and then nobody is there to wake.
+        let _ = self.waker.wake();
+    }
+
+    /// Wakes the owner in any case.
+    pub(crate) fn wake(&self) {
+        let _ = self.waker.wake();
+    }
+
+    /// Whether something was put in since the owner looked last.
+    pub(crate) fn has_mail(&self) -> bool {
+        self.rung.load(Ordering::Acquire)
+    }
+
+    /// Says whether the owner's loop is run together with others. Whoever changes that looks into
+    /// the mailbox afterwards.
+    pub(crate) fn set_together(&self, together: bool) {
+        self.together.store(together, Ordering::Release);
     }
 
     /// Takes everything out, in the order it came, by swapping with `empty`.

@@ -1,11 +1,15 @@
-//! The data plane: one thread per worker, one readiness loop per thread.
+//! The data plane: one readiness loop per worker, up to a thread for each.
 //!
 //! * `event_loop`: the turns of a worker
+//! * `crew`: which thread runs which loop
+//! * `alarm`: what wakes a loop when something is due
 //! * `socket`: a connection's socket and what it has not dealt with yet
 //! * `listen`: listening sockets
 //! * `mailbox`: how workers reach each other
 //! * `shared`: what the threads of the process share
 
+pub(crate) mod alarm;
+pub(crate) mod crew;
 pub(crate) mod event_loop;
 pub(crate) mod listen;
 pub(crate) mod mailbox;

@@ -1,8 +1,9 @@
 //! What the threads of the process share besides the core's node.
 
+use crate::net::event_loop::EventLoop;
 use crate::net::mailbox::{Mail, Mailbox};
 use mogi_core::{CoreConfig, ListenerConfig, LogKind, Node, Stats};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -50,6 +51,14 @@ pub(crate) struct Shared {
     pub(crate) started: Instant,
     /// The counts of each worker as of its last turn.
     pub(crate) stats: Vec<Mutex<Stats>>,
+    /// How busy each thread was lately, in percent.
+    pub(crate) busy: Vec<AtomicU32>,
+    /// Loops whose threads have too little to do, for the captain to take back.
+    pub(crate) home: Mutex<Vec<EventLoop>>,
+    /// Whether there are any.
+    pub(crate) any_home: AtomicBool,
+    /// The broker stops.
+    pub(crate) stopping: AtomicBool,
     /// Workers that have published their wills because the broker stops.
     pub(crate) wills_published: AtomicUsize,
 }
@@ -61,8 +70,16 @@ impl Shared {
 
     pub(crate) fn send_all(&self, mail: impl Fn() -> Mail) {
         for mailbox in &self.mailboxes {
-            mailbox.send(mail());
+            mailbox.send(mail(), false);
         }
+    }
+
+    /// How busy all threads together were lately, in percent of one.
+    pub(crate) fn total_busy(&self) -> u32 {
+        self.busy
+            .iter()
+            .map(|busy| busy.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// The counts of all workers together.
