@@ -100,3 +100,28 @@ proptest! {
         }
     }
 }
+
+/// The edges of table 2-1, and a length that is too long as soon as its fourth byte is there.
+#[test]
+fn the_edges_of_the_remaining_length() {
+    for (len, bytes) in [
+        (0, &[0x00][..]),
+        (127, &[0x7F]),
+        (128, &[0x80, 0x01]),
+        (16_383, &[0xFF, 0x7F]),
+        (16_384, &[0x80, 0x80, 0x01]),
+        (2_097_151, &[0xFF, 0xFF, 0x7F]),
+        (2_097_152, &[0x80, 0x80, 0x80, 0x01]),
+        (MAX_REMAINING_LENGTH, &[0xFF, 0xFF, 0xFF, 0x7F]),
+    ] {
+        let mut wire = Vec::new();
+        mogi_codec::wire::put_varint(&mut wire, len);
+        assert_eq!(wire, bytes);
+        assert_eq!(mogi_codec::wire::varint_len(len), bytes.len(), "{len}");
+        wire.insert(0, 0x30);
+        let header = Header::parse(&wire).expect("a header").expect("all of it");
+        assert_eq!(header.remaining, len as usize);
+    }
+    assert_eq!(Header::parse(&[0x30, 0x80, 0x80, 0x80]), Ok(None));
+    assert!(Header::parse(&[0x30, 0x80, 0x80, 0x80, 0x80]).is_err());
+}

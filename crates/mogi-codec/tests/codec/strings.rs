@@ -122,7 +122,9 @@ fn every_string_of_a_packet_is_checked() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_judged_like_their_characters(bytes in prop::collection::vec(any::<u8>(), 0..12)) {
+    fn any_bytes_are_judged_like_their_characters(
+        bytes in prop::collection::vec(any::<u8>(), 0..12),
+    ) {
         let good = std::str::from_utf8(&bytes)
             .is_ok_and(|text| !text.chars().any(|char| refused(char as u32)));
         prop_assert_eq!(checked_str(&bytes).is_ok(), good);
