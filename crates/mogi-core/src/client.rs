@@ -6,6 +6,7 @@ use crate::inflight::{Delivery, Stage};
 use crate::link::Link;
 use crate::message::{MessageView, view_stored};
 use crate::output::Output;
+use crate::replay::SEARCHES;
 use crate::route::{Ids, Target};
 use crate::session::Session;
 use crate::shared::Group;
@@ -88,6 +89,8 @@ impl Client {
     pub(crate) fn pump(&mut self, key: u32, turn: &mut Turn) {
         self.resend(key, turn);
         let mut stored = std::mem::take(&mut turn.stored);
+        let mut searches = SEARCHES;
+        self.refill(key, turn, &mut searches);
         while let Some(link) = &self.link
             && link.open
             && link.out.len() < FLUSH_BYTES
@@ -96,6 +99,7 @@ impl Client {
             && let Some(delivery) = self.session.queue.pop(&mut stored)
         {
             self.send_waiting(key, turn, &delivery, &stored);
+            self.refill(key, turn, &mut searches);
         }
         turn.stored = stored;
     }

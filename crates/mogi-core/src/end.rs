@@ -183,7 +183,8 @@ impl Worker {
             let buffer = out.take_buffer();
             self.turn.pool.put(buffer);
         }
-        self.turn.close(link.token, last);
+        let told = matches!(ending, Ending::ByClient(_) | Ending::Closed | Ending::Failed);
+        self.turn.close(link.token, last, !told);
     }
 
     /// The connection is gone: retained messages not sent yet become ordinary queued ones, within

@@ -30,6 +30,9 @@ pub struct Close {
     pub token: u32,
     /// The last bytes for it, such as a DISCONNECT with the reason.
     pub last: Vec<u8>,
+    /// Whether the peer should have the chance to read them: it does not know yet that the
+    /// connection ends.
+    pub linger: bool,
 }
 
 /// What happened, for those who do something about it.

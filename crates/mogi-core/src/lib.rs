@@ -36,6 +36,7 @@ mod peer;
 mod publish;
 mod queue;
 pub mod receive;
+mod replay;
 pub mod retained;
 mod route;
 mod session;

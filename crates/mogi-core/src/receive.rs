@@ -219,7 +219,7 @@ impl Worker {
             return Ok(());
         }
         let Some(flight) = client.session.inflight.get_mut(packet_id) else {
-            return self.unknown_acknowledgement(key, kind, packet_id);
+            return self.unknown_acknowledgement(key, kind, ack);
         };
         let expected = match (flight.stage, flight.delivery.qos) {
             (Stage::Published, QoS::ExactlyOnce) => PacketKind::Pubrec,
@@ -270,9 +270,10 @@ impl Worker {
 
     /// An id nothing is in flight with: PUBACK and PUBCOMP mean nothing then, PUBREC is answered
     /// so that the client's exchange ends (section 4.3.3; 0x92 in 5.0).
-    fn unknown_acknowledgement(&mut self, key: u32, kind: PacketKind, packet_id: u16) -> Outcome {
-        if kind == PacketKind::Pubrec {
-            self.release_flight(key, packet_id, Reason::PacketIdentifierNotFound);
+    fn unknown_acknowledgement(&mut self, key: u32, kind: PacketKind, ack: &Ack<'_>) -> Outcome {
+        // A PUBREC with an error has ended the exchange already ([MQTT-4.3.3-4]).
+        if kind == PacketKind::Pubrec && !ack.reason.is_error() {
+            self.release_flight(key, ack.packet_id, Reason::PacketIdentifierNotFound);
         }
         Ok(())
     }

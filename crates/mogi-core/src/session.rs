@@ -5,6 +5,7 @@ use crate::inflight::Inflight;
 use crate::map::Map;
 use crate::queue::Queue;
 use mogi_codec::{QoS, SubscribeOptions};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// How long a session outlives its connection.
@@ -48,6 +49,8 @@ pub(crate) struct Subscription {
     pub(crate) options: SubscribeOptions,
     /// 0: none.
     pub(crate) id: u32,
+    /// Whether its retained messages are asked for, and not fetched yet.
+    pub(crate) replay: bool,
 }
 
 /// A will message.
@@ -78,6 +81,8 @@ pub(crate) struct Session {
     /// QoS 2 packet ids received and not yet released ([MQTT-4.3.3-10]).
     pub(crate) received: IdSet,
     pub(crate) queue: Queue,
+    /// Filters whose retained messages are to be fetched, see [`crate::replay`].
+    pub(crate) replays: VecDeque<Arc<str>>,
     pub(crate) will: Option<Box<Will>>,
     /// When the will is due, once the connection is gone.
     pub(crate) will_at_ms: Option<u64>,
@@ -103,10 +108,16 @@ impl Session {
             inflight: Inflight::default(),
             received: IdSet::default(),
             queue: Queue::default(),
+            replays: VecDeque::new(),
             will: None,
             will_at_ms: None,
             ends_at_ms: None,
             drop_logged: false,
         }
+    }
+
+    /// Whether something waits to be sent.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.queue.is_empty() || !self.inflight.all_sent() || !self.replays.is_empty()
     }
 }

@@ -2,25 +2,18 @@
 
 use crate::event::LogKind;
 use crate::handshake::too_deep;
-use crate::inflight::Delivery;
 use crate::receive::wants_reasons;
-use crate::route::{Ids, Subscribers, Target};
+use crate::route::{Subscribers, Target};
 use crate::session::Subscription;
 use crate::shared::Member;
 use crate::store::StoreOp;
 use crate::worker::Worker;
 use mogi_codec::topic::{Shared, check_filter};
 use mogi_codec::{
-    DecodeError, PropertyBuf, PropertyId, QoS, Reason, RetainHandling, Suback, Subscribe,
+    DecodeError, PropertyBuf, PropertyId, Reason, RetainHandling, Suback, Subscribe,
     SubscribeFilter, Unsuback, Unsubscribe,
 };
 use std::sync::Arc;
-
-/// A granted subscription whose retained messages are to be sent.
-struct Granted {
-    filter: String,
-    qos: QoS,
-}
 
 impl Worker {
     /// # Errors
@@ -36,15 +29,11 @@ impl Worker {
             .int(PropertyId::SubscriptionIdentifier)
             .unwrap_or(0);
         let mut codes = Vec::new();
-        let mut granted = Vec::new();
         let mut why = None;
         for wanted in subscribe.filters() {
             self.log_filter(key, &wanted);
             match self.subscribe_one(key, wanted, id)? {
-                Ok(retained) => {
-                    codes.push(wanted.options.qos as u8);
-                    granted.extend(retained);
-                }
+                Ok(()) => codes.push(wanted.options.qos as u8),
                 Err(refused) => {
                     why = why.or(Some(refused.what));
                     codes.push(refused.reason as u8);
@@ -52,19 +41,20 @@ impl Worker {
             }
         }
         self.send_suback(key, subscribe.packet_id, codes, why);
-        for granted in &granted {
-            self.send_retained(key, granted, id);
+        // The retained messages, behind what waits already ([MQTT-3.3.1-9]).
+        if let Some(client) = self.clients.get_mut(key) {
+            client.pump(key, &mut self.turn);
         }
         Ok(())
     }
 
-    /// One filter: what to send of its retained messages, or why it is refused.
+    /// One filter, or why it is refused.
     fn subscribe_one(
         &mut self,
         key: u32,
         wanted: SubscribeFilter<'_>,
         id: u32,
-    ) -> Result<Result<Option<Granted>, DecodeError>, DecodeError> {
+    ) -> Result<Result<(), DecodeError>, DecodeError> {
         let options = wanted.options;
         let shared = match check_filter(wanted.filter).and_then(|()| Shared::parse(wanted.filter)) {
             Ok(shared) => shared,
@@ -80,16 +70,21 @@ impl Worker {
         }
         let limit = self.turn.cfg.max_subscriptions_per_client;
         let Some(client) = self.clients.get_mut(key) else {
-            return Ok(Ok(None));
+            return Ok(Ok(()));
         };
         let known = client.session.subscriptions.contains_key(wanted.filter);
         if !known && limit != 0 && client.session.subscriptions.len() >= limit {
             let what = "more subscriptions than max_subscriptions_per_client";
             return Ok(Err(DecodeError::new(Reason::QuotaExceeded, what)));
         }
-        let subscription = Subscription { options, id };
+        let mut subscription = Subscription {
+            options,
+            id,
+            replay: false,
+        };
         if known {
             if let Some(old) = client.session.subscriptions.get_mut(wanted.filter) {
+                subscription.replay = old.replay;
                 *old = subscription;
             }
         } else {
@@ -111,18 +106,17 @@ impl Worker {
         }
         self.install(key, wanted.filter, subscription);
         if shared.is_some() {
-            return Ok(Ok(None)); // Retained messages are for one's own subscriptions only.
+            return Ok(Ok(())); // Retained messages are for one's own subscriptions only.
         }
         let send = match options.retain_handling {
             RetainHandling::Send => true,
             RetainHandling::SendIfNew => !known, // [MQTT-3.3.1-10]
             RetainHandling::DoNotSend => false,
         };
-        let granted = Granted {
-            filter: self.mounted(key, wanted.filter),
-            qos: options.qos,
-        };
-        Ok(Ok(send.then_some(granted)))
+        if send && let Some(client) = self.clients.get_mut(key) {
+            client.session.ask_retained(wanted.filter);
+        }
+        Ok(Ok(()))
     }
 
     /// `filter` behind the session's mount point.
@@ -186,35 +180,6 @@ impl Worker {
         self.node
             .interest
             .set_peer(self.index, filter, subscribers.is_some(), durable);
-    }
-
-    /// Sends the retained messages of a new subscription behind what waits already
-    /// ([MQTT-3.3.1-9]): through the queue, so that they leave as the connection takes them.
-    fn send_retained(&mut self, key: u32, granted: &Granted, id: u32) {
-        let (now_ms, upgrade) = (self.turn.now_ms, self.turn.cfg.upgrade_outgoing_qos);
-        let Some(client) = self.clients.get_mut(key) else {
-            return;
-        };
-        let queue = &mut client.session.queue;
-        self.node.retained.matching(&granted.filter, |message| {
-            if message.expired(now_ms) {
-                return;
-            }
-            let qos = if upgrade {
-                granted.qos
-            } else {
-                granted.qos.min(message.qos())
-            };
-            queue.push_backlog(Delivery {
-                message: Some(message.clone()),
-                qos,
-                retain: true, // [MQTT-3.3.1-8] of 3.1.1
-                ids: Ids::from_id(id),
-                group: None,
-                weight: 0,
-            });
-        });
-        client.pump(key, &mut self.turn);
     }
 
     fn send_suback(&mut self, key: u32, packet_id: u16, mut codes: Vec<u8>, why: Option<&str>) {

@@ -4,6 +4,7 @@ use crate::config::CoreConfig;
 use crate::event::{Close, Effects, LogKind};
 use crate::interest::PeerSet;
 use crate::message::{Message, MessageView};
+use crate::node::Node;
 use crate::output::BufferPool;
 use crate::stats::Stats;
 use crate::store::{Batch, StoreOp};
@@ -20,6 +21,7 @@ pub(crate) const FLUSH_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub(crate) struct Turn {
     pub(crate) cfg: Arc<CoreConfig>,
+    pub(crate) node: Arc<Node>,
     pub(crate) now_ms: u64,
     /// Counts turns in which something became durable or is to become so.
     pub(crate) seq: u64,
@@ -46,9 +48,10 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    pub(crate) fn new(cfg: Arc<CoreConfig>) -> Self {
+    pub(crate) fn new(cfg: Arc<CoreConfig>, node: Arc<Node>) -> Self {
         Self {
             cfg,
+            node,
             now_ms: 0,
             seq: 1,
             stats: Stats::default(),
@@ -96,8 +99,8 @@ impl Turn {
     }
 
     /// Closes a socket once `last` was tried on it.
-    pub(crate) fn close(&mut self, token: u32, last: Vec<u8>) {
-        self.effects.closes.push(Close { token, last });
+    pub(crate) fn close(&mut self, token: u32, last: Vec<u8>, linger: bool) {
+        self.effects.closes.push(Close { token, last, linger });
     }
 }
 

@@ -74,7 +74,7 @@ impl Worker {
                 generations: 0,
             },
             routing: Routing::new(index, Arc::clone(&node), &cfg),
-            turn: Turn::new(cfg),
+            turn: Turn::new(cfg, Arc::clone(&node)),
             timers: Timers::default(),
             outbox: Outbox::new(node.workers()),
             scratch: Vec::new(),
@@ -133,7 +133,7 @@ impl Worker {
             let buffer = link.out.take_buffer();
             self.turn.pool.put(buffer);
         }
-        if !blocked && (!client.session.queue.is_empty() || !client.session.inflight.all_sent()) {
+        if !blocked && client.session.has_more() {
             client.pump(key, &mut self.turn);
         }
     }

@@ -493,20 +493,21 @@ impl EventLoop {
     fn close_all(&mut self) {
         while !self.worker.effects().closes.is_empty() {
             let closes = std::mem::take(&mut self.worker.effects().closes);
-            for Close { token, last } in closes {
+            for Close { token, last, linger } in closes {
                 let Some(mut socket) = self.sockets.try_remove(token as usize) else {
                     continue;
                 };
                 let last = if socket.blocked { &[][..] } else { &last };
-                socket.finish(last);
+                if linger || !last.is_empty() {
+                    socket.finish(last);
+                }
                 self.drop_socket(socket);
             }
         }
     }
 
-    fn drop_socket(&mut self, mut socket: Socket) {
-        // It fails only for a socket that was never registered.
-        let _ = self.poll.registry().deregister(&mut socket.stream);
+    fn drop_socket(&self, socket: Socket) {
+        // Closing the descriptor takes it out of the readiness facility.
         self.shared.release_connection(socket.listener);
     }
 
@@ -633,10 +634,8 @@ impl EventLoop {
                 peer.port()
             )
         });
-        // Output is written once per turn, so there is nothing for Nagle to gather.
-        let _ = stream.set_nodelay(true);
         self.serial += 1;
-        let socket = Socket::new(stream, listener, self.serial);
+        let socket = Socket::new(stream, peer, listener, self.serial);
         if let Some(place) = self.keep(socket) {
             let deadline = now_ms + self.shared.connect_timeout_ms;
             self.handshakes.push_back((deadline, place, self.serial));
@@ -750,9 +749,10 @@ impl EventLoop {
             self.shared.release_connection(socket.listener);
             return;
         }
-        let (stream, listener) = (socket.stream, socket.listener);
+        let (stream, peer, listener) = (socket.stream, socket.peer, socket.listener);
         let moved = Moved {
             stream,
+            peer,
             listener,
             address,
             client_id,
@@ -767,7 +767,7 @@ impl EventLoop {
 
     fn arrive(&mut self, now_ms: u64, moved: Moved) {
         self.serial += 1;
-        let socket = Socket::new(moved.stream, moved.listener, self.serial);
+        let socket = Socket::new(moved.stream, moved.peer, moved.listener, self.serial);
         let Some(place) = self.keep(socket) else {
             return;
         };

@@ -28,6 +28,9 @@ pub(crate) fn listen(address: SocketAddr, interface: Option<&str>) -> io::Result
     }
     socket.bind(&SockAddr::from(address))?;
     socket.listen(BACKLOG)?;
+    // Output is written once per turn, so there is nothing for Nagle to gather. Accepted sockets
+    // inherit this.
+    socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     Ok(TcpListener::from_std(socket.into()))
 }

@@ -2,6 +2,7 @@
 
 use mio::Waker;
 use mio::net::TcpStream;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -28,6 +29,7 @@ pub(crate) enum Mail {
 #[derive(Debug)]
 pub(crate) struct Moved {
     pub(crate) stream: TcpStream,
+    pub(crate) peer: SocketAddr,
     pub(crate) listener: u16,
     pub(crate) address: String,
     pub(crate) client_id: String,

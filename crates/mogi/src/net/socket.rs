@@ -3,6 +3,7 @@
 use mio::net::TcpStream;
 use mogi_core::output::{MAX_SLICES, Output};
 use std::io::{self, IoSlice, Read, Write};
+use std::net::SocketAddr;
 
 /// Where a connection stands.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub(crate) enum State {
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) stream: TcpStream,
+    pub(crate) peer: SocketAddr,
     pub(crate) state: State,
     pub(crate) listener: u16,
     /// Bytes received and not dealt with: the beginning of a packet, or what has to wait.
@@ -38,9 +40,15 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    pub(crate) const fn new(stream: TcpStream, listener: u16, serial: u64) -> Self {
+    pub(crate) const fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        listener: u16,
+        serial: u64,
+    ) -> Self {
         Self {
             stream,
+            peer,
             state: State::Handshake,
             listener,
             partial: Vec::new(),
@@ -61,12 +69,9 @@ impl Socket {
         }
     }
 
-    /// `IP:PORT` of the peer.
+    /// `IP:PORT` of the peer, IPv4 without its IPv6 clothes, as Mosquitto prints it.
     pub(crate) fn address(&self) -> String {
-        match self.stream.peer_addr() {
-            Ok(address) => plain_address(address),
-            Err(_) => "unknown".to_owned(),
-        }
+        format!("{}:{}", self.peer.ip().to_canonical(), self.peer.port())
     }
 
     /// Reads once into `buffer`. A short read means there is no more for now, unless the peer has
@@ -144,9 +149,4 @@ impl Socket {
             }
         }
     }
-}
-
-/// An address as the log shows it: IPv4 without its IPv6 clothes, as Mosquitto prints it.
-fn plain_address(address: std::net::SocketAddr) -> String {
-    format!("{}:{}", address.ip().to_canonical(), address.port())
 }

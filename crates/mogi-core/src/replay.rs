@@ -1,0 +1,112 @@
+//! Retained messages that answer a SUBSCRIBE: fetched when the connection takes them.
+//!
+//! ```text
+//!  SUBSCRIBE ──► replays: filters that were asked for ──► backlog: messages of the first of them
+//!                each at most once                        in the queue, sent as there is room
+//! ```
+//! A packet of 100,000 filters to 100,000 retained messages is asked for in a millisecond. So
+//! nothing is fetched before what was fetched last has left, and a client that does not read costs
+//! the broker the messages of one filter.
+
+use crate::client::{Client, output};
+use crate::inflight::Delivery;
+use crate::route::Ids;
+use crate::session::Session;
+use crate::turn::Turn;
+use std::sync::Arc;
+
+/// Filters whose retained messages are looked up in a row before other clients have their turn: a
+/// search may go through the whole tree and find nothing.
+pub(crate) const SEARCHES: usize = 8;
+
+/// Filters that are no longer asked for, and are left alone.
+const STALE: usize = 64;
+
+impl Session {
+    /// Asks for the retained messages of one of its subscriptions, unless that is done already and
+    /// they are yet to be fetched.
+    pub(crate) fn ask_retained(&mut self, filter: &str) {
+        let Some((filter, subscription)) = self.subscriptions.get_key_value_mut(filter) else {
+            return;
+        };
+        if !std::mem::replace(&mut subscription.replay, true) {
+            self.replays.push_back(Arc::clone(filter));
+        }
+        if self.replays.len() > 2 * self.subscriptions.len() + STALE {
+            self.forget_stale_replays();
+        }
+    }
+
+    /// Subscriptions that come and go leave filters behind.
+    fn forget_stale_replays(&mut self) {
+        let subscriptions = &mut self.subscriptions;
+        self.replays.retain(|filter| {
+            let subscription = subscriptions.get_mut(filter);
+            subscription.is_some_and(|subscription| std::mem::take(&mut subscription.replay))
+        });
+        for filter in &self.replays {
+            if let Some(subscription) = self.subscriptions.get_mut(filter) {
+                subscription.replay = true;
+            }
+        }
+    }
+
+    /// Puts the retained messages of the next filter in the queue.
+    fn fetch_retained(&mut self, turn: &Turn) {
+        let Some(filter) = self.replays.pop_front() else {
+            return;
+        };
+        let Some(subscription) = self.subscriptions.get_mut(&filter) else {
+            return;
+        };
+        if !std::mem::take(&mut subscription.replay) {
+            return;
+        }
+        let (granted, id) = (subscription.options.qos, subscription.id);
+        let (now_ms, upgrade) = (turn.now_ms, turn.cfg.upgrade_outgoing_qos);
+        let mounted = self
+            .mount
+            .as_deref()
+            .map(|mount| format!("{mount}{filter}"));
+        let queue = &mut self.queue;
+        let filter = mounted.as_deref().unwrap_or(&filter);
+        turn.node.retained.matching(filter, |message| {
+            if message.expired(now_ms) {
+                return;
+            }
+            let qos = if upgrade {
+                granted
+            } else {
+                granted.min(message.qos())
+            };
+            queue.push_backlog(Delivery {
+                message: Some(message.clone()),
+                qos,
+                retain: true, // [MQTT-3.3.1-8] of 3.1.1
+                ids: Ids::from_id(id),
+                group: None,
+                weight: 0,
+            });
+        });
+    }
+}
+
+impl Client {
+    /// Sees to it that there are retained messages in the queue while some are asked for.
+    /// `searches` counts down; when they are used up, the client comes again next turn.
+    #[inline]
+    pub(crate) fn refill(&mut self, key: u32, turn: &mut Turn, searches: &mut usize) {
+        while !self.session.replays.is_empty()
+            && !self.session.queue.has_backlog()
+            && let Some(link) = &mut self.link
+            && link.open
+        {
+            if *searches == 0 {
+                output(link, key, turn);
+                return;
+            }
+            *searches -= 1;
+            self.session.fetch_retained(turn);
+        }
+    }
+}
