@@ -144,8 +144,9 @@ impl Worker {
         let outlives = client.session.expiry.outlives_connection();
         if outlives {
             self.turn.stats.clients_disconnected += 1;
-            self.settle(key);
+            // First, so that what waited for the client goes to those who are there.
             self.set_members_online(key, false);
+            self.settle(key);
         }
         self.decide_will(key, ending);
         if outlives {

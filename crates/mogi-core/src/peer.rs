@@ -285,7 +285,12 @@ impl Worker {
         let mut shared = SharedCopy::default();
         let upgrade = self.turn.cfg.upgrade_outgoing_qos;
         let group = self.node.interest.group(name, filter);
-        let Some(client) = self.clients.current(key, generation) else {
+        let worker = self.index;
+        let others = group
+            .as_ref()
+            .is_some_and(|group| group.others_online(worker, key));
+        let member = self.clients.current(key, generation);
+        let Some(client) = member.filter(|client| client.link.is_some() || !others) else {
             // The member left while the message was on its way: another gets it.
             self.give_to_group(name, filter, &view, &mut shared);
             return Ok(());

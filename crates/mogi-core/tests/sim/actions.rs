@@ -231,8 +231,8 @@ impl World {
             qos
         };
         let topic = match self.rng.below(10) {
-            0..=5 => format!("t/{}", self.rng.below(3)),
-            6..=7 if self.plan.groups => format!("g/{}", self.rng.below(2)),
+            at if at < self.plan.groups => format!("g/{}", self.rng.below(2)),
+            0..=7 => format!("t/{}", self.rng.below(3)),
             _ => format!("r/{client}/{}", self.rng.below(2)),
         };
         let id = self.new_message(client, topic, qos);
@@ -400,6 +400,10 @@ impl World {
         for (filter, options) in filters {
             for sub in subject.subs.iter_mut().filter(|sub| sub.filter == *filter) {
                 sub.sure_until = sub.sure_until.min(now);
+            }
+            if filter.starts_with("$share/") {
+                let members = self.oracle.members_ever.entry(filter.clone());
+                members.or_default().insert(client);
             }
             subject.subs.push(Sub {
                 filter: filter.clone(),

@@ -155,7 +155,7 @@ impl Client {
         if plan.keep_alive && rng.percent(50) {
             client.keep_alive_s = rng.range(1, 5) as u16;
         }
-        if plan.groups && rng.percent(60) {
+        if plan.groups > 0 && rng.percent(60 + plan.groups * 4) {
             client.group = Some(rng.below(2));
         }
         client

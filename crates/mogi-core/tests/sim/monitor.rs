@@ -78,6 +78,11 @@ impl World {
             );
         }
         note(|| format!("  leaves {token}: {}", brief(packet)));
+        if let Packet::Publish(publish) = packet
+            && let Some(id) = crate::message::id_of(publish.payload)
+        {
+            self.oracle.left.insert((client, id));
+        }
         if !self.plan.core.durable {
             return;
         }

@@ -113,6 +113,10 @@ pub(crate) struct Oracle {
     pub(crate) subjects: Vec<Subject>,
     pub(crate) retaining: BTreeMap<String, Vec<Retaining>>,
     shares: BTreeMap<(String, u32), Vec<Share>>,
+    /// Shared filter → clients that asked for it.
+    pub(crate) members_ever: BTreeMap<String, BTreeSet<usize>>,
+    /// (client, message): a PUBLISH left the broker.
+    pub(crate) left: BTreeSet<(usize, u32)>,
     /// Wills that arrived at the watcher, and when.
     pub(crate) wills_seen: BTreeMap<u32, u64>,
     pub(crate) delivered: usize,
@@ -130,6 +134,8 @@ impl Oracle {
             subjects: (0..=plan.clients).map(|_| Subject::default()).collect(),
             retaining: BTreeMap::new(),
             shares: BTreeMap::new(),
+            members_ever: BTreeMap::new(),
+            left: BTreeSet::new(),
             wills_seen: BTreeMap::new(),
             delivered: 0,
             cleared: BTreeSet::new(),
@@ -415,6 +421,35 @@ impl Oracle {
             }
         }
         missing
+    }
+
+    /// Messages of groups nobody was sent though a member was there all the time: they must not wait
+    /// for an absent one.
+    pub(crate) fn stuck_in_groups(&self, current: &[Option<u32>]) -> Vec<(u32, usize)> {
+        let mut stuck = Vec::new();
+        for message in &self.messages {
+            let kept = message.acked_at.is_some() && message.qos != QoS::AtMostOnce;
+            if !kept || message.expiry_s.is_some() || !message.topic.starts_with("g/") {
+                continue;
+            }
+            for (client, subject) in self.subjects.iter().enumerate() {
+                let here = |sub: &&Sub| {
+                    sub.parts().1.is_some()
+                        && sub.matches(&message.topic)
+                        && sub.surely_had(message)
+                        && current[client] == Some(sub.token)
+                };
+                let Some(sub) = subject.subs.iter().find(here) else {
+                    continue;
+                };
+                let members = self.members_ever.get(&sub.filter);
+                let sent = |other: &usize| self.left.contains(&(*other, message.id));
+                if !members.is_some_and(|members| members.iter().any(sent)) {
+                    stuck.push((message.id, client));
+                }
+            }
+        }
+        stuck
     }
 
     /// Who has to have a message in its durable session before the publisher is told.

@@ -25,7 +25,8 @@ pub(crate) struct Plan {
     pub(crate) weights: [usize; 7],
     /// Messages with payloads larger than what is referred to instead of copied, in percent.
     pub(crate) large: usize,
-    pub(crate) groups: bool,
+    /// Messages to shared groups, in tenths.
+    pub(crate) groups: usize,
     pub(crate) wills: bool,
     pub(crate) expiry: bool,
     pub(crate) aliases: bool,
@@ -69,7 +70,7 @@ impl Plan {
         Self {
             workers: rng.range(1, 4) as u16,
             clients: rng.range(2, 8),
-            steps: rng.range(100, 900),
+            steps: rng.range(200, 4000),
             losses: if quiet {
                 0
             } else {
@@ -89,7 +90,7 @@ impl Plan {
                 rng.range(1, 5),
             ],
             large: *rng.pick(&[0, 0, 5, 30]),
-            groups: rng.percent(50),
+            groups: *rng.pick(&[0, 0, 2, 7]),
             wills: rng.percent(60),
             expiry: rng.percent(20),
             aliases: rng.percent(40),

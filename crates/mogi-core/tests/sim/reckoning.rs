@@ -11,6 +11,12 @@ impl World {
     /// Clients come back, the network is good, and all that was promised arrives.
     pub(crate) fn check_at_rest(&mut self) {
         self.settle("after the storm");
+        let tokens: Vec<_> = self.clients.iter().map(|client| client.token).collect();
+        let stuck = self.oracle.stuck_in_groups(&tokens);
+        assert!(
+            stuck.len() <= self.dropped() as usize,
+            "messages wait for absent members, not for those there: {stuck:?}"
+        );
         for _ in 0..5 {
             for client in 0..self.clients.len() {
                 if self.clients[client].phase == Phase::Off {

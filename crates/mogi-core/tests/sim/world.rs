@@ -282,7 +282,7 @@ impl World {
             };
             if conn.ended.is_none() && (!conn.up.is_empty() || conn.up_closed) {
                 moved = true;
-                let most = self.rng.range(1, self.plan.chunk.max(200));
+                let most = self.rng.range(1, self.plan.chunk.max(20_000));
                 self.broker.take_in(token, most);
             }
             self.drain_events();
