@@ -89,7 +89,7 @@ impl Default for CoreConfig {
             connection_buffer_limit: 16 << 20,
             send_timeout_ms: 60_000,
             route_cache_topics: 65_536,
-            route_cache_bytes: 8 << 20,
+            route_cache_bytes: 4 << 20,
             log_mask: 0,
             durable: false,
         }
