@@ -81,6 +81,7 @@ impl Outbox {
         let Some(batch) = self.batches.get_mut(usize::from(member.worker)) else {
             return 0;
         };
+        member.expect_one();
         let before = batch.len();
         put_item(batch, DIRECTED, |out| {
             out.extend_from_slice(&member.target.client.to_be_bytes());
@@ -298,6 +299,7 @@ impl Worker {
         let target = Target::new(key, options, id);
         let way = crate::client::Way::live(&target, &view, upgrade, group.as_ref());
         client.deliver(key, &mut self.turn, &view, &mut shared, way);
+        client.session.queue.arrived();
         Ok(())
     }
 }

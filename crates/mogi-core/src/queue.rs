@@ -13,6 +13,8 @@ use crate::inflight::Delivery;
 use crate::message::{Message, MessageView, put_stored, stored_len};
 use mogi_codec::QoS;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// A client's queue.
 #[derive(Debug, Default)]
@@ -25,6 +27,8 @@ pub(crate) struct Queue {
     backlog: usize,
     /// QoS 0 messages among them: later ones line up behind them.
     qos0: usize,
+    /// Its length, for those who choose among members of a shared group; others have none.
+    watched: OnceLock<Arc<AtomicU32>>,
 }
 
 #[derive(Debug)]
@@ -37,6 +41,24 @@ struct Entry {
 impl Queue {
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// A count of the messages that wait, kept from now on. Whoever sends one here from another
+    /// worker counts it in; [`Self::arrived`] counts it out again.
+    pub(crate) fn watched(&self) -> Arc<AtomicU32> {
+        let count = || Arc::new(AtomicU32::new(self.entries.len() as u32));
+        Arc::clone(self.watched.get_or_init(count))
+    }
+
+    /// A message that was counted by its sender is here, and counted as what it became.
+    pub(crate) fn arrived(&self) {
+        self.count_less(1);
+    }
+
+    fn count_less(&self, messages: usize) {
+        if let Some(watched) = self.watched.get() {
+            watched.fetch_sub(messages as u32, Ordering::Relaxed);
+        }
     }
 
     /// Messages that count against the limits.
@@ -90,6 +112,7 @@ impl Queue {
     pub(crate) fn pop(&mut self, stored: &mut Vec<u8>) -> Option<Delivery> {
         let Entry { delivery, own_len } = self.entries.pop_front()?;
         self.forget(&delivery);
+        self.count_less(1);
         stored.clear();
         if own_len > 0 {
             self.ring.pop(own_len as usize, stored);
@@ -118,6 +141,7 @@ impl Queue {
                 self.entries.push_back(entry);
             }
         }
+        self.count_less(taken.len());
         taken
     }
 
@@ -127,7 +151,9 @@ impl Queue {
         if self.backlog == 0 && qos0 {
             return 0;
         }
-        let mut old = std::mem::take(self);
+        self.count_less(self.entries.len());
+        let watched = std::mem::take(&mut self.watched);
+        let mut old = std::mem::replace(self, Self { watched, ..Self::default() });
         let mut stored = Vec::new();
         let mut dropped = 0;
         while let Some(mut delivery) = old.pop(&mut stored) {
@@ -154,6 +180,9 @@ impl Queue {
         self.bytes += u64::from(delivery.weight);
         self.qos0 += usize::from(delivery.qos == QoS::AtMostOnce);
         self.entries.push_back(Entry { delivery, own_len });
+        if let Some(watched) = self.watched.get() {
+            watched.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn forget(&mut self, delivery: &Delivery) {

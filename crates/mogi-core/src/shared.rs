@@ -6,9 +6,15 @@
 use crate::route::Target;
 use mogi_codec::QoS;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Messages waiting from which on a member is behind.
+const BEHIND: u32 = 32;
+/// Members looked at to find one that is less behind.
+const LOOKED_AT: usize = 4;
 
 /// A client in a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Member {
     /// The worker that owns the client.
     pub(crate) worker: u16,
@@ -20,9 +26,16 @@ pub(crate) struct Member {
     pub(crate) online: bool,
     /// Whether its session outlives its connection.
     pub(crate) durable: bool,
+    /// How many messages wait for it, as its owner counts them.
+    pub(crate) waiting: Arc<AtomicU32>,
 }
 
 impl Member {
+    /// Notes that a message is on its way to the member's owner, who counts it out when it comes.
+    pub(crate) fn expect_one(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn is(&self, worker: u16, client: u32) -> bool {
         self.worker == worker && self.target.client == client
     }
@@ -99,7 +112,7 @@ impl Group {
     /// nobody is there.
     pub(crate) fn pick(&self, turn: u32, qos: QoS, queue_qos0: bool) -> Option<&Member> {
         if self.online > 0 {
-            return self.members.get(turn as usize % self.online);
+            return self.pick_online(turn as usize);
         }
         let waits = |member: &&Member| {
             member.durable && (queue_qos0 || qos.min(member.target.qos()) != QoS::AtMostOnce)
@@ -107,6 +120,18 @@ impl Group {
         let waiting = self.members.iter().filter(waits).count();
         let nth = (turn as usize).checked_rem(waiting)?;
         self.members.iter().filter(waits).nth(nth)
+    }
+
+    /// Round robin; but one who is behind is passed over for one of the next who is less so, or a
+    /// slow member's queue would overflow while others wait for work.
+    fn pick_online(&self, turn: usize) -> Option<&Member> {
+        let nth = |n: usize| self.members.get((turn + n) % self.online);
+        let waiting = |member: &&Member| member.waiting.load(Ordering::Relaxed);
+        let first = nth(0)?;
+        if waiting(&first) < BEHIND {
+            return Some(first);
+        }
+        (0..LOOKED_AT.min(self.online)).filter_map(nth).min_by_key(waiting)
     }
 
     /// Whether somebody other than that client is online.

@@ -148,6 +148,7 @@ impl Worker {
                 generation: client.generation,
                 online: client.link.is_some(),
                 durable: client.session.expiry.outlives_connection(),
+                waiting: client.session.queue.watched(),
             };
             self.node.interest.join(shared.group, &filter, member);
             return;
@@ -304,6 +305,7 @@ impl Worker {
                 generation: client.generation,
                 online,
                 durable,
+                waiting: client.session.queue.watched(),
             };
             self.node
                 .interest

@@ -28,8 +28,12 @@ const CAPTAIN_SPAN: Duration = Duration::from_millis(20);
 const MATE_SPAN: Duration = Duration::from_millis(1000);
 /// Percent of its time the captain may be busy before the loops are spread.
 const SPREAD_ABOVE: u32 = 85;
-/// Percent of one thread all threads together may be busy for loops to come back.
+/// Percent of one thread all threads together may be busy for loops to come back…
 const GATHER_BELOW: u32 = 50;
+/// …and where turns are small.
+const GATHER_SMALL_BELOW: u32 = 120;
+/// Messages below which a turn is small.
+const SMALL_TURN: u64 = 6;
 
 /// The thread that runs loop 0 always and the others when there is little to do.
 pub(crate) struct Captain {
@@ -259,7 +263,7 @@ impl Mate {
                 if let Some(busy) = meter.add(slept) {
                     shared.busy[index].store(busy, Ordering::Relaxed);
                     let stopping = shared.stopping.load(Ordering::Acquire);
-                    if !stopping && shared.total_busy() < GATHER_BELOW {
+                    if !stopping && shared.total_busy() < gather_below(each.messages_per_turn()) {
                         break;
                     }
                 }
@@ -275,6 +279,12 @@ impl Mate {
         }
         Ok(())
     }
+}
+
+/// Percent of one thread all threads together may be busy for loops to come back. Turns of few
+/// messages cost more than twice as much on several threads as they will on one.
+const fn gather_below(messages_per_turn: u64) -> u32 {
+    if messages_per_turn < SMALL_TURN { GATHER_SMALL_BELOW } else { GATHER_BELOW }
 }
 
 /// How busy a thread is.

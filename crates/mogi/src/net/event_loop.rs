@@ -68,6 +68,9 @@ pub(crate) struct EventLoop {
     together: bool,
     /// The last turn left something to do.
     again: bool,
+    turns: u64,
+    /// Messages and turns up to when [`Self::messages_per_turn`] was asked last.
+    asked: (u64, u64),
     /// How long the last turn waited.
     slept: Duration,
     stopping: bool,
@@ -112,6 +115,8 @@ impl EventLoop {
             events: Events::with_capacity(EVENTS),
             together: false,
             again: false,
+            turns: 0,
+            asked: (0, 0),
             slept: Duration::ZERO,
             stopping: false,
         };
@@ -148,6 +153,7 @@ impl EventLoop {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             result => result?,
         }
+        self.turns += 1;
         let now_ms = self.shared.now_ms();
         let mut signalled = false;
         for event in &events {
@@ -189,6 +195,15 @@ impl EventLoop {
         self.slept = Duration::ZERO;
         let then = self.turn(true)?;
         Ok((then, self.slept))
+    }
+
+    /// Messages received and sent per turn since this was asked last.
+    pub(crate) fn messages_per_turn(&mut self) -> u64 {
+        let stats = self.worker.stats();
+        let messages = stats.publish_received + stats.publish_sent;
+        let per_turn = (messages - self.asked.0) / (self.turns - self.asked.1).max(1);
+        self.asked = (messages, self.turns);
+        per_turn
     }
 
     /// The worker's number.
