@@ -389,7 +389,11 @@ impl Oracle {
     }
 
     fn missing_in_groups(&self, message: &Published) -> Vec<(u32, usize, String)> {
-        if message.qos == QoS::AtMostOnce {
+        let refused = |subject: &Subject| {
+            let limit = subject.packet_limit;
+            limit.is_some_and(|limit| message.len + 300 > limit)
+        };
+        if message.qos == QoS::AtMostOnce || self.subjects.iter().any(refused) {
             return Vec::new();
         }
         let mut groups: BTreeMap<&str, (usize, &Sub)> = BTreeMap::new();
@@ -403,17 +407,10 @@ impl Oracle {
                 }
             }
         }
-        let lost_member = |message: &Published| {
-            let mut subjects = self.subjects.iter();
-            subjects.any(|subject| {
-                subject.ended_at >= message.sent_at || subject.packet_limit.is_some()
-            })
-        };
         let mut missing = Vec::new();
         for (group, (client, sub)) in groups {
-            let twice = self.qos_for(message, sub) == QoS::ExactlyOnce;
-            if twice && lost_member(message) {
-                continue; // [MQTT-4.8.2-5]
+            if self.dies_with_member(message, sub) {
+                continue;
             }
             let key = (group.to_owned(), message.id);
             if !self.shares.contains_key(&key) {
@@ -423,10 +420,18 @@ impl Oracle {
         missing
     }
 
+    /// [MQTT-4.8.2-5]: at QoS 2 a message may be gone with the session of the member it was sent
+    /// to.
+    fn dies_with_member(&self, message: &Published, sub: &Sub) -> bool {
+        let mut subjects = self.subjects.iter();
+        self.qos_for(message, sub) == QoS::ExactlyOnce
+            && subjects.any(|subject| subject.ended_at >= message.sent_at)
+    }
+
     /// Messages of groups nobody was sent though a member was there all the time: they must not wait
     /// for an absent one.
-    pub(crate) fn stuck_in_groups(&self, current: &[Option<u32>]) -> Vec<(u32, usize)> {
-        let mut stuck = Vec::new();
+    pub(crate) fn stuck_in_groups(&self, current: &[Option<u32>]) -> BTreeSet<u32> {
+        let mut stuck = BTreeSet::new();
         for message in &self.messages {
             let kept = message.acked_at.is_some() && message.qos != QoS::AtMostOnce;
             if !kept || message.expiry_s.is_some() || !message.topic.starts_with("g/") {
@@ -442,10 +447,13 @@ impl Oracle {
                 let Some(sub) = subject.subs.iter().find(here) else {
                     continue;
                 };
+                if self.dies_with_member(message, sub) {
+                    continue;
+                }
                 let members = self.members_ever.get(&sub.filter);
                 let sent = |other: &usize| self.left.contains(&(*other, message.id));
                 if !members.is_some_and(|members| members.iter().any(sent)) {
-                    stuck.push((message.id, client));
+                    stuck.insert(message.id);
                 }
             }
         }
