@@ -275,8 +275,15 @@ impl Worker {
         let Some(client) = self.clients.current(key, generation) else {
             return;
         };
-        let due = client.link.is_none() && client.session.will_at_ms.is_some_and(|at| at <= now_ms);
-        if due && let Some(will) = client.session.will.take() {
+        let Some(at_ms) = client.session.will_at_ms else {
+            return;
+        };
+        if client.link.is_some() {
+            return;
+        }
+        if at_ms > now_ms {
+            self.timers.add(at_ms, key, generation, Due::Will);
+        } else if let Some(will) = client.session.will.take() {
             client.session.will_at_ms = None;
             self.publish_will(key, &will);
         }
@@ -287,7 +294,15 @@ impl Worker {
         let Some(client) = self.clients.current(key, generation) else {
             return;
         };
-        if client.link.is_none() && client.session.ends_at_ms.is_some_and(|at| at <= now_ms) {
+        let Some(at_ms) = client.session.ends_at_ms else {
+            return;
+        };
+        if client.link.is_some() {
+            return;
+        }
+        if at_ms > now_ms {
+            self.timers.add(at_ms, key, generation, Due::SessionEnd);
+        } else {
             self.turn.stats.clients_expired += 1;
             let id = Arc::clone(&client.id);
             self.turn.log(LogKind::Notice, || {

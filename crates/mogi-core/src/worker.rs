@@ -75,7 +75,7 @@ impl Worker {
             },
             routing: Routing::new(index, Arc::clone(&node), &cfg),
             turn: Turn::new(cfg, Arc::clone(&node)),
-            timers: Timers::default(),
+            timers: Timers::new(node.hash()),
             outbox: Outbox::new(node.workers()),
             scratch: Vec::new(),
             share_turn: u32::from(index),
@@ -219,6 +219,7 @@ impl Worker {
         let Some(client) = self.clients.slab.try_remove(key as usize) else {
             return;
         };
+        self.timers.forget(key, client.generation);
         self.clients.by_id.remove(&client.id);
         self.node.sessions.fetch_sub(1, Ordering::Relaxed);
     }
