@@ -5,46 +5,91 @@
 #
 # MOGI is the binary whose `bench suite` measures. Each COMMAND is a broker that takes
 # `-c FILE`, such as stock=/usr/sbin/mosquitto or mogi=target/release/mogi; the first is what
-# the others are compared with. Each gets the same configuration and a free port of its own.
+# the others are compared with. All get the same configuration, with a free port of their own,
+# and start afresh for each load of which the memory counts: memory once freed is used again.
 set -eu
 
-if [ "$#" -lt 2 ]; then
-    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+usage() {
+    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
     exit 2
-fi
+}
 
+[ "$#" -ge 2 ] || usage
 bench=$1
 shift
+
+# What stands before `--` are brokers; the rest stays in "$@".
+commands=
+while [ "$#" -gt 0 ] && [ "$1" != -- ]; do
+    case $1 in
+        *=*) commands="$commands$1
+" ;;
+        *) usage ;;
+    esac
+    shift
+done
+[ "$#" -eq 0 ] || shift
+
 dir=$(mktemp -d)
 # A broker started by root may give its rights up, and still has to read its configuration.
 chmod 755 "$dir"
 pids=
-trap 'for pid in $pids; do kill "$pid" 2>/dev/null || :; done; rm -rf "$dir"' EXIT INT TERM
+
+stop() {
+    for pid in $pids; do
+        kill "$pid" 2>/dev/null || :
+        wait "$pid" 2>/dev/null || :
+    done
+    pids=
+}
+trap 'stop; rm -rf "$dir"' EXIT
+trap 'exit 130' INT TERM
 
 free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+    python3 -c 'import socket
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+print(s.getsockname()[1])'
 }
 
-brokers=
-while [ "$#" -gt 0 ] && [ "$1" != -- ]; do
-    name=${1%%=*}
-    command=${1#*=}
-    shift
-    port=$(free_port)
-    printf 'listener %s 127.0.0.1\nallow_anonymous true\nlog_type error\n' "$port" >"$dir/$name.conf"
-    # Unquoted on purpose: the command may carry arguments.
-    $command -c "$dir/$name.conf" >"$dir/$name.log" 2>&1 &
-    pid=$!
-    pids="$pids $pid"
-    sleep 1
-    if ! kill -0 "$pid" 2>/dev/null; then
-        echo "$name did not start:" >&2
-        cat "$dir/$name.log" >&2
-        exit 1
-    fi
-    brokers="$brokers --broker $name=$pid:$port"
-done
-[ "$#" -eq 0 ] || shift
+# Starts every broker, and leaves the options that name them in $brokers.
+start() {
+    brokers=
+    while IFS='=' read -r name command; do
+        [ -n "$name" ] || continue
+        port=$(free_port)
+        {
+            echo "listener $port 127.0.0.1"
+            echo "allow_anonymous true"
+            echo "log_type error"
+        } >"$dir/$name.conf"
+        # Unquoted on purpose: the command may carry arguments.
+        $command -c "$dir/$name.conf" >"$dir/$name.log" 2>&1 &
+        pid=$!
+        pids="$pids $pid"
+        sleep 1
+        if ! kill -0 "$pid" 2>/dev/null; then
+            echo "$name did not start:" >&2
+            cat "$dir/$name.log" >&2
+            exit 1
+        fi
+        brokers="$brokers --broker $name=$pid:$port"
+    done <<END
+$commands
+END
+}
 
-# Unquoted on purpose: one word each.
-"$bench" bench suite $brokers "$@"
+# Runs the lines of the table that the options choose, without the table's head.
+part() {
+    start
+    # Unquoted on purpose: one word each.
+    "$bench" bench suite $brokers "$@" >"$dir/table"
+    stop
+    [ -s "$dir/head" ] || { head -n 2 "$dir/table" | tee "$dir/head"; }
+    tail -n +3 "$dir/table"
+}
+
+part --without "wildcard filters" --without retained --without "idle connection" "$@"
+part --only "wildcard filters" "$@"
+part --only retained "$@"
+part --only "idle connection" "$@"

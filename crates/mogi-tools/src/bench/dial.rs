@@ -5,6 +5,7 @@ use super::link::{Ended, Link};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use mogi_codec::{Connack, Header, PacketKind, PropertyId, QoS, Reason, Suback, Version};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -118,7 +119,6 @@ impl Net {
     fn start(&self, spec: &Spec, i: usize) -> Result<Call, String> {
         let start = || -> std::io::Result<TcpStream> {
             let mut stream = TcpStream::connect(self.addr)?;
-            stream.set_nodelay(true)?;
             self.poll.registry().register(
                 &mut stream,
                 Token(i),
@@ -126,16 +126,20 @@ impl Net {
             )?;
             Ok(stream)
         };
+        let started = Instant::now();
         let stream = start().map_err(|err| self.failure(spec, &Ended::Broken(err)))?;
         let mut link = Link::new(stream);
         link.out = connect_frame(self.version, &spec.client_id, &self.login);
-        Ok(Call {
+        let mut call = Call {
             link,
             state: State::Connecting,
             receive_max: u16::MAX,
-            started: Instant::now(),
+            started,
             connect_time: Duration::ZERO,
-        })
+        };
+        // On loopback the connection is there at once.
+        call.send().map_err(|ended| self.failure(spec, &ended))?;
+        Ok(call)
     }
 
     fn failure(&self, spec: &Spec, ended: &Ended) -> String {
@@ -174,13 +178,9 @@ impl Call {
     }
 
     fn step(&mut self, scratch: &mut [u8], version: Version, spec: &Spec) -> Result<(), Ended> {
-        if let Some(err) = self.link.stream.take_error().map_err(Ended::Broken)? {
-            return Err(Ended::Broken(err));
-        }
-        if self.link.stream.peer_addr().is_err() {
+        if !self.send()? {
             return Ok(());
         }
-        self.link.flush()?;
         let Self {
             link,
             state,
@@ -211,7 +211,15 @@ impl Call {
             }
             Ok(())
         })?;
-        self.link.flush().map(|_| ())
+        self.send().map(|_| ())
+    }
+
+    /// Sends what there is to send; not yet, where the connection is still on its way.
+    fn send(&mut self) -> Result<bool, Ended> {
+        match self.link.flush() {
+            Err(Ended::Broken(err)) if err.kind() == ErrorKind::NotConnected => Ok(false),
+            result => result,
+        }
     }
 }
 

@@ -50,6 +50,13 @@ impl Link {
         }
     }
 
+    /// Has every write leave at once, where the system lets us; it costs time, not correctness,
+    /// where it does not.
+    pub(super) fn no_delay(self) -> Self {
+        let _ = self.stream.set_nodelay(true);
+        self
+    }
+
     /// Bytes waiting to be sent.
     #[inline]
     pub(super) fn backlog(&self) -> usize {

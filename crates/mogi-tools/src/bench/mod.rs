@@ -16,6 +16,8 @@
 
 mod connect;
 mod dial;
+#[cfg(test)]
+mod faulty;
 mod flight;
 mod frames;
 mod link;

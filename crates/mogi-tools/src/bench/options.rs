@@ -90,6 +90,8 @@ pub(super) struct Options {
     pub(super) count: Option<u64>,
     /// How often the retained messages are fetched.
     pub(super) rounds: u32,
+    /// How long nothing may arrive at the end before what is missing counts as lost.
+    pub(super) drain: Duration,
     /// How long connections are kept idle.
     pub(super) hold: Option<Duration>,
     pub(super) topic: String,
@@ -169,6 +171,7 @@ impl Options {
             duration: Duration::from_secs(5),
             count: None,
             rounds: 3,
+            drain: Duration::from_secs(3),
             hold: None,
             topic: format!("bench/{}", std::process::id()),
             broker_pid: None,
@@ -197,6 +200,7 @@ impl Options {
             "d" | "duration" => self.duration = seconds(parser)?,
             "c" | "count" => self.count = Some(number(parser, 1, u64::from(u32::MAX))?),
             "rounds" => self.rounds = number(parser, 1, 10_000)?,
+            "drain" => self.drain = seconds(parser)?,
             "hold" => self.hold = Some(seconds(parser)?),
             "t" | "topic" => self.topic = text(parser)?,
             "broker-pid" => self.broker_pid = Some(number(parser, 1, u32::MAX)?),

@@ -12,9 +12,6 @@ use hdrhistogram::Histogram;
 use mogi_codec::{Ack, Header, PacketKind, Properties, Publish, QoS, Reason, Version};
 use std::time::{Duration, Instant};
 
-/// How long nothing may come before the rest counts as lost.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// Stores `options.items` messages, fetches them `options.rounds` times, and deletes them.
 ///
 /// # Errors
@@ -138,7 +135,7 @@ impl<'a> Fetch<'a> {
         put_subscribes(self.version, options.qos, &filters, &mut link.out);
         self.started = Instant::now();
         let mut last = (0, self.started);
-        while self.distinct < self.seen.len() as u64 && last.1.elapsed() < PATIENCE {
+        while self.distinct < self.seen.len() as u64 && last.1.elapsed() < options.drain {
             link.flush()?;
             net.wait(Some(Duration::from_millis(100)))
                 .map_err(Ended::Refused)?;
@@ -208,7 +205,7 @@ fn dial(options: &Options, net: &mut Net, name: &str) -> Result<(Link, u32), Str
     };
     let dialed = net.dial_all(&[spec])?.pop().ok_or("nothing was dialled")?;
     let window = options.window.min(u32::from(dialed.receive_max));
-    Ok((dialed.link, window))
+    Ok((dialed.link.no_delay(), window))
 }
 
 /// What `work`, which says how many were published and delivered, costs.

@@ -14,8 +14,6 @@ use std::time::{Duration, Instant};
 
 /// No message has arrived for this long though windows are full of them: they are lost.
 const STALL: Duration = Duration::from_secs(3);
-/// How long the last messages may keep us waiting.
-const DRAIN: Duration = Duration::from_secs(3);
 /// The finest step of a fixed rate: what is due within it is sent together.
 const TICK: Duration = Duration::from_micros(50);
 
@@ -70,7 +68,7 @@ struct Slot {
 impl Slot {
     fn new(link: Link, role: Role) -> Self {
         Self {
-            link: Some(link),
+            link: Some(link.no_delay()),
             role,
             dirty: false,
         }
@@ -151,7 +149,7 @@ impl Steady<'_> {
             self.turn(Duration::from_millis(20))?;
             if self.load.counts.delivered != last.0 {
                 last = (self.load.counts.delivered, Instant::now());
-            } else if last.1.elapsed() > DRAIN {
+            } else if last.1.elapsed() > self.options.drain {
                 break;
             }
         }

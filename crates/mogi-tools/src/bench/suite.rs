@@ -144,7 +144,7 @@ const LOADS: &[Load] = &[
         ],
     },
     Load {
-        args: "retained -q0",
+        args: "retained -q0 --rounds 10",
         cells: &[
             Cell("retained, store", "retained-store", Metric::Cpu, "1/3"),
             Cell(
@@ -174,7 +174,7 @@ const LOADS: &[Load] = &[
         ],
     },
     Load {
-        args: "connect -n5000 --hold 1",
+        args: "connect -n10000 --hold 1",
         cells: &[Cell(
             "idle connection, memory",
             "connect",
@@ -202,6 +202,7 @@ pub(super) struct Suite {
     brokers: Vec<Broker>,
     rounds: u32,
     only: Option<String>,
+    without: Vec<String>,
     /// Given to every load as it is.
     passed_on: Vec<String>,
 }
@@ -216,6 +217,7 @@ impl Suite {
             brokers: Vec::new(),
             rounds: 3,
             only: None,
+            without: Vec::new(),
             passed_on: ["--duration", "3"].map(String::from).to_vec(),
         };
         let mut parser = lexopt::Parser::from_args(args);
@@ -239,6 +241,7 @@ impl Suite {
                         .ok_or_else(|| format!("--rounds: {value:?} is no number above 0"))?;
                 }
                 "only" => suite.only = Some(value),
+                "without" => suite.without.push(value),
                 "d" | "duration" => suite.pass_on("--duration", value),
                 "warmup" | "items" => suite.pass_on(&format!("--{name}"), value),
                 _ => return Err(format!("unknown option {name}")),
@@ -257,8 +260,7 @@ impl Suite {
     pub(super) fn run(&self) -> Result<String, String> {
         let mut text = self.head();
         for load in LOADS {
-            let wanted = |name: &str| self.only.as_ref().is_none_or(|only| name.contains(only));
-            if !load.cells.iter().any(|cell| wanted(cell.0)) {
+            if !load.cells.iter().any(|cell| self.wants(cell.0)) {
                 continue;
             }
             let runs = self.run_load(load.args)?;
@@ -270,6 +272,11 @@ impl Suite {
             }
         }
         Ok(text)
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| name.contains(only))
+            && !self.without.iter().any(|without| name.contains(without))
     }
 
     /// Latency at a fixed share of what the base can deliver.
@@ -448,6 +455,21 @@ mod tests {
             .collect();
         assert_eq!((names, suite.rounds), (vec!["a", "b"], 5));
         assert_eq!(suite.passed_on, ["--duration", "3", "--duration", "2"]);
+    }
+
+    #[test]
+    fn loads_are_chosen_by_name() {
+        let suite = suite("--broker a=1:2 --only QoS --without fan --without KiB").expect("good");
+        let wanted: Vec<_> = [
+            "50 pairs, QoS 0",
+            "fan-in 100, QoS 0",
+            "50 pairs, 1 KiB, QoS 0",
+            "x",
+        ]
+        .into_iter()
+        .filter(|name| suite.wants(name))
+        .collect();
+        assert_eq!(wanted, ["50 pairs, QoS 0"]);
     }
 
     #[test]
