@@ -12,6 +12,7 @@
 
 use crate::shared::{Group, Member};
 use crate::topics::{MatchScratch, Trie};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -31,7 +32,8 @@ pub(crate) const fn bit(index: u16) -> PeerSet {
 pub(crate) struct Interested {
     pub(crate) peers: PeerSet,
     pub(crate) durable: PeerSet,
-    pub(crate) groups: Vec<Arc<Group>>,
+    /// The groups on it, by name.
+    pub(crate) groups: BTreeMap<Arc<str>, Arc<Group>>,
 }
 
 impl Interested {
@@ -100,11 +102,12 @@ impl Interest {
     pub(crate) fn join(&self, name: &str, filter: &str, member: Member) {
         let mut table = self.write();
         let entry = table.entry_or_insert_with(filter, Interested::default);
-        match entry.groups.iter_mut().find(|group| group.is_called(name)) {
+        match entry.groups.get_mut(name) {
             Some(group) => *group = Arc::new(group.with(member)),
-            None => entry
-                .groups
-                .push(Arc::new(Group::new(name, filter, member))),
+            None => {
+                let group = Group::new(name, filter, member);
+                entry.groups.insert(group.shared_name(), Arc::new(group));
+            }
         }
         self.changed();
     }
@@ -115,10 +118,10 @@ impl Interest {
         let Some(entry) = table.get_mut(filter) else {
             return;
         };
-        if let Some(at) = entry.groups.iter().position(|group| group.is_called(name)) {
-            match entry.groups[at].without(worker, client) {
-                Some(rest) => entry.groups[at] = Arc::new(rest),
-                None => drop(entry.groups.swap_remove(at)),
+        if let Some(group) = entry.groups.get_mut(name) {
+            match group.without(worker, client) {
+                Some(rest) => *group = Arc::new(rest),
+                None => drop(entry.groups.remove(name)),
             }
         }
         if entry.is_empty() {
@@ -130,12 +133,7 @@ impl Interest {
     /// The group as it is now.
     pub(crate) fn group(&self, name: &str, filter: &str) -> Option<Arc<Group>> {
         let table = self.read();
-        table
-            .get(filter)?
-            .groups
-            .iter()
-            .find(|group| group.is_called(name))
-            .cloned()
+        table.get(filter)?.groups.get(name).cloned()
     }
 
     /// Calls `visit` with every filter in the table. With one worker only those of shared groups

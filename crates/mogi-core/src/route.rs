@@ -326,7 +326,7 @@ fn rebuild(
     interest.matches(topic, scratch, |interested| {
         route.peers |= interested.peers;
         route.durable_peers |= interested.durable;
-        route.groups.extend(interested.groups.iter().cloned());
+        route.groups.extend(interested.groups.values().cloned());
     });
 }
 

@@ -96,8 +96,8 @@ impl Group {
         }
     }
 
-    pub(crate) fn is_called(&self, name: &str) -> bool {
-        *self.name == *name
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 
     pub(crate) fn name(&self) -> &str {
