@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 128 * 1024;
+/// Flushes, of a megabyte or more each, that one connection or all batches of peers may cause in
+/// a turn: 128 KiB of tiny messages for a thousand subscriptions each are not for one turn.
+const FLUSHES: usize = 4;
 /// Readiness events taken at once.
 const EVENTS: usize = 1024;
 /// Connections accepted before anything else is looked at.
@@ -168,7 +171,7 @@ impl EventLoop {
         let full = events.iter().count() == EVENTS;
         self.events = events;
         self.open_mail(now_ms);
-        self.take_batches(now_ms);
+        self.take_batches(now_ms, FLUSHES);
         self.read_ready(now_ms);
         self.accept(now_ms);
         self.do_what_is_due(now_ms, signalled);
@@ -345,6 +348,12 @@ impl EventLoop {
     }
 
     fn read_client(&mut self, now_ms: u64, place: u32, key: u32) {
+        if let Some(socket) = self.sockets.get_mut(place as usize)
+            && std::mem::take(&mut socket.parked)
+        {
+            let bytes = std::mem::take(&mut socket.partial);
+            return self.hand_over(now_ms, place, key, &bytes);
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
         let Some(socket) = self.sockets.get_mut(place as usize) else {
             return;
@@ -366,7 +375,11 @@ impl EventLoop {
         match result {
             Ok((0, len)) => {
                 self.hand_over(now_ms, place, key, &buffer[..len]);
-                self.worker.closed(now_ms, key, place, Ending::Closed);
+                match self.sockets.get_mut(place as usize) {
+                    // What came before the end comes first; then the end is read again.
+                    Some(socket) if socket.parked => socket.readable = true,
+                    _ => self.worker.closed(now_ms, key, place, Ending::Closed),
+                }
             }
             Ok((_, 0)) => {
                 let Some(socket) = self.sockets.get_mut(place as usize) else {
@@ -390,14 +403,22 @@ impl EventLoop {
         self.buffer = buffer;
     }
 
-    /// Hands bytes to the core until it has dealt with all complete packets; what is left is kept.
+    /// Hands bytes to the core until it has dealt with all complete packets, or has done enough for
+    /// one turn; what is left is kept.
     fn hand_over(&mut self, now_ms: u64, place: u32, key: u32, bytes: &[u8]) {
         let mut rest = bytes;
+        let mut flushes = 0;
         while !rest.is_empty() {
             let received = self.worker.received(now_ms, key, place, rest);
             rest = &rest[received.consumed..];
             match received.next {
-                Next::Flush => self.finish_turn(now_ms),
+                Next::Flush => {
+                    self.finish_turn(now_ms);
+                    flushes += 1;
+                    if flushes == FLUSHES {
+                        return self.park(place, rest);
+                    }
+                }
                 Next::Gone => return,
                 Next::Read(need) => {
                     if let Some(socket) = self.sockets.get_mut(place as usize) {
@@ -415,6 +436,15 @@ impl EventLoop {
                 }
             }
         }
+    }
+
+    /// Leaves the rest of what a connection has sent for the next turn.
+    fn park(&mut self, place: u32, rest: &[u8]) {
+        if let Some(socket) = self.sockets.get_mut(place as usize) {
+            socket.partial = rest.to_vec();
+            socket.parked = true;
+        }
+        self.list(place);
     }
 
     /// A connection whose output has drained is read again, beginning with what was kept.
@@ -526,12 +556,18 @@ impl EventLoop {
         self.shared.release_connection(socket.listener);
     }
 
-    fn take_batches(&mut self, now_ms: u64) {
+    /// Deals with what peers sent, until that has caused `flushes` flushes.
+    fn take_batches(&mut self, now_ms: u64, flushes: usize) {
+        let mut left = flushes;
         while let Some((from, bytes, done)) = self.batches.pop_front() {
             let done = done + self.worker.peer_batch(now_ms, from, &bytes[done..]);
             if done < bytes.len() {
                 self.batches.push_front((from, bytes, done));
                 self.finish_turn(now_ms);
+                left -= 1;
+                if left == 0 {
+                    return;
+                }
                 continue;
             }
             let mut waiting =
@@ -566,7 +602,7 @@ impl EventLoop {
                 }
                 Mail::Stop => {
                     // What the others sent before they stopped is still delivered.
-                    self.take_batches(now_ms);
+                    self.take_batches(now_ms, usize::MAX);
                     self.finish_turn(now_ms);
                     self.stopping = true;
                 }

@@ -35,6 +35,8 @@ pub(crate) struct Socket {
     pub(crate) blocked: bool,
     /// Not read until its output has drained.
     pub(crate) draining: bool,
+    /// What is in `partial` comes before anything that is read.
+    pub(crate) parked: bool,
     /// Distinguishes it from an earlier socket in the same place.
     pub(crate) serial: u64,
 }
@@ -58,6 +60,7 @@ impl Socket {
             read_closed: false,
             blocked: false,
             draining: false,
+            parked: false,
             serial,
         }
     }
