@@ -83,12 +83,16 @@ impl<'a> Connect<'a> {
             // [MQTT-3.1.2-22] of 3.1.1; 5.0 lifted it.
             return Err(DecodeError::malformed("password without user name"));
         }
-        let username = if flags & USERNAME != 0 {
+        // In 3.1 the remaining length takes precedence: what is announced may be missing.
+        let announced = |flag: u8, reader: &Reader<'_>| {
+            flags & flag != 0 && !(version == Version::V31 && reader.is_empty())
+        };
+        let username = if announced(USERNAME, &reader) {
             Some(reader.str()?)
         } else {
             None
         };
-        let password = if flags & PASSWORD != 0 {
+        let password = if announced(PASSWORD, &reader) {
             Some(reader.bytes()?)
         } else {
             None

@@ -53,9 +53,10 @@ impl Ending {
         }
     }
 
-    /// Whether the will is dropped ([MQTT-3.14.4-3]).
+    /// Whether the will is dropped: only a DISCONNECT with 0x00 says so ([MQTT-3.1.2-10],
+    /// [MQTT-3.14.4-3]).
     const fn drops_will(self) -> bool {
-        matches!(self, Self::ByClient(reason) if !matches!(reason, Reason::DisconnectWithWill))
+        matches!(self, Self::ByClient(Reason::Success))
     }
 
     /// How the log line about the disconnect ends.

@@ -186,6 +186,10 @@ impl Worker {
     /// RETAIN and QoS within what this client may use ([MQTT-3.2.2-11], [MQTT-3.2.2-14]).
     #[inline]
     fn check_flags(&mut self, key: u32, publish: &RawPublish<'_>) -> Outcome {
+        if publish.properties.has(PropertyId::SubscriptionIdentifier) {
+            let what = "PUBLISH of a client with a subscription identifier";
+            return Err(broken(Reason::ProtocolError, what)); // [MQTT-3.3.4-6]
+        }
         if publish.retain && !self.turn.cfg.retain_available {
             let what = "retained PUBLISH where retain_available is false";
             return Err(broken(Reason::RetainNotSupported, what));
