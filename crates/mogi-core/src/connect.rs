@@ -172,6 +172,7 @@ impl Worker {
         Link {
             token: arrival.token,
             version: connect.version,
+            bridge: connect.bridge,
             open: true,
             dirty: false,
             blocked: false,

@@ -55,7 +55,7 @@ impl Worker {
         wanted: SubscribeFilter<'_>,
         id: u32,
     ) -> Result<Result<(), DecodeError>, DecodeError> {
-        let options = wanted.options;
+        let mut options = wanted.options;
         let shared = match check_filter(wanted.filter).and_then(|()| Shared::parse(wanted.filter)) {
             Ok(shared) => shared,
             Err(error) => return Ok(Err(error)),
@@ -72,6 +72,12 @@ impl Worker {
         let Some(client) = self.clients.get_mut(key) else {
             return Ok(Ok(()));
         };
+        if client.link.as_ref().is_some_and(|link| link.bridge) {
+            // Mosquitto's try_private: a 3.x bridge cannot ask for these and relies on them, so
+            // that messages do not run in circles and retained ones stay retained.
+            options.no_local = shared.is_none();
+            options.retain_as_published = true;
+        }
         let known = client.session.subscriptions.contains_key(wanted.filter);
         if !known && limit != 0 && client.session.subscriptions.len() >= limit {
             let what = "more subscriptions than max_subscriptions_per_client";
