@@ -105,14 +105,28 @@ fn mqtt_3_1_2_2_unknown_levels_are_told_so() {
     }
 }
 
-/// Bit 0x80 of the level, which bridges set, is taken and means nothing else.
+/// Bit 0x80 of the level, which bridges set: they do not get their own messages back, and see
+/// RETAIN as it was published.
 #[test]
 fn the_bridge_bit_of_the_level_is_accepted() {
     each(&[V31, V311], "", |s| {
-        let mut client = s.connect(&s.dial("bridge").bridge());
-        client.subscribe(&s.topic("x"), 1);
-        client.publish(Out::new(&s.topic("x"), "over").qos(1));
-        client.receive(&s.topic("x"), "over");
+        let topic = s.topic("x");
+        let mut bridge = s.connect(&s.dial("bridge").bridge());
+        bridge.subscribe(&topic, 1);
+        let mut sender = s.client("sender");
+        bridge.publish(Out::new(&topic, "own").qos(1));
+        sender.publish(Out::new(&topic, "to keep").qos(1).retain());
+        assert!(bridge.receive(&topic, "to keep").retain);
+        sender.publish(Out::new(&topic, "passing").qos(1));
+        assert!(!bridge.receive(&topic, "passing").retain);
+        // What is retained comes as to others.
+        bridge.subscribe(&topic, 1);
+        bridge.receive(&topic, "to keep");
+        // In a shared subscription own messages are messages like others.
+        bridge.unsubscribe(&[&topic]);
+        bridge.subscribe(&format!("$share/g/{topic}"), 1);
+        bridge.publish(Out::new(&topic, "").qos(1).retain());
+        assert!(bridge.receive(&topic, "").retain);
     });
 }
 

@@ -96,6 +96,7 @@ fn mqtt_4_6_0_1_resent_messages_keep_order_and_ids() {
             sender.publish(out);
         }
         let first: Vec<Message> = (0..20).map(|_| receiver.expect_publish()).collect();
+        receiver.expect_nothing_from(&mut sender);
         // One of them is finished, one half finished.
         receiver.puback(first[2].packet_id);
         receiver.pubrec(first[5].packet_id);
