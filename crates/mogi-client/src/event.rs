@@ -78,6 +78,13 @@ pub struct Message<'a> {
     properties: Section<'a>,
 }
 
+impl<'a> From<Publish<'a>> for Message<'a> {
+    /// The message of a PUBLISH that names its topic itself.
+    fn from(publish: Publish<'a>) -> Self {
+        Self::new(Cow::Borrowed(publish.topic), publish)
+    }
+}
+
 impl<'a> Message<'a> {
     pub(crate) fn new(topic: Cow<'a, str>, publish: Publish<'a>) -> Self {
         Self {

@@ -3,7 +3,7 @@
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -67,6 +67,16 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Over a Unix domain socket.
     Unix(UnixStream),
+}
+
+impl Stream {
+    /// Tells the server that nothing more will be sent.
+    pub(super) fn shutdown_write(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
 }
 
 /// Connects to the first address of `address` that answers, and waits for that.

@@ -86,18 +86,63 @@ impl Driver {
         self.ended = None;
     }
 
-    /// The next event of what was received. `None`: nothing more to tell, [`Self::wait`].
+    /// Writes what is left of the output, and closes the socket once the server has closed its
+    /// side: closing it before, with bytes unread, could keep the server from seeing the end of
+    /// what was sent. Gives up when nothing can be written for `write_ms`; waits for the server
+    /// to close for `close_ms` at most.
+    ///
+    /// # Errors
+    /// Not everything was written.
+    pub fn finish(&mut self, write_ms: u64, close_ms: u64) -> Result<(), DriverError> {
+        let mut moved_ms = self.now_ms();
+        let mut left = self.client.output().len();
+        let mut shut = false;
+        while self.stream.is_some() && self.ended.is_none() {
+            self.flush();
+            if self.is_flushed() && !shut {
+                shut = true;
+                moved_ms = self.now_ms();
+                if let Some(stream) = &self.stream {
+                    // Where that fails the socket is gone, which the next read tells.
+                    let _ = stream.shutdown_write();
+                }
+            }
+            if self.client.output().len() < left {
+                left = self.client.output().len();
+                moved_ms = self.now_ms();
+            }
+            let until_ms = moved_ms + if shut { close_ms } else { write_ms };
+            if self.now_ms() >= until_ms {
+                break;
+            }
+            self.poll(Some(until_ms), &[]);
+            self.input.clear();
+            self.start = 0;
+            self.receive();
+        }
+        let unsent = left > 0 && !shut;
+        let error = self.ended.take();
+        self.close();
+        if unsent {
+            let error = error.unwrap_or_else(|| ErrorKind::TimedOut.into());
+            return Err(DriverError::Lost(error));
+        }
+        Ok(())
+    }
+
+    /// The next event of what was received, and the state machine to react with. `None`: nothing
+    /// more to tell, [`Self::wait`].
     ///
     /// # Errors
     /// The connection is over; [`Self::close`] it.
-    pub fn next_event(&mut self) -> Result<Option<Event<'_>>, DriverError> {
+    pub fn next_event(&mut self) -> Result<Option<(Event<'_>, &mut Client)>, DriverError> {
         let now_ms = self.now_ms();
         let mut rest = &self.input[self.start..];
         let before = rest.len();
         let event = self.client.next_event(now_ms, &mut rest);
         self.start += before - rest.len();
         match event {
-            Ok(Some(event)) => Ok(Some(event)),
+            Ok(Some(event)) => Ok(Some((event, &mut self.client))),
             Ok(None) => match self.ended.take() {
                 Some(error) => Err(DriverError::Lost(error)),
                 None => Ok(None),
@@ -182,15 +227,11 @@ impl Driver {
         };
         while !self.client.output().is_empty() && self.ended.is_none() {
             match stream.write(self.client.output()) {
-                Ok(0) => break,
-                Ok(n) => self.client.written(n),
+                Ok(n) if n > 0 => self.client.written(n),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                // What the server said before it went away is still to be read.
-                Err(_) => {
-                    let lost = self.client.output().len();
-                    self.client.written(lost);
-                }
+                // The socket is full, or gone. What the server said before it went away is still to be read; the next read
+                // that fails ends the connection.
+                _ => break,
             }
         }
     }
