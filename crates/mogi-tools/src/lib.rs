@@ -1,5 +1,28 @@
-//! The command-line tools: pub, sub, rr and bench
+//! The command-line tools: `mogi pub`, `sub`, `rr` and `bench`.
+//!
+//! A map of the crate:
+//!
+//! * `flags`: one table of flags, from which command lines are read and help is written; what
+//!   they ask for is a `config`.
+//! * `tool`: the three tools; `connect`, `report`, `reason`, `output` and `signals` are what
+//!   they share.
+//! * `format`: how a message is printed: templates, times, JSON.
+//! * [`bench`]: the load generator.
+//!
+//! **Invariants.** What goes to the standard output is byte for byte what Mosquitto's tools
+//! print for the same messages; exit codes too. Only a terminal gets more than that.
 
 pub mod bench;
+mod config;
+mod connect;
+mod flags;
+mod format;
+mod output;
+mod reason;
+mod report;
+mod run;
+mod signals;
+mod tool;
 
 pub use bench::bench_main;
+pub use run::{pub_main, rr_main, sub_main};
