@@ -21,6 +21,7 @@ pub(super) fn chores(
         sys_at_ms: (interval_ms != 0).then_some(0),
         sys_last_ms: 0,
         purge_at_ms: shared.retain_expiry_interval_s.map(|s| s * 1000),
+        publishes: shared.log.publishes(),
         stopping: false,
     };
     Box::new(move |worker, shared, now_ms, signalled| chores.run(worker, shared, now_ms, signalled))
@@ -32,6 +33,8 @@ struct Chores {
     sys_at_ms: Option<u64>,
     sys_last_ms: u64,
     purge_at_ms: Option<u64>,
+    /// Whether log lines are published.
+    publishes: bool,
     stopping: bool,
 }
 
@@ -58,6 +61,9 @@ impl Chores {
             shared.node.retained.purge(now_ms);
             self.purge_at_ms = shared.retain_expiry_interval_s.map(|s| now_ms + s * 1000);
         }
+        if !self.publishes {
+            return [self.sys_at_ms, self.purge_at_ms].into_iter().flatten().min();
+        }
         for (topic, text) in shared.log.take_topic_lines() {
             let view = MessageView {
                 expires_at_ms: now_ms + LOG_EXPIRY_MS,
@@ -65,10 +71,8 @@ impl Chores {
             };
             worker.publish_internal(now_ms, &view);
         }
-        [self.sys_at_ms, self.purge_at_ms]
-            .into_iter()
-            .flatten()
-            .min()
+        let lines_ms = Some(now_ms + LOG_INTERVAL_MS);
+        [self.sys_at_ms, self.purge_at_ms, lines_ms].into_iter().flatten().min()
     }
 
     fn take_signals(&mut self, shared: &Shared) {
@@ -98,6 +102,8 @@ impl Chores {
     }
 }
 
+/// How often log lines are published where they are (`log_dest topic`).
+const LOG_INTERVAL_MS: u64 = 200;
 /// How long a log line published to `$SYS/broker/log` is worth delivering.
 const LOG_EXPIRY_MS: u64 = 20_000;
 

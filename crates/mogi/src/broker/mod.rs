@@ -42,10 +42,8 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
                 LogKind::Information,
                 &format!("Opening {kind} listen socket on port {}.", address.port()),
             );
-            let socket = listen(*address, listener.interface.as_deref()).map_err(|error| {
-                log.log(LogKind::Error, &format!("Error: {error} ({address})"));
-                error
-            })?;
+            let socket = listen(*address, listener.interface.as_deref())
+                .map_err(|error| io::Error::new(error.kind(), format!("{error} ({address})")))?;
             doors.push((states.len() as u16, socket));
         }
         states.push(ListenerState {

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 pub(crate) struct Plan {
     pub(crate) listeners: Vec<ListenerPlan>,
     pub(crate) settings: Settings,
-    pub(crate) log: Box<dyn LogSink>,
+    pub(crate) log: &'static dyn LogSink,
     pub(crate) signals: Option<Signals>,
     /// Called when everything is open and the workers are about to run.
     pub(crate) announce: Box<dyn FnOnce()>,

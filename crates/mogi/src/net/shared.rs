@@ -13,6 +13,8 @@ pub(crate) trait LogSink: Send + Sync {
     fn log(&self, kind: LogKind, line: &str);
     /// Takes the lines that are to be published (`log_dest topic`): (topic, text).
     fn take_topic_lines(&self) -> Vec<(String, String)>;
+    /// Whether there are such lines at all.
+    fn publishes(&self) -> bool;
     /// Opens the log file anew, after it was moved away.
     fn reopen(&self);
 }
@@ -33,7 +35,7 @@ pub(crate) struct Shared {
     pub(crate) core: Arc<CoreConfig>,
     pub(crate) mailboxes: Vec<Mailbox>,
     pub(crate) listeners: Vec<ListenerState>,
-    pub(crate) log: Box<dyn LogSink>,
+    pub(crate) log: &'static dyn LogSink,
     /// Connections of all listeners, known or not.
     pub(crate) connections: AtomicUsize,
     /// Connections accepted since the start.
