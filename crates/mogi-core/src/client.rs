@@ -85,7 +85,8 @@ impl Client {
         }
     }
 
-    /// Sends what waits, as far as window and output allow.
+    /// Sends what waits, as far as window and output allow. While the socket takes nothing it goes
+    /// on waiting: QoS 0 messages would be dropped.
     pub(crate) fn pump(&mut self, key: u32, turn: &mut Turn) {
         self.resend(key, turn);
         let mut stored = std::mem::take(&mut turn.stored);
@@ -93,6 +94,7 @@ impl Client {
         self.refill(key, turn, &mut searches);
         while let Some(link) = &self.link
             && link.open
+            && !link.blocked
             && link.out.len() < FLUSH_BYTES
             && let Some((qos, weight)) = self.session.queue.front()
             && (qos == QoS::AtMostOnce || self.has_room(turn, weight))

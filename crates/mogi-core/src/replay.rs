@@ -100,6 +100,7 @@ impl Client {
             && !self.session.queue.has_backlog()
             && let Some(link) = &mut self.link
             && link.open
+            && !link.blocked
         {
             if *searches == 0 {
                 output(link, key, turn);
