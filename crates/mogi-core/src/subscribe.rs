@@ -2,6 +2,7 @@
 
 use crate::event::LogKind;
 use crate::handshake::too_deep;
+use crate::link::Link;
 use crate::receive::wants_reasons;
 use crate::route::{Subscribers, Target};
 use crate::session::Subscription;
@@ -10,8 +11,8 @@ use crate::store::StoreOp;
 use crate::worker::Worker;
 use mogi_codec::topic::{Shared, check_filter};
 use mogi_codec::{
-    DecodeError, PropertyBuf, PropertyId, Reason, RetainHandling, Suback, Subscribe,
-    SubscribeFilter, Unsuback, Unsubscribe,
+    DecodeError, PropertyBuf, PropertyId, QoS, Reason, RetainHandling, Suback, Subscribe,
+    SubscribeFilter, SubscribeOptions, Unsuback, Unsubscribe,
 };
 use std::sync::Arc;
 
@@ -24,16 +25,13 @@ impl Worker {
         subscribe: &Subscribe<'_>,
     ) -> Result<(), DecodeError> {
         self.log_packet(key, "Received SUBSCRIBE from");
-        let id = subscribe
-            .properties
-            .int(PropertyId::SubscriptionIdentifier)
-            .unwrap_or(0);
+        let id = subscribe.properties.int(PropertyId::SubscriptionIdentifier).unwrap_or(0);
         let mut codes = Vec::new();
         let mut why = None;
         for wanted in subscribe.filters() {
             self.log_filter(key, &wanted);
             match self.subscribe_one(key, wanted, id)? {
-                Ok(()) => codes.push(wanted.options.qos as u8),
+                Ok(qos) => codes.push(qos as u8),
                 Err(refused) => {
                     why = why.or(Some(refused.what));
                     codes.push(refused.reason as u8);
@@ -48,19 +46,18 @@ impl Worker {
         Ok(())
     }
 
-    /// One filter, or why it is refused.
+    /// One filter: the QoS granted, or why it is refused.
     fn subscribe_one(
         &mut self,
         key: u32,
         wanted: SubscribeFilter<'_>,
         id: u32,
-    ) -> Result<Result<(), DecodeError>, DecodeError> {
-        let mut options = wanted.options;
+    ) -> Result<Result<QoS, DecodeError>, DecodeError> {
         let shared = match check_filter(wanted.filter).and_then(|()| Shared::parse(wanted.filter)) {
             Ok(shared) => shared,
             Err(error) => return Ok(Err(error)),
         };
-        if shared.is_some() && options.no_local {
+        if shared.is_some() && wanted.options.no_local {
             // [MQTT-3.8.3-4]
             return Err(DecodeError::protocol("no-local on a shared subscription"));
         }
@@ -70,34 +67,25 @@ impl Worker {
         }
         let limit = self.turn.cfg.max_subscriptions_per_client;
         let Some(client) = self.clients.get_mut(key) else {
-            return Ok(Ok(()));
+            return Ok(Ok(wanted.options.qos));
         };
-        if client.link.as_ref().is_some_and(|link| link.bridge) {
-            // Mosquitto's try_private: a 3.x bridge cannot ask for these and relies on them, so
-            // that messages do not run in circles and retained ones stay retained.
-            options.no_local = shared.is_none();
-            options.retain_as_published = true;
-        }
+        let options = match &client.link {
+            Some(link) => options_for(link, wanted.options, shared.is_some()),
+            None => wanted.options,
+        };
         let known = client.session.subscriptions.contains_key(wanted.filter);
         if !known && limit != 0 && client.session.subscriptions.len() >= limit {
             let what = "more subscriptions than max_subscriptions_per_client";
             return Ok(Err(DecodeError::new(Reason::QuotaExceeded, what)));
         }
-        let mut subscription = Subscription {
-            options,
-            id,
-            replay: false,
-        };
+        let mut subscription = Subscription { options, id, replay: false };
         if known {
             if let Some(old) = client.session.subscriptions.get_mut(wanted.filter) {
                 subscription.replay = old.replay;
                 *old = subscription;
             }
         } else {
-            client
-                .session
-                .subscriptions
-                .insert(wanted.filter.into(), subscription);
+            client.session.subscriptions.insert(wanted.filter.into(), subscription);
             self.turn.stats.subscriptions += 1;
             self.turn.stats.shared_subscriptions += u64::from(shared.is_some());
         }
@@ -112,7 +100,7 @@ impl Worker {
         }
         self.install(key, wanted.filter, subscription);
         if shared.is_some() {
-            return Ok(Ok(())); // Retained messages are for one's own subscriptions only.
+            return Ok(Ok(options.qos)); // Retained messages are for one's own subscriptions only.
         }
         let send = match options.retain_handling {
             RetainHandling::Send => true,
@@ -122,7 +110,7 @@ impl Worker {
         if send && let Some(client) = self.clients.get_mut(key) {
             client.session.ask_retained(wanted.filter);
         }
-        Ok(Ok(()))
+        Ok(Ok(options.qos))
     }
 
     /// `filter` behind the session's mount point.
@@ -162,9 +150,7 @@ impl Worker {
         match self.routing.subs.get_mut(&filter) {
             Some(subscribers) => subscribers.set(target),
             None => {
-                self.routing
-                    .subs
-                    .entry_or_insert_with(&filter, || Subscribers::One(target));
+                self.routing.subs.entry_or_insert_with(&filter, || Subscribers::One(target));
             }
         }
         self.routing.changed();
@@ -184,9 +170,7 @@ impl Worker {
                     client.is_some_and(|client| client.session.expiry.outlives_connection())
                 })
             });
-        self.node
-            .interest
-            .set_peer(self.index, filter, subscribers.is_some(), durable);
+        self.node.interest.set_peer(self.index, filter, subscribers.is_some(), durable);
     }
 
     fn send_suback(&mut self, key: u32, packet_id: u16, mut codes: Vec<u8>, why: Option<&str>) {
@@ -209,12 +193,7 @@ impl Worker {
         }
         let properties = properties.as_properties();
         client.ack(key, &mut self.turn, |version, out| {
-            Suback {
-                packet_id,
-                properties,
-                codes: &codes,
-            }
-            .encode(version, out);
+            Suback { packet_id, properties, codes: &codes }.encode(version, out);
         });
     }
 
@@ -227,8 +206,7 @@ impl Worker {
             };
             let id = &client.id;
             self.turn.log(LogKind::Debug, || format!("\t{filter}"));
-            self.turn
-                .log(LogKind::Unsubscribe, || format!("{id} {filter}"));
+            self.turn.log(LogKind::Unsubscribe, || format!("{id} {filter}"));
             // Byte for byte the filter that was subscribed to ([MQTT-3.10.4-1]).
             if client.session.subscriptions.remove(filter).is_none() {
                 codes.push(Reason::NoSubscriptionExisted as u8);
@@ -250,12 +228,7 @@ impl Worker {
         let packet_id = unsubscribe.packet_id;
         client.ack(key, &mut self.turn, |version, out| {
             let properties = mogi_codec::Properties::default();
-            Unsuback {
-                packet_id,
-                properties,
-                codes: &codes,
-            }
-            .encode(version, out);
+            Unsuback { packet_id, properties, codes: &codes }.encode(version, out);
         });
     }
 
@@ -265,9 +238,7 @@ impl Worker {
         self.turn.stats.subscriptions -= 1;
         if let Ok(Some(shared)) = Shared::parse(filter) {
             self.turn.stats.shared_subscriptions -= 1;
-            self.node
-                .interest
-                .leave(shared.group, &mounted, self.index, key);
+            self.node.interest.leave(shared.group, &mounted, self.index, key);
             return;
         }
         if let Some(subscribers) = self.routing.subs.get_mut(&mounted)
@@ -313,9 +284,7 @@ impl Worker {
                 durable,
                 waiting: client.session.queue.watched(),
             };
-            self.node
-                .interest
-                .join(shared.group, &self.mounted(key, filter), member);
+            self.node.interest.join(shared.group, &self.mounted(key, filter), member);
         }
     }
 
@@ -337,8 +306,7 @@ impl Worker {
 
     fn log_packet(&mut self, key: u32, what: &str) {
         if let Some(client) = self.clients.get(key) {
-            self.turn
-                .log(LogKind::Debug, || format!("{what} {}", client.id));
+            self.turn.log(LogKind::Debug, || format!("{what} {}", client.id));
         }
     }
 
@@ -347,10 +315,20 @@ impl Worker {
             return;
         };
         let (filter, qos) = (wanted.filter, wanted.options.qos as u8);
-        self.turn
-            .log(LogKind::Debug, || format!("\t{filter} (QoS {qos})"));
-        self.turn.log(LogKind::Subscribe, || {
-            format!("{} {qos} {filter}", client.id)
-        });
+        self.turn.log(LogKind::Debug, || format!("\t{filter} (QoS {qos})"));
+        self.turn.log(LogKind::Subscribe, || format!("{} {qos} {filter}", client.id));
     }
+}
+
+/// What a client is granted of what it asks for.
+fn options_for(link: &Link, wanted: SubscribeOptions, shared: bool) -> SubscribeOptions {
+    let mut options = wanted;
+    options.qos = options.qos.min(link.max_qos); // [MQTT-3.2.2-10]
+    if link.bridge {
+        // Mosquitto's try_private: a 3.x bridge cannot ask for these and relies on them, so that
+        // messages do not run in circles and retained ones stay retained.
+        options.no_local = !shared;
+        options.retain_as_published = true;
+    }
+    options
 }

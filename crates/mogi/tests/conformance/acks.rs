@@ -95,11 +95,7 @@ fn mqtt_4_8_0_1_acknowledgements_that_cannot_be_end_the_connection() {
             }
         }
         // Codes that are no acknowledgement's, a property that is not either, a length too long.
-        for rest in [
-            " 03 0007 01",
-            " 09 0007 00 05 11 000000ff",
-            " 05 0007 00 20 00",
-        ] {
+        for rest in [" 03 0007 01", " 09 0007 00 05 11 000000ff", " 05 0007 00 20 00"] {
             let mut client = broker.client(V5, "odd");
             client.send(&hex(&format!("{kind}{rest}")));
             expect_ended(&format!("{kind}{rest}"), &mut client, &[0x81, 0x82]);
@@ -127,11 +123,7 @@ fn mqtt_4_8_0_1_acknowledgements_that_cannot_be_end_the_connection() {
 #[test]
 fn mqtt_4_13_1_1_acknowledgements_of_the_wrong_kind_end_the_connection() {
     each(&VERSIONS, "", |s| {
-        let cases = [
-            (1, PacketKind::Pubrec),
-            (1, PacketKind::Pubcomp),
-            (2, PacketKind::Puback),
-        ];
+        let cases = [(1, PacketKind::Pubrec), (1, PacketKind::Pubcomp), (2, PacketKind::Puback)];
         for (qos, kind) in cases {
             let mut receiver = s.client("receiver");
             receiver.subscribe(&s.topic("t"), 2);

@@ -48,11 +48,7 @@ fn mqtt_3_3_2_8_aliases_that_cannot_be_end_the_connection() {
         ("alias 0", vec![aliased("t", 0)], &[0x82, 0x94]),
         ("alias 11", vec![aliased("t", 11)], &[0x94]),
         ("unknown", vec![aliased("", 3)], &[0x82]),
-        (
-            "another is known",
-            vec![aliased("t", 2), aliased("", 3)],
-            &[0x82],
-        ),
+        ("another is known", vec![aliased("t", 2), aliased("", 3)], &[0x82]),
     ];
     for (what, outs, codes) in cases {
         let mut client = broker.client(V5, "odd");
@@ -129,16 +125,11 @@ fn mqtt_3_1_2_26_the_brokers_aliases_are_within_the_clients_maximum() {
             }
             let mut receiver = s.connect(&dial);
             receiver.subscribe(&s.topic("#"), 1);
-            let mut aliases = Aliases {
-                maximum,
-                topics: Vec::new(),
-            };
+            let mut aliases = Aliases { maximum, topics: Vec::new() };
             let mut sender = s.client("sender");
             for at in 0..40 {
-                let topic = s.topic(&format!(
-                    "topic/{}",
-                    [0, 1, 2, 0, 3, 7, 9, 11, 12, 0][at % 10]
-                ));
+                let topic =
+                    s.topic(&format!("topic/{}", [0, 1, 2, 0, 3, 7, 9, 11, 12, 0][at % 10]));
                 sender.publish(Out::new(&topic, "x").qos(at as u8 % 3));
                 let message = receiver.expect_publish();
                 assert_eq!(aliases.topic(&message), topic);
@@ -168,10 +159,7 @@ fn mqtt_3_3_2_11_stored_messages_use_aliases_of_their_connection() {
         }
         sender.publish(Out::new(&s.topic("b"), "kept").qos(1).retain());
         let mut receiver = s.connect(&dial);
-        let mut aliases = Aliases {
-            maximum: 2,
-            topics: Vec::new(),
-        };
+        let mut aliases = Aliases { maximum: 2, topics: Vec::new() };
         for name in ["a", "b", "c", "a", "b", "c", "b"] {
             let message = receiver.expect_publish();
             receiver.complete(&message);
@@ -193,11 +181,7 @@ fn aliases_made_anew_do_not_grow() {
     let mut before = 0;
     for round in 0..300 {
         let topic = format!("{round}/{}", "x".repeat(60_000));
-        sender.publish(
-            Out::new(&topic, "x")
-                .qos(1)
-                .int(Id::TopicAlias, 1 + round % 10),
-        );
+        sender.publish(Out::new(&topic, "x").qos(1).int(Id::TopicAlias, 1 + round % 10));
         if round == 100 {
             before = broker.rss();
         }
@@ -244,11 +228,9 @@ fn mqtt_3_3_2_5_messages_expire_while_they_wait() {
     std::thread::sleep(Duration::from_millis(2500));
     for dial in dials {
         let mut client = broker.connect(&dial);
-        for (text, least, most) in [
-            ("long", 90, 98),
-            ("ever", 0, 0),
-            ("longest", u32::MAX - 9, u32::MAX - 2),
-        ] {
+        for (text, least, most) in
+            [("long", 90, 98), ("ever", 0, 0), ("longest", u32::MAX - 9, u32::MAX - 2)]
+        {
             let message = client.receive("t", text);
             if let Some(left) = message.props.int(Id::MessageExpiryInterval) {
                 assert!((least..=most).contains(&left), "{text}: {left}");

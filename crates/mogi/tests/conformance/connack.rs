@@ -42,52 +42,22 @@ fn mqtt_3_1_4_4_success_is_connack_0() {
 #[test]
 fn mqtt_3_2_2_9_limits_are_announced() {
     let cases = [
-        (
-            "max_inflight_messages 0",
-            "20 0b 00 00 08 22 000a 27 001e8480",
-        ),
-        (
-            "max_inflight_messages 1",
-            "20 0e 00 00 0b 22 000a 27 001e8480 21 0001",
-        ),
-        (
-            "max_inflight_messages 65535",
-            "20 0b 00 00 08 22 000a 27 001e8480",
-        ),
-        (
-            "max_packet_size 20",
-            "20 0e 00 00 0b 22 000a 27 00000014 21 0014",
-        ),
-        (
-            "max_packet_size 300000000",
-            "20 0e 00 00 0b 22 000a 27 11e1a300 21 0014",
-        ),
-        (
-            "@max_qos 0",
-            "20 10 00 00 0d 22 000a 27 001e8480 21 0014 24 00",
-        ),
-        (
-            "@max_qos 1",
-            "20 10 00 00 0d 22 000a 27 001e8480 21 0014 24 01",
-        ),
+        ("max_inflight_messages 0", "20 0b 00 00 08 22 000a 27 001e8480"),
+        ("max_inflight_messages 1", "20 0e 00 00 0b 22 000a 27 001e8480 21 0001"),
+        ("max_inflight_messages 65535", "20 0b 00 00 08 22 000a 27 001e8480"),
+        ("max_packet_size 20", "20 0e 00 00 0b 22 000a 27 00000014 21 0014"),
+        ("max_packet_size 268435455", "20 0e 00 00 0b 22 000a 27 0fffffff 21 0014"),
+        ("@max_qos 0", "20 10 00 00 0d 22 000a 27 001e8480 21 0014 24 00"),
+        ("@max_qos 1", "20 10 00 00 0d 22 000a 27 001e8480 21 0014 24 01"),
         ("@max_qos 2", DEFAULT),
-        (
-            "retain_available false",
-            "20 10 00 00 0d 22 000a 25 00 27 001e8480 21 0014",
-        ),
+        ("retain_available false", "20 10 00 00 0d 22 000a 25 00 27 001e8480 21 0014"),
         ("@max_topic_alias 0", "20 0b 00 00 08 27 001e8480 21 0014"),
-        (
-            "@max_topic_alias 65535",
-            "20 0e 00 00 0b 22 ffff 27 001e8480 21 0014",
-        ),
+        ("@max_topic_alias 65535", "20 0e 00 00 0b 22 ffff 27 001e8480 21 0014"),
         ("@max_topic_alias_broker 0", DEFAULT),
         ("max_queued_messages 0", DEFAULT),
         ("message_size_limit 100", DEFAULT),
         ("persistent_client_expiration 1h", DEFAULT),
-        (
-            "max_keepalive 30",
-            "20 11 00 00 0e 13 001e 22 000a 27 001e8480 21 0014",
-        ),
+        ("max_keepalive 30", "20 11 00 00 0e 13 001e 22 000a 27 001e8480 21 0014"),
         (
             "@max_topic_alias 0\nmax_qos 1\nretain_available false\nmax_keepalive 10\n\
              max_inflight_messages 0\nmax_packet_size 500",

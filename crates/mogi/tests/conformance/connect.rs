@@ -188,11 +188,7 @@ fn mqtt_3_1_4_5_nothing_is_processed_after_a_refusal() {
 #[test]
 fn mqtt_3_1_4_2_clients_that_fail_authentication_are_refused() {
     let broker = start("allow_anonymous false");
-    for (version, answer) in [
-        (V31, "20 02 00 05"),
-        (V311, "20 02 00 05"),
-        (V5, "20 03 00 87 00"),
-    ] {
+    for (version, answer) in [(V31, "20 02 00 05"), (V311, "20 02 00 05"), (V5, "20 03 00 87 00")] {
         let mut client = broker.dial(&Dial::new(version, "nobody"));
         client.expect_bytes(&hex(answer));
         client.expect_closed();
@@ -242,10 +238,7 @@ fn mqtt_3_2_2_8_bad_properties_get_a_listed_code() {
         client.send(&connect_with(V5, 2, &hex(section), &field("a")));
         let answer = client.expect(PacketKind::Connack);
         let pair = [0x81, 0x82].contains(&answer.code());
-        assert!(
-            pair && (answer.code() == code || code == 0x81),
-            "{what}: {answer:?}"
-        );
+        assert!(pair && (answer.code() == code || code == 0x81), "{what}: {answer:?}");
         client.expect_closed();
     }
 }
@@ -260,10 +253,8 @@ fn mqtt_3_2_2_8_bad_properties_get_a_listed_code() {
 fn mqtt_3_1_4_1_a_connect_cut_anywhere_is_refused() {
     let broker = start("");
     for version in [V311, V5] {
-        let dial = Dial::new(version, "whole")
-            .will("will", "gone")
-            .username("user")
-            .password("secret");
+        let dial =
+            Dial::new(version, "whole").will("will", "gone").username("user").password("secret");
         let whole = dial.bytes();
         broker.connect(&dial).disconnect();
         let body = &whole[2..];

@@ -15,24 +15,12 @@ fn mqtt_3_1_2_11_will_flags_fit_together() {
     let broker = start("");
     for version in [V311, V5] {
         let id = field("will");
-        for flags in [
-            0b0000_1000,
-            0b0001_0000,
-            0b0001_1000,
-            0b0010_0000,
-            0b0010_1000,
-        ] {
+        for flags in [0b0000_1000, 0b0001_0000, 0b0001_1000, 0b0010_0000, 0b0010_1000] {
             let mut client = broker.open(version);
             client.send(&connect(version, CLEAN | flags, &id));
             expect_refused("flags without a will", &mut client);
         }
-        let payload = [
-            &id,
-            super::wire::no_properties(version),
-            &field("w"),
-            &field("x"),
-        ]
-        .concat();
+        let payload = [&id, super::wire::no_properties(version), &field("w"), &field("x")].concat();
         let mut client = broker.open(version);
         client.send(&connect(version, CLEAN | WILL | 0b0001_1000, &payload));
         expect_refused("will with QoS 3", &mut client);
@@ -56,30 +44,15 @@ fn mqtt_3_1_2_18_user_name_and_password_are_there_if_their_flags_say_so() {
         let fields = |names: &[&str]| -> Vec<u8> { names.iter().flat_map(field).collect() };
         let cases = [
             ("neither", 0, fields(&["id"]), true),
-            (
-                "both",
-                user | password,
-                fields(&["id", "user", "word"]),
-                true,
-            ),
+            ("both", user | password, fields(&["id", "user", "word"]), true),
             ("user", user, fields(&["id", "user"]), true),
             ("empty user", user, fields(&["id", ""]), true),
             // Legal in 5.0 only ([MQTT-3.1.2-22] of 3.1.1).
             ("password", password, fields(&["id", "word"]), version == V5),
             ("user, no field", user, fields(&["id"]), false),
-            (
-                "both, one field",
-                user | password,
-                fields(&["id", "user"]),
-                false,
-            ),
+            ("both, one field", user | password, fields(&["id", "user"]), false),
             ("no flag, a field", 0, fields(&["id", "user"]), false),
-            (
-                "user, two fields",
-                user,
-                fields(&["id", "user", "word"]),
-                false,
-            ),
+            ("user, two fields", user, fields(&["id", "user", "word"]), false),
             ("password, no field", password, fields(&["id"]), false),
         ];
         for (what, flags, payload, good) in cases {
@@ -116,11 +89,7 @@ fn mqtt_3_1_3_4_the_strings_of_connect_are_utf_8() {
             let (bad, good) = (field(bad), field("a"));
             let cases = [
                 ("client id", CLEAN, bad.clone()),
-                (
-                    "will topic",
-                    CLEAN | WILL,
-                    [&good[..], none, &bad, &good].concat(),
-                ),
+                ("will topic", CLEAN | WILL, [&good[..], none, &bad, &good].concat()),
                 ("user name", CLEAN | 0b1000_0000, [&good[..], &bad].concat()),
             ];
             for (what, flags, payload) in cases {
@@ -167,10 +136,7 @@ fn mqtt_3_1_3_6_clients_without_an_id_get_one_of_their_own() {
         assert!(!answer.session_present());
         let props = answer.props();
         let id = props.str(Id::AssignedClientIdentifier);
-        assert!(
-            ids.insert(id.expect("an assigned id").to_owned()),
-            "{id:?} twice"
-        );
+        assert!(ids.insert(id.expect("an assigned id").to_owned()), "{id:?} twice");
         clients.push(client);
     }
     // None of them took another's place.
@@ -192,11 +158,7 @@ fn mqtt_3_1_3_6_clients_without_an_id_get_one_of_their_own() {
 #[test]
 fn mqtt_3_1_3_8_no_id_and_no_clean_session_is_refused() {
     let broker = start("");
-    let dials = [
-        Dial::new(V311, "").resume(),
-        Dial::new(V31, ""),
-        Dial::new(V31, "").resume(),
-    ];
+    let dials = [Dial::new(V311, "").resume(), Dial::new(V31, ""), Dial::new(V31, "").resume()];
     for dial in dials {
         let mut client = broker.dial(&dial);
         client.expect_bytes(&hex("20 02 00 02"));

@@ -167,12 +167,7 @@ fn mqtt_3_14_2_2_a_session_without_expiry_cannot_get_one_in_disconnect() {
 #[test]
 fn mqtt_4_13_1_1_malformed_disconnects_are_errors() {
     let broker = start("");
-    for bytes in [
-        "e0 04 00 02 01 01",
-        "e0 03 00 00 00",
-        "e0 02 00 05",
-        "e1 00",
-    ] {
+    for bytes in ["e0 04 00 02 01 01", "e0 03 00 00 00", "e0 02 00 05", "e1 00"] {
         let mut client = broker.client(V5, "odd");
         client.send(&hex(bytes));
         expect_ended(bytes, &mut client, &[0x81, 0x82]);
@@ -183,11 +178,7 @@ fn mqtt_4_13_1_1_malformed_disconnects_are_errors() {
         client.expect_closed();
     }
     // Reasons a client may have.
-    for reason in [
-        Reason::UnspecifiedError,
-        Reason::MalformedPacket,
-        Reason::QuotaExceeded,
-    ] {
+    for reason in [Reason::UnspecifiedError, Reason::MalformedPacket, Reason::QuotaExceeded] {
         broker.client(V5, "leaver").disconnect_with(reason);
     }
 }
@@ -214,12 +205,7 @@ fn mqtt_3_14_2_3_disconnect_fits_the_smallest_client() {
 fn mqtt_4_12_0_6_auth_without_a_method_is_a_protocol_error() {
     let broker = start("");
     for version in VERSIONS {
-        for bytes in [
-            "f0 00",
-            "f0 06 18 04 15 0001 58",
-            "f0 06 19 04 15 0001 58",
-            "f1 00",
-        ] {
+        for bytes in ["f0 00", "f0 06 18 04 15 0001 58", "f0 06 19 04 15 0001 58", "f1 00"] {
             let mut client = broker.client(version, "auth");
             client.send(&hex(bytes));
             expect_ended(bytes, &mut client, &[0x81, 0x82]);

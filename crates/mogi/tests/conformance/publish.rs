@@ -40,13 +40,8 @@ fn mqtt_4_8_0_1_publishes_cut_short_end_only_their_own_connection() {
     let broker = start("");
     let mut healthy = broker.client(V5, "healthy");
     for version in VERSIONS {
-        let cases = [
-            "30 00",
-            "30 01 00",
-            "30 05 00 09 61 62 63",
-            "32 03 00 01 61",
-            "32 04 0001 61 00",
-        ];
+        let cases =
+            ["30 00", "30 01 00", "30 05 00 09 61 62 63", "32 03 00 01 61", "32 04 0001 61 00"];
         for bytes in cases {
             let mut client = broker.client(version, "cut");
             client.send(&hex(bytes));
@@ -54,11 +49,7 @@ fn mqtt_4_8_0_1_publishes_cut_short_end_only_their_own_connection() {
             healthy.ping();
         }
     }
-    let cases = [
-        "30 03 0001 61",
-        "30 04 0001 61 05",
-        "30 08 0001 61 ff ff ff ff 7f",
-    ];
+    let cases = ["30 03 0001 61", "30 04 0001 61 05", "30 08 0001 61 ff ff ff ff 7f"];
     for bytes in cases {
         let mut client = broker.client(V5, "cut");
         client.send(&hex(bytes));
@@ -97,10 +88,7 @@ fn mqtt_3_3_1_3_dup_of_the_publisher_is_not_forwarded() {
         for qos in [1, 2] {
             sender.publish(Out::new(&s.topic("t"), "again?").qos(qos).dup());
             let message = receiver.receive(&s.topic("t"), "again?");
-            assert_eq!(
-                (message.dup, message.qos, message.retain),
-                (false, qos, false)
-            );
+            assert_eq!((message.dup, message.qos, message.retain), (false, qos, false));
         }
     });
 }
@@ -159,8 +147,7 @@ fn mqtt_3_3_5_2_refused_messages_are_acknowledged_and_go_nowhere() {
     each(&VERSIONS, "", |s| {
         let mut client = s.client("liar");
         for filter in ["$SYS/#", "$share/g/#", "#"] {
-            s.client("witness")
-                .subscribe_with(&[(filter, 0)], &Default::default());
+            s.client("witness").subscribe_with(&[(filter, 0)], &Default::default());
         }
         let mut witness = s.client("witness");
         witness.subscribe("$SYS/fake", 0);
@@ -169,11 +156,7 @@ fn mqtt_3_3_5_2_refused_messages_are_acknowledged_and_go_nowhere() {
             client.publish(Out::new(topic, "lie"));
             client.publish(Out::new(topic, "lie").retain());
             for qos in [1, 2] {
-                assert_eq!(
-                    client.publish_code(Out::new(topic, "lie").qos(qos)),
-                    code,
-                    "{topic}"
-                );
+                assert_eq!(client.publish_code(Out::new(topic, "lie").qos(qos)), code, "{topic}");
             }
         }
         client.ping();
@@ -270,10 +253,7 @@ fn mqtt_2_2_2_1_sent_packets_have_the_flags_of_their_kind() {
         see(client.expect(PacketKind::Unsuback));
         client.send(&[0xC0, 0]);
         see(client.expect(PacketKind::Pingresp));
-        assert_eq!(
-            first_bytes,
-            [0x90, 0x50, 0x70, 0x34, 0x62, 0x40, 0xB0, 0xD0]
-        );
+        assert_eq!(first_bytes, [0x90, 0x50, 0x70, 0x34, 0x62, 0x40, 0xB0, 0xD0]);
     });
 }
 

@@ -63,12 +63,8 @@ fn mqtt_3_3_2_17_properties_survive_the_queue() {
         let mut receiver = s.connect(&s.persistent("receiver"));
         receiver.subscribe(&s.topic("t"), 1);
         receiver.disconnect();
-        let out = Out::new(&s.topic("t"), "x")
-            .qos(1)
-            .user("z", "1")
-            .user("a", "2");
-        s.client("sender")
-            .publish(out.data(Id::CorrelationData, b"77"));
+        let out = Out::new(&s.topic("t"), "x").qos(1).user("z", "1").user("a", "2");
+        s.client("sender").publish(out.data(Id::CorrelationData, b"77"));
         let mut receiver = s.connect(&s.persistent("receiver"));
         let message = receiver.receive(&s.topic("t"), "x");
         assert_eq!(message.props.users(), [("z", "1"), ("a", "2")]);

@@ -216,10 +216,7 @@ fn resume_under_traffic(s: &Scene<'_>) {
             let frame: Frame = receiver.recv();
             let message = crate::support::Message::of(&frame);
             let at: i32 = message.text().parse().expect("a number");
-            assert!(
-                at == next || message.dup && at < next,
-                "{at} instead of {next}"
-            );
+            assert!(at == next || message.dup && at < next, "{at} instead of {next}");
             receiver.puback(message.packet_id);
             next = next.max(at + 1);
             if next == 300 {

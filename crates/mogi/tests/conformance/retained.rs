@@ -120,8 +120,7 @@ fn mqtt_3_3_1_6_wildcards_get_each_match() {
 fn mqtt_3_3_1_10_retain_handling() {
     each(&[V5], "", |s| {
         let topic = s.topic("t");
-        s.client("sender")
-            .publish(Out::new(&topic, "kept").qos(1).retain());
+        s.client("sender").publish(Out::new(&topic, "kept").qos(1).retain());
         let mut client = s.connect(&s.persistent("client"));
         let mut count = |handling: u8, fresh: bool| {
             if fresh {
@@ -131,22 +130,15 @@ fn mqtt_3_3_1_10_retain_handling() {
             until_ping(&mut client).len()
         };
         assert_eq!([count(0, true), count(0, false)], [1, 1]);
-        assert_eq!(
-            [count(SEND_IF_NEW, true), count(SEND_IF_NEW, false)],
-            [1, 0]
-        );
-        assert_eq!(
-            [count(DO_NOT_SEND, true), count(DO_NOT_SEND, false)],
-            [0, 0]
-        );
+        assert_eq!([count(SEND_IF_NEW, true), count(SEND_IF_NEW, false)], [1, 0]);
+        assert_eq!([count(DO_NOT_SEND, true), count(DO_NOT_SEND, false)], [0, 0]);
         assert_eq!(count(0, false), 1);
         // Also when the subscription is known from an earlier connection.
         client.disconnect();
         let mut client = s.connect(&s.persistent("client"));
         client.subscribe_with(&[(&topic, 1 | SEND_IF_NEW)], &PropertyBuf::new());
         client.expect_nothing();
-        s.client("sender")
-            .publish(Out::new(&topic, "").qos(1).retain());
+        s.client("sender").publish(Out::new(&topic, "").qos(1).retain());
     });
 }
 
@@ -176,10 +168,7 @@ fn mqtt_3_3_1_6_subscribing_under_traffic_misses_no_value() {
             while last < 199 {
                 let value: i32 = client.expect_publish().text().parse().expect("a number");
                 // A value may come retained and live, so at most one step back.
-                assert!(
-                    last == -1 || value == last + 1 || value == last,
-                    "{value} after {last}"
-                );
+                assert!(last == -1 || value == last + 1 || value == last, "{value} after {last}");
                 last = value;
             }
         }
@@ -205,10 +194,7 @@ fn mqtt_3_3_2_6_retained_messages_expire() {
         client.subscribe("#", 0);
         let message = client.expect_message("long", "x");
         if version == V5 {
-            let left = message
-                .props
-                .int(Id::MessageExpiryInterval)
-                .expect("an expiry");
+            let left = message.props.int(Id::MessageExpiryInterval).expect("an expiry");
             assert!((90..=98).contains(&left), "{left}");
         }
         client.expect_nothing();

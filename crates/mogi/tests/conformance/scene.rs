@@ -41,11 +41,7 @@ pub(super) struct Scene<'a> {
 impl<'a> Scene<'a> {
     pub(super) fn new(broker: &'a Broker, version: Version, round: u32) -> Self {
         let tag = format!("v{}r{round}", version as u8);
-        Self {
-            broker,
-            version,
-            tag,
-        }
+        Self { broker, version, tag }
     }
 
     /// Whether the scenario runs with 5.0.

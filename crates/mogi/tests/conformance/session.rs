@@ -25,10 +25,7 @@ fn mqtt_3_1_2_4_a_session_is_resumed_with_what_came_meanwhile() {
         assert_eq!(answer.session_present(), s.version != V31);
         for (at, topic, qos) in [(0, "a/1", 1), (1, "b", 1), (2, "a/2", 1), (4, "a/1", 1)] {
             let message = client.receive(&s.topic(topic), at.to_string());
-            assert_eq!(
-                (message.qos, message.dup, message.retain),
-                (qos, false, false)
-            );
+            assert_eq!((message.qos, message.dup, message.retain), (qos, false, false));
         }
         client.expect_nothing();
         // The subscriptions are still there.
@@ -86,8 +83,7 @@ fn mqtt_4_1_0_2_a_session_without_expiry_ends_with_the_connection() {
             } else {
                 client.disconnect();
             }
-            s.client("sender")
-                .publish(Out::new(&topic, "missed").qos(1));
+            s.client("sender").publish(Out::new(&topic, "missed").qos(1));
             let mut client = s.broker.dial(&s.dial("brief").resume());
             assert!(!client.expect_connected().session_present());
             client.expect_nothing();
@@ -107,11 +103,7 @@ fn mqtt_4_1_0_2_a_session_is_gone_when_its_expiry_has_passed() {
     let dials = [
         ("one second", Dial::new(V5, "one").session_expiry(1), false),
         ("an hour", Dial::new(V5, "hour").session_expiry(3600), true),
-        (
-            "for ever",
-            Dial::new(V5, "ever").session_expiry(u32::MAX),
-            true,
-        ),
+        ("for ever", Dial::new(V5, "ever").session_expiry(u32::MAX), true),
         ("3.1.1", Dial::new(V311, "old").resume(), true),
     ];
     let mut sender = broker.client(V5, "sender");
@@ -158,9 +150,7 @@ fn mqtt_4_1_0_1_a_session_does_not_expire_while_connected() {
     let mut client = broker.dial(&dial.clone().resume());
     assert!(client.expect_connected().session_present());
     std::thread::sleep(Duration::from_millis(1500));
-    broker
-        .client(V311, "sender")
-        .publish(Out::new("t", "still here").qos(1));
+    broker.client(V311, "sender").publish(Out::new("t", "still here").qos(1));
     client.receive("t", "still here");
 }
 
@@ -178,9 +168,7 @@ fn persistent_client_expiration_ends_sessions() {
         client.subscribe("t", 1);
         client.disconnect();
     }
-    broker
-        .client(V311, "sender")
-        .publish(Out::new("t", "x").qos(1));
+    broker.client(V311, "sender").publish(Out::new("t", "x").qos(1));
     std::thread::sleep(Duration::from_millis(2600));
     for dial in dials {
         let mut client = broker.dial(&dial.resume());
@@ -223,8 +211,7 @@ fn a_session_is_not_resumed_by_another_user() {
         let mut owner = s.connect(&dial("owner"));
         owner.subscribe(&topic, 1);
         owner.disconnect();
-        s.client("sender")
-            .publish(Out::new(&topic, "private").qos(1));
+        s.client("sender").publish(Out::new(&topic, "private").qos(1));
         let mut thief = s.broker.dial(&dial("thief"));
         assert!(!thief.expect_connected().session_present());
         thief.expect_nothing();

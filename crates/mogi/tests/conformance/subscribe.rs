@@ -21,15 +21,8 @@ fn identifier(id: u32) -> PropertyBuf {
 fn mqtt_3_8_4_1_suback_answers_with_id_and_a_code_for_each_filter() {
     each(&VERSIONS, "", |s| {
         let mut client = s.client("subscriber");
-        let filters: [(&str, u8); 7] = [
-            ("a", 2),
-            ("b/#", 0),
-            ("c", 1),
-            ("a", 1),
-            ("+", 2),
-            ("$SYS/#", 0),
-            ("a/b/c", 1),
-        ];
+        let filters: [(&str, u8); 7] =
+            [("a", 2), ("b/#", 0), ("c", 1), ("a", 1), ("+", 2), ("$SYS/#", 0), ("a/b/c", 1)];
         let mut bytes = Vec::new();
         for id in [700, 7, 65_535] {
             let mut body = u16::to_be_bytes(id).to_vec();
@@ -61,18 +54,9 @@ fn mqtt_3_8_3_3_malformed_subscribes_end_the_connection() {
             ("QoS 3", subscribe(version, "a", 3)),
             ("reserved 0x40", subscribe(version, "a", 0x40)),
             ("reserved 0x80", subscribe(version, "a", 0x80)),
-            (
-                "packet id 0",
-                packet(0x82, [&[0, 0], none, &field("a"), &[0]].concat()),
-            ),
-            (
-                "filter cut short",
-                packet(0x82, [&[0, 1], none, &[0, 9, b'a']].concat()),
-            ),
-            (
-                "no options",
-                packet(0x82, [&[0, 1], none, &field("a")].concat()),
-            ),
+            ("packet id 0", packet(0x82, [&[0, 0], none, &field("a"), &[0]].concat())),
+            ("filter cut short", packet(0x82, [&[0, 1], none, &[0, 9, b'a']].concat())),
+            ("no options", packet(0x82, [&[0, 1], none, &field("a")].concat())),
             ("no id", packet(0x82, [])),
         ];
         if version != V31 || !other_broker() {
@@ -144,11 +128,7 @@ fn mqtt_3_3_5_1_overlapping_subscriptions_each_get_their_copy() {
         let mut receiver = s.client("receiver");
         for (filter, id) in [("a/b", 1), ("a/+", 2), ("a/#", 200)] {
             let qos = (id % 100).min(2) as u8;
-            let props = if s.v5() {
-                identifier(id)
-            } else {
-                PropertyBuf::new()
-            };
+            let props = if s.v5() { identifier(id) } else { PropertyBuf::new() };
             receiver.subscribe_with(&[(&s.topic(filter), qos)], &props);
         }
         let mut sender = s.client("sender");
@@ -183,11 +163,7 @@ fn mqtt_3_3_4_4_a_single_copy_has_the_highest_qos_and_all_identifiers() {
     each(&VERSIONS, "allow_duplicate_messages false", |s| {
         let mut receiver = s.client("receiver");
         for (filter, qos, id) in [("a/b", 0, 1), ("a/+", 2, 2), ("a/#", 1, 200)] {
-            let props = if s.v5() {
-                identifier(id)
-            } else {
-                PropertyBuf::new()
-            };
+            let props = if s.v5() { identifier(id) } else { PropertyBuf::new() };
             receiver.subscribe_with(&[(&s.topic(filter), qos)], &props);
         }
         let mut sender = s.client("sender");
@@ -213,11 +189,7 @@ fn mqtt_3_8_4_3_the_same_filter_again_replaces_the_subscription() {
         sender.publish(Out::new(&topic, "kept").qos(1).retain());
         let mut receiver = s.client("receiver");
         for (qos, id) in [(2, 1), (0, 0), (1, 7)] {
-            let props = if s.v5() && id > 0 {
-                identifier(id)
-            } else {
-                PropertyBuf::new()
-            };
+            let props = if s.v5() && id > 0 { identifier(id) } else { PropertyBuf::new() };
             let ack = receiver.subscribe_with(&[(&topic, qos)], &props);
             assert_eq!(ack.codes(), [qos]);
             // The retained message comes again each time.

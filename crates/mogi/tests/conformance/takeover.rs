@@ -70,21 +70,11 @@ const fn case(
     published: bool,
 ) -> Case {
     let differs = false;
-    Case {
-        name,
-        expiry,
-        delay,
-        clean,
-        published,
-        differs,
-    }
+    Case { name, expiry, delay, clean, published, differs }
 }
 
 const fn unlike_mosquitto(case: Case) -> Case {
-    Case {
-        differs: true,
-        ..case
-    }
+    Case { differs: true, ..case }
 }
 
 /// 3.1.1: MQTT-3.1.2-8, MQTT-3.1.4-2. 5.0: MQTT-3.1.2-8, MQTT-3.1.3-9, MQTT-3.1.4-3.
@@ -108,10 +98,7 @@ fn mqtt_3_1_3_9_takeover_decides_about_the_will() {
     ];
     each(&VERSIONS, "", |s| {
         let cases = if s.v5() { &five[..] } else { &three };
-        for case in cases
-            .iter()
-            .filter(|case| !(case.differs && other_broker()))
-        {
+        for case in cases.iter().filter(|case| !(case.differs && other_broker())) {
             will_at_takeover(s, case);
             will_after_disconnect(s, case);
         }
@@ -125,11 +112,7 @@ fn old_dial(s: &Scene<'_>, case: &Case) -> Dial {
         None => s.dial("twin"),
     };
     let dial = dial.will(&s.topic("will"), case.name);
-    if case.delay > 0 {
-        dial.will_delay(case.delay)
-    } else {
-        dial
-    }
+    if case.delay > 0 { dial.will_delay(case.delay) } else { dial }
 }
 
 fn new_dial(s: &Scene<'_>, case: &Case) -> Dial {
@@ -206,17 +189,13 @@ fn a_storm_of_takeovers_leaves_one_connection() {
             }
         }
     };
-    let threads: Vec<_> = (0..4)
-        .map(|worker| std::thread::spawn(storm(worker)))
-        .collect();
+    let threads: Vec<_> = (0..4).map(|worker| std::thread::spawn(storm(worker))).collect();
     for thread in threads {
         thread.join().expect("no panic");
     }
     let mut last = broker.client(V5, "wanted");
     last.subscribe("t", 1);
-    broker
-        .client(V5, "sender")
-        .publish(Out::new("t", "x").qos(1));
+    broker.client(V5, "sender").publish(Out::new("t", "x").qos(1));
     last.receive("t", "x");
     last.ping();
 }

@@ -135,9 +135,7 @@ fn mqtt_4_7_1_2_misplaced_wildcards_are_not_granted() {
     let broker = start("");
     let mut sender = broker.client(V5, "sender");
     for version in VERSIONS {
-        for filter in [
-            "a/#/b", "#/a", "a#", "#a", "##", "a+", "+a", "a/b+", "a/+b/c", "++", "",
-        ] {
+        for filter in ["a/#/b", "#/a", "a#", "#a", "##", "a+", "+a", "a/b+", "a/+b/c", "++", ""] {
             let mut client = broker.client(version, "wild");
             client.send(&subscribe(version, filter, 0));
             if let Some(frame) = client.next() {
@@ -150,9 +148,7 @@ fn mqtt_4_7_1_2_misplaced_wildcards_are_not_granted() {
             }
         }
     }
-    for filter in [
-        "#", "+", "+/+", "a/#", "/+", "+/", "/#", "a/+/b", "//", "+/+/#",
-    ] {
+    for filter in ["#", "+", "+/+", "a/#", "/+", "+/", "/#", "a/+/b", "//", "+/+/#"] {
         broker.client(V311, "tame").subscribe(filter, 0);
     }
     sender.ping();
@@ -261,11 +257,7 @@ fn mqtt_3_3_2_3_delivered_topics_match_the_filter() {
     for x in levels {
         filters.extend([x.to_owned(), format!("{x}/#")]);
         for y in levels {
-            filters.extend([
-                format!("{x}/{y}"),
-                format!("{x}/{y}/#"),
-                format!("{x}/{y}/a"),
-            ]);
+            filters.extend([format!("{x}/{y}"), format!("{x}/{y}/#"), format!("{x}/{y}/a")]);
         }
     }
     filters.retain(|filter| !filter.is_empty());
@@ -279,15 +271,11 @@ fn mqtt_3_3_2_3_delivered_topics_match_the_filter() {
         assert_eq!(receiver.subscribe_with(&[(filter, 0)], &props).codes(), [0]);
     }
     for topic in topics {
-        let wanted: Vec<&str> = filters
-            .iter()
-            .map(String::as_str)
-            .filter(|filter| matches(filter, topic))
-            .collect();
+        let wanted: Vec<&str> =
+            filters.iter().map(String::as_str).filter(|filter| matches(filter, topic)).collect();
         sender.publish(Out::new(topic, "x"));
-        let mut got: Vec<&str> = (0..wanted.len())
-            .map(|_| matched_filter(&mut receiver, topic, &filters))
-            .collect();
+        let mut got: Vec<&str> =
+            (0..wanted.len()).map(|_| matched_filter(&mut receiver, topic, &filters)).collect();
         got.sort_by_key(|filter| filters.iter().position(|other| other == filter));
         assert_eq!(got, wanted, "{topic:?}");
     }
@@ -312,11 +300,7 @@ fn matches(filter: &str, topic: &str) -> bool {
         Some((&"#", fixed)) => (fixed, true),
         _ => (&filter[..], false),
     };
-    let levels_fit = if rest {
-        topic.len() >= fixed.len()
-    } else {
-        topic.len() == fixed.len()
-    };
+    let levels_fit = if rest { topic.len() >= fixed.len() } else { topic.len() == fixed.len() };
     let same = |(wanted, level): (&&str, &&str)| *wanted == "+" || wanted == level;
     levels_fit && fixed.iter().zip(&topic).all(same)
 }

@@ -40,14 +40,8 @@ fn mqtt_3_10_3_2_malformed_unsubscribes_end_the_connection() {
     for version in VERSIONS {
         let none = no_properties(version);
         let mut cases = vec![
-            (
-                "packet id 0",
-                packet(0xA2, [&[0, 0], none, &field("a")].concat()),
-            ),
-            (
-                "filter cut short",
-                packet(0xA2, [&[0, 1], none, &[0, 9, b'a']].concat()),
-            ),
+            ("packet id 0", packet(0xA2, [&[0, 0], none, &field("a")].concat())),
+            ("filter cut short", packet(0xA2, [&[0, 1], none, &[0, 9, b'a']].concat())),
             ("no id", packet(0xA2, [])),
         ];
         if version != V31 || !other_broker() {
@@ -76,12 +70,7 @@ fn mqtt_3_10_4_1_only_the_same_filter_is_removed() {
         for name in names {
             client.subscribe(&s.topic(name), 0);
         }
-        client.unsubscribe(
-            &others
-                .map(|name| s.topic(name))
-                .each_ref()
-                .map(String::as_str),
-        );
+        client.unsubscribe(&others.map(|name| s.topic(name)).each_ref().map(String::as_str));
         // Four of the five match, "A/b" does not.
         let mut left = 3;
         for name in names {
@@ -127,9 +116,7 @@ fn mqtt_3_10_4_3_started_exchanges_are_finished() {
         for qos in [1, 2, 2] {
             sender.publish(Out::new(&topic, "begun").qos(qos));
         }
-        let begun: Vec<_> = (0..3)
-            .map(|_| client.expect_message(&topic, "begun"))
-            .collect();
+        let begun: Vec<_> = (0..3).map(|_| client.expect_message(&topic, "begun")).collect();
         client.pubrec(begun[2].packet_id);
         client.expect_ack(PacketKind::Pubrel, begun[2].packet_id, 0);
         client.unsubscribe(&[&topic]);
@@ -160,9 +147,7 @@ fn unsubscribing_outlasts_the_connection() {
         client.send(&unsubscribe(s.version, &topic));
         client.expect(PacketKind::Unsuback);
         client.disconnect();
-        let code = s
-            .client("sender")
-            .publish_code(Out::new(&topic, "x").qos(1));
+        let code = s.client("sender").publish_code(Out::new(&topic, "x").qos(1));
         assert_eq!(code, if s.v5() { 0x10 } else { 0 });
         s.connect(&s.persistent("client")).expect_nothing();
     });

@@ -30,10 +30,7 @@ fn mqtt_3_1_2_8_the_will_is_published_however_the_connection_ends() {
                 let dial = s.dial("aunt").will(&topic, how).will_qos(qos);
                 end(s.connect(&dial));
                 let message = heir.receive(&topic, how);
-                assert_eq!(
-                    (message.qos, message.retain, message.dup),
-                    (qos, false, false)
-                );
+                assert_eq!((message.qos, message.retain, message.dup), (qos, false, false));
             }
         }
         // Each will once.
@@ -48,10 +45,8 @@ fn mqtt_3_14_4_3_disconnect_discards_the_will() {
     each(&VERSIONS, "", |s| {
         let mut heir = s.client("heir");
         heir.subscribe(&s.topic("#"), 0);
-        s.connect(&s.dial("aunt").will(&s.topic("will"), "x"))
-            .disconnect();
-        s.connect(&s.persistent("uncle").will(&s.topic("will"), "x"))
-            .disconnect();
+        s.connect(&s.dial("aunt").will(&s.topic("will"), "x")).disconnect();
+        s.connect(&s.persistent("uncle").will(&s.topic("will"), "x")).disconnect();
         // Without a will there is nothing to publish.
         s.client("poor").abort();
         // The next connection has no will, so the discarded one does not come back either.
@@ -149,9 +144,7 @@ fn mqtt_3_1_3_10_the_wills_properties_are_those_of_its_message() {
 fn mqtt_3_1_2_8_a_delayed_will_waits_for_the_delay_or_the_sessions_end() {
     let broker = start("");
     let dial = |name: &str, delay, expiry| {
-        let dial = Dial::new(V5, name)
-            .will(&format!("will/{name}"), name)
-            .will_delay(delay);
+        let dial = Dial::new(V5, name).will(&format!("will/{name}"), name).will_delay(delay);
         dial.session_expiry(expiry)
     };
     let mut heir = broker.client(V5, "heir");
@@ -169,9 +162,7 @@ fn mqtt_3_1_2_8_a_delayed_will_waits_for_the_delay_or_the_sessions_end() {
         broker.connect(&dial(name, delay, expiry)).abort();
         // DISCONNECT 0x04 is no difference.
         let name = format!("{name}, said goodbye");
-        broker
-            .connect(&dial(&name, delay, expiry))
-            .disconnect_with(Reason::DisconnectWithWill);
+        broker.connect(&dial(&name, delay, expiry)).disconnect_with(Reason::DisconnectWithWill);
     }
     // These come back in time: before the delay has passed, and cleanly or not.
     let back = dial("back", 2, 100);
@@ -210,15 +201,10 @@ fn mqtt_3_1_2_8_a_session_that_ends_at_once_publishes_its_will_at_once() {
         let topic = s.topic("will");
         let mut heir = s.client("heir");
         heir.subscribe(&topic, 0);
-        s.connect(&s.dial("aunt").will(&topic, "now").will_delay(3600))
-            .abort();
+        s.connect(&s.dial("aunt").will(&topic, "now").will_delay(3600)).abort();
         heir.expect_message(&topic, "now");
         // The same where DISCONNECT takes the expiry away.
-        let dial = s
-            .dial("aunt")
-            .session_expiry(100)
-            .will(&topic, "now")
-            .will_delay(3600);
+        let dial = s.dial("aunt").session_expiry(100).will(&topic, "now").will_delay(3600);
         let mut client = s.connect(&dial);
         client.send(&hex("e0 07 04 05 11 00000000"));
         client.expect_closed();
@@ -291,19 +277,14 @@ fn mqtt_3_14_2_1_a_stopping_broker_publishes_wills_and_says_so() {
         let id = format!("aunt{version:?}");
         dying.push(broker.connect(&Dial::new(version, &id).will("will/live", "x")));
     }
-    let delayed = Dial::new(V5, "delayed")
-        .session_expiry(100)
-        .will("will/delayed", "x");
+    let delayed = Dial::new(V5, "delayed").session_expiry(100).will("will/delayed", "x");
     broker.connect(&delayed.will_delay(50)).abort();
     broker.expect_log("Client delayed [");
     assert!(broker.stop().success());
     for heir in &mut heirs {
         let mut topics: Vec<String> = (0..4).map(|_| heir.expect_publish().topic).collect();
         topics.sort();
-        assert_eq!(
-            topics,
-            ["will/delayed", "will/live", "will/live", "will/live"]
-        );
+        assert_eq!(topics, ["will/delayed", "will/live", "will/live", "will/live"]);
     }
     for (heir, version) in heirs.iter_mut().zip(VERSIONS) {
         if version == V5 && !other_broker() {
@@ -336,7 +317,5 @@ fn many_large_wills_are_all_published() {
         topics.insert(message.topic);
     }
     assert_eq!(topics.len(), 100);
-    broker
-        .client(V5, "after")
-        .publish(Out::new("x", "y").qos(1));
+    broker.client(V5, "after").publish(Out::new("x", "y").qos(1));
 }
