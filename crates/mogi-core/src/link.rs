@@ -113,6 +113,10 @@ impl AliasesOut {
     /// The alias to send `topic` with, if it has one or may get one; `room`: whether the packet may
     /// become longer by it.
     pub(crate) fn get(&mut self, topic: &[u8], room: bool) -> Option<Alias> {
+        // Even a known alias is longer than the shortest topics.
+        if !room && topic.len() < Alias::BYTES_MAX {
+            return None;
+        }
         if let Some(&number) = self.numbers.get(topic) {
             return Some(Alias {
                 number,
