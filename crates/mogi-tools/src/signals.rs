@@ -1,62 +1,44 @@
 //! SIGINT and SIGTERM, for `sub`: it says goodbye to the broker first.
 
-use nix::sys::signal::{SigSet, Signal};
-use std::io::{Read, Write};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::{flag, low_level};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
-/// Turns the signals into a file descriptor that can be waited for.
-///
-/// A thread waits for them, because a handler would have to be `unsafe`.
+/// The signals as a file descriptor that can be waited for.
 #[derive(Debug)]
 pub(crate) struct Signals {
     receiver: UnixStream,
-    connected: Arc<AtomicBool>,
+    /// Whether a signal ends the process by itself.
+    at_once: Arc<AtomicBool>,
 }
 
 impl Signals {
-    /// Begins. Until [`Self::connected`] is called, a signal ends the process at once, since
-    /// opening a connection cannot be interrupted.
+    /// Begins. Until [`Self::connected`] is called, a signal ends the process at once with this
+    /// code, since opening a connection cannot be interrupted. So does a second signal, for
+    /// those who do not want to wait for the broker.
     ///
     /// # Errors
     /// The system refused.
-    pub(crate) fn catch(exit_code: i32) -> std::io::Result<Self> {
-        let mut set = SigSet::empty();
-        set.add(Signal::SIGINT);
-        set.add(Signal::SIGTERM);
-        // Threads inherit this, so that none but the one below gets them.
-        set.thread_block()?;
-        let (receiver, mut sender) = UnixStream::pair()?;
+    pub(crate) fn catch(exit_code: i32) -> io::Result<Self> {
+        let (receiver, sender) = UnixStream::pair()?;
         receiver.set_nonblocking(true)?;
-        let connected = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&connected);
-        thread::Builder::new()
-            .name("signals".to_owned())
-            .spawn(move || {
-                let mut caught = 0;
-                while set.wait().is_ok() {
-                    caught += 1;
-                    // The second one is for those who do not want to wait for the broker.
-                    if caught > 1 || !seen.load(Ordering::SeqCst) {
-                        std::process::exit(exit_code);
-                    }
-                    if sender.write_all(&[0]).is_err() {
-                        return;
-                    }
-                }
-            })?;
-        Ok(Self {
-            receiver,
-            connected,
-        })
+        let at_once = Arc::new(AtomicBool::new(true));
+        for signal in [SIGINT, SIGTERM] {
+            // They act in this order.
+            flag::register_conditional_shutdown(signal, exit_code, Arc::clone(&at_once))?;
+            flag::register(signal, Arc::clone(&at_once))?;
+            low_level::pipe::register(signal, sender.try_clone()?)?;
+        }
+        Ok(Self { receiver, at_once })
     }
 
     /// From now on a signal is told.
     pub(crate) fn connected(&self) {
-        self.connected.store(true, Ordering::SeqCst);
+        self.at_once.store(false, Ordering::SeqCst);
     }
 
     /// Whether one arrived.
