@@ -68,9 +68,7 @@ fn p28_idle_connections_that_are_reset() {
             .collect();
         assert!(broker.open_files() >= before + 400);
         clients.into_iter().for_each(Client::abort);
-        eventually("all descriptors come back", || {
-            broker.open_files() <= before
-        });
+        eventually("all descriptors come back", || broker.open_files() <= before);
     });
 }
 
@@ -160,9 +158,7 @@ fn e20_connection_flood() {
                 })
                 .collect();
             let clients = threads.into_iter().map(|thread| thread.join());
-            clients
-                .flat_map(|clients| clients.expect("connected"))
-                .collect()
+            clients.flat_map(|clients| clients.expect("connected")).collect()
         });
         for mut client in clients {
             client.ping();

@@ -26,10 +26,7 @@ fn q24_message_expiry() {
         for topic in ["q24/ever", "q24/ever/retained"] {
             let message = client.receive(topic, "m");
             let left_s = message.props.int(Id::MessageExpiryInterval);
-            assert!(
-                left_s.is_some_and(|left_s| left_s >= u32::MAX - 60),
-                "{left_s:?}"
-            );
+            assert!(left_s.is_some_and(|left_s| left_s >= u32::MAX - 60), "{left_s:?}");
         }
         client.expect_nothing();
         let mut late = broker.client(V311, "late");

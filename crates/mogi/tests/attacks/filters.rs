@@ -24,11 +24,7 @@ fn not_granted(broker: &Broker, version: Version, filter: &str) {
     client.send(&subscribe(version, 7, &[], &[(filter.as_bytes(), 0)]));
     let ack = client.expect(PacketKind::Suback);
     let code = if version.is_v5() { 0x8F } else { 0x80 };
-    assert_eq!(
-        (ack.packet_id(), ack.codes()),
-        (Some(7), &[code][..]),
-        "{filter:?}"
-    );
+    assert_eq!((ack.packet_id(), ack.codes()), (Some(7), &[code][..]), "{filter:?}");
     client.ping();
 }
 
@@ -36,36 +32,14 @@ fn not_granted(broker: &Broker, version: Version, filter: &str) {
 fn s01_no_filter_and_packet_id_0() {
     Siege::new(32).run(|broker| {
         for version in VERSIONS {
-            broken(
-                broker,
-                version,
-                &subscribe(version, 1, &[], &[]),
-                0x82,
-                "no filter",
-            );
-            broken(
-                broker,
-                version,
-                &unsubscribe(version, 1, &[]),
-                0x82,
-                "no filter",
-            );
+            broken(broker, version, &subscribe(version, 1, &[], &[]), 0x82, "no filter");
+            broken(broker, version, &unsubscribe(version, 1, &[]), 0x82, "no filter");
             let zero = subscribe(version, 0, &[], &[(b"a", 0)]);
             broken(broker, version, &zero, 0x82, "packet id 0");
-            broken(
-                broker,
-                version,
-                &unsubscribe(version, 0, &[b"a"]),
-                0x82,
-                "packet id 0",
-            );
+            broken(broker, version, &unsubscribe(version, 0, &[b"a"]), 0x82, "packet id 0");
             broken(broker, version, &[0x82, 0], 0x81, "nothing in it");
             broken(broker, version, &[0xA2, 1, 0], 0x81, "half an id");
-            let cut = [
-                &[0, 1][..],
-                if version.is_v5() { &[0] } else { &[] },
-                &text("a"),
-            ];
+            let cut = [&[0, 1][..], if version.is_v5() { &[0] } else { &[] }, &text("a")];
             broken(broker, version, &packet(0x82, &cut), 0x81, "no options");
         }
     });
@@ -95,21 +69,14 @@ fn s02_subscription_options() {
 fn s03_filters_that_are_none() {
     Siege::new(32).run(|broker| {
         for version in VERSIONS {
-            for filter in [
-                "", "a/#/b", "a#", "#a", "+a", "a+/b", "##", "a/##", "++", "#/", "a/+b",
-            ] {
+            for filter in ["", "a/#/b", "a#", "#a", "+a", "a+/b", "##", "a/##", "++", "#/", "a/+b"]
+            {
                 not_granted(broker, version, filter);
             }
             for filter in [&b"a\0b"[..], b"a\xFF", b"\xED\xA0\x80", b"\xC0\xAF"] {
                 let bytes = subscribe(version, 1, &[], &[(filter, 0)]);
                 broken(broker, version, &bytes, 0x81, "no text");
-                broken(
-                    broker,
-                    version,
-                    &unsubscribe(version, 1, &[filter]),
-                    0x81,
-                    "no text",
-                );
+                broken(broker, version, &unsubscribe(version, 1, &[filter]), 0x81, "no text");
             }
         }
         // A bad one among good ones takes nothing from them.
@@ -142,13 +109,7 @@ fn s04_shared_subscriptions_that_are_none() {
             }
         }
         let bytes = subscribe(V5, 1, &[], &[(b"$share/g/t", 0x04)]);
-        broken(
-            broker,
-            V5,
-            &bytes,
-            0x82,
-            "no-local on a shared subscription",
-        );
+        broken(broker, V5, &bytes, 0x82, "no-local on a shared subscription");
     });
 }
 
@@ -173,9 +134,8 @@ fn s06_a_hundred_thousand_subscriptions() {
         let before = broker.rss();
         for round in 0..3 {
             let mut client = broker.client(VERSIONS[round], "s06");
-            let filters: Vec<String> = (0..100_000)
-                .map(|n| format!("s06/{n}/+/temperature"))
-                .collect();
+            let filters: Vec<String> =
+                (0..100_000).map(|n| format!("s06/{n}/+/temperature")).collect();
             for chunk in filters.chunks(10_000) {
                 let chunk: Vec<_> = chunk.iter().map(|filter| (&**filter, 1)).collect();
                 let ack = client.subscribe_with(&chunk, &PropertyBuf::new());
@@ -195,10 +155,7 @@ fn s07_one_subscribe_with_thirty_thousand_filters() {
         let filters: Vec<String> = (0..30_000).map(|n| format!("s07/{n}")).collect();
         for version in VERSIONS {
             let mut client = broker.client(version, "s07");
-            let list: Vec<_> = filters
-                .iter()
-                .map(|filter| (filter.as_bytes(), 2))
-                .collect();
+            let list: Vec<_> = filters.iter().map(|filter| (filter.as_bytes(), 2)).collect();
             client.send(&subscribe(version, 1, &[], &list));
             let ack = client.expect(PacketKind::Suback);
             assert_eq!(ack.codes(), [2; 30_000]);
@@ -207,10 +164,7 @@ fn s07_one_subscribe_with_thirty_thousand_filters() {
             let list: Vec<_> = filters.iter().map(|filter| filter.as_bytes()).collect();
             client.send(&unsubscribe(version, 2, &list));
             let ack = client.expect(PacketKind::Unsuback);
-            assert_eq!(
-                ack.codes(),
-                vec![0; if version.is_v5() { 30_000 } else { 0 }]
-            );
+            assert_eq!(ack.codes(), vec![0; if version.is_v5() { 30_000 } else { 0 }]);
             client.expect_nothing();
         }
     });
@@ -303,10 +257,6 @@ fn x10_one_filter_shared_by_fifty_thousand_groups() {
             writer.publish(Out::new(&format!("x10/{n}"), "x").qos(1));
         }
         client.disconnect();
-        assert!(
-            begun.elapsed() < Duration::from_secs(30),
-            "{:?}",
-            begun.elapsed()
-        );
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     });
 }

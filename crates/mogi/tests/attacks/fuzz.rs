@@ -92,17 +92,13 @@ fn e22_random_bytes() {
 
 /// A whole session's packets.
 fn packets(version: Version) -> Vec<Vec<u8>> {
-    let mut dial = Dial::new(version, "mutant")
-        .will("fuzz/w", "m")
-        .username("u");
+    let mut dial = Dial::new(version, "mutant").will("fuzz/w", "m").username("u");
     if version.is_v5() {
         dial = dial.user("k", "v").session_expiry(5).will_delay(1);
     }
     let mut publish = Out::new("fuzz/a", "payload").qos(2).id(3).retain();
     if version.is_v5() {
-        publish = publish
-            .user("k", "v")
-            .str(crate::support::Id::ResponseTopic, "r");
+        publish = publish.user("k", "v").str(crate::support::Id::ResponseTopic, "r");
     }
     vec![
         dial.bytes(),
@@ -128,11 +124,7 @@ fn e23_good_packets_with_a_few_bytes_changed() {
             let (version, packets) = &sessions[n % 2];
             let mut bytes = packets.concat();
             // The CONNECT stays good more often than not, so that what follows is reached.
-            let from = if random.below(4) > 0 {
-                packets[0].len()
-            } else {
-                0
-            };
+            let from = if random.below(4) > 0 { packets[0].len() } else { 0 };
             for _ in 0..1 + random.below(4) {
                 let at = from + random.below(bytes.len() - from);
                 bytes[at] = match random.below(3) {

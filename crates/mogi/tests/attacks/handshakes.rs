@@ -136,10 +136,7 @@ fn p08_connect_flags() {
                 let bytes = connect(version, flags, &[], &[fields]);
                 let code = refused(broker, version, &bytes, what);
                 // 5.0: a CONNACK may be sent; 3.1.1: the connection is closed.
-                assert!(
-                    matches!((version, code), (_, None) | (V5, Some(0x81))),
-                    "{what}"
-                );
+                assert!(matches!((version, code), (_, None) | (V5, Some(0x81))), "{what}");
             }
         }
         let password = text("secret");
@@ -170,11 +167,7 @@ fn p09_unknown_protocols() {
             ("MQTT", 0x86, V5, Some(0x84)),
         ] {
             let bytes = protocol(name, level, 2, &[], &[&id]);
-            assert_eq!(
-                refused(broker, read_as, &bytes, name),
-                code,
-                "{name} {level}"
-            );
+            assert_eq!(refused(broker, read_as, &bytes, name), code, "{name} {level}");
         }
         // A name that claims to be longer than the packet.
         let bytes = packet(0x10, &[&[0, 100], b"MQTT\x04\x02\x00\x3c\x00\x01a"]);
@@ -196,15 +189,8 @@ fn p10_client_ids_that_are_no_text() {
 }
 
 /// Bad UTF-8: a lone byte, cut short, overlong, a surrogate, beyond U+10FFFF; and U+0000.
-const BAD_TEXTS: [&[u8]; 7] = [
-    b"a\xFF",
-    b"a\xE2\x82",
-    b"a\xC0\xAF",
-    b"\xED\xA0\x80",
-    b"\xF5\x80\x80\x80",
-    b"\x80",
-    b"a\0b",
-];
+const BAD_TEXTS: [&[u8]; 7] =
+    [b"a\xFF", b"a\xE2\x82", b"a\xC0\xAF", b"\xED\xA0\x80", b"\xF5\x80\x80\x80", b"\x80", b"a\0b"];
 
 #[test]
 fn p11_user_names_and_will_topics_that_are_no_text() {
@@ -288,11 +274,7 @@ fn p16_connect_properties() {
     Siege::new(32).run(|broker| {
         let id = text("p16");
         let cases: [(&[u8], u8, &str); 14] = [
-            (
-                b"\x11\0\0\0\x01\x11\0\0\0\x01",
-                0x82,
-                "session expiry twice",
-            ),
+            (b"\x11\0\0\0\x01\x11\0\0\0\x01", 0x82, "session expiry twice"),
             (b"\x21\0\x01\x21\0\x01", 0x82, "receive maximum twice"),
             (b"\x15\0\x01a\x15\0\x01a", 0x82, "method twice"),
             (b"\x03\0\x01a", 0x82, "content type"),
@@ -313,11 +295,7 @@ fn p16_connect_properties() {
         }
         for length in [&[0x7F][..], &[0xFF, 0xFF, 0xFF, 0x7F], &[0xFF; 5]] {
             let bytes = protocol("MQTT", 5, 2, length, &[&id]);
-            assert_eq!(
-                refused(broker, V5, &bytes, "length"),
-                Some(0x81),
-                "{length:x?}"
-            );
+            assert_eq!(refused(broker, V5, &bytes, "length"), Some(0x81), "{length:x?}");
         }
     });
 }
@@ -333,21 +311,14 @@ fn p17_an_authentication_method_nobody_knows() {
             assert_eq!(refused(broker, V5, &bytes, "method"), Some(0x8C));
         }
         let bytes = connect(V5, 2, &data, &[&id]);
-        assert_eq!(
-            refused(broker, V5, &bytes, "data without method"),
-            Some(0x82)
-        );
+        assert_eq!(refused(broker, V5, &bytes, "data without method"), Some(0x82));
     });
 }
 
 #[test]
 fn p18_auth_nobody_asked_for() {
     Siege::new(32).run(|broker| {
-        for bytes in [
-            &[0xF0, 0][..],
-            b"\xF0\x06\x18\x04\x15\0\x01X",
-            b"\xF0\x01\x19",
-        ] {
+        for bytes in [&[0xF0, 0][..], b"\xF0\x06\x18\x04\x15\0\x01X", b"\xF0\x01\x19"] {
             for version in VERSIONS {
                 let mut client = broker.client(version, "p18");
                 client.send(bytes);

@@ -61,17 +61,9 @@ fn q20_acknowledgements_nobody_waits_for() {
                 // The other two are answered, so that the exchange ends; 5.0 says the id is
                 // not known.
                 client.send(&[0x50, 2, high, low]);
-                client.expect_ack(
-                    PacketKind::Pubrel,
-                    id,
-                    if version.is_v5() { 0x92 } else { 0 },
-                );
+                client.expect_ack(PacketKind::Pubrel, id, if version.is_v5() { 0x92 } else { 0 });
                 client.send(&[0x62, 2, high, low]);
-                client.expect_ack(
-                    PacketKind::Pubcomp,
-                    id,
-                    if version.is_v5() { 0x92 } else { 0 },
-                );
+                client.expect_ack(PacketKind::Pubcomp, id, if version.is_v5() { 0x92 } else { 0 });
             }
             for first in [0x40, 0x50, 0x62, 0x70] {
                 broken(broker, version, &[first, 2, 0, 0], 0x82);
@@ -79,13 +71,7 @@ fn q20_acknowledgements_nobody_waits_for() {
                 broken(broker, version, &[first, 0], 0x81);
             }
         }
-        for (first, reason) in [
-            (0x40, 1),
-            (0x40, 0x92),
-            (0x50, 1),
-            (0x62, 0x80),
-            (0x70, 0x80),
-        ] {
+        for (first, reason) in [(0x40, 1), (0x40, 0x92), (0x50, 1), (0x62, 0x80), (0x70, 0x80)] {
             broken(broker, V5, &[first, 3, 0, 7, reason], 0x82);
         }
         // A property that cannot stand there.
@@ -114,12 +100,7 @@ fn q21_header_flags() {
                 broken(broker, version, &other_flags(&unsubscribe, flags), 0x81);
             }
             for flags in [1, 2, 8] {
-                for bytes in [
-                    &[0x40, 2, 0, 1][..],
-                    &[0x50, 2, 0, 1],
-                    &[0xC0, 0],
-                    &[0xE0, 0],
-                ] {
+                for bytes in [&[0x40, 2, 0, 1][..], &[0x50, 2, 0, 1], &[0xC0, 0], &[0xE0, 0]] {
                     broken(broker, version, &other_flags(bytes, flags), 0x81);
                 }
             }

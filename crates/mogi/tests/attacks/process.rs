@@ -4,11 +4,8 @@ use crate::support::{Broker, Client, Dial, Id, Out, V5, V31, V311, eventually, o
 
 /// A broker whose limit of open files is `soft`, and cannot be raised above `hard`.
 fn limited(soft: u32, hard: u32) -> Broker {
-    let script = format!("ulimit -Hn {hard} && ulimit -Sn {soft} && exec \"$0\" \"$@\"");
-    Broker::setup()
-        .conf("")
-        .wrapper(&["sh", "-c", &script])
-        .start()
+    let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
+    Broker::setup().conf("").wrapper(&["sh", "-c", &script]).start()
 }
 
 #[test]
@@ -19,9 +16,7 @@ fn the_limit_of_open_files_is_raised() {
     let broker = limited(256, 4096);
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", broker.pid()));
     let limits = limits.expect("the broker runs");
-    let line = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"));
+    let line = limits.lines().find(|line| line.starts_with("Max open files"));
     let soft = line.and_then(|line| line.split_whitespace().nth(3));
     assert_eq!(soft, Some("4096"), "{limits}");
 }
@@ -72,10 +67,7 @@ fn sigterm_publishes_wills_and_says_goodbye() {
     for (n, heir) in heirs.iter_mut().enumerate() {
         let mut topics: Vec<String> = (0..5).map(|_| heir.expect_publish().topic).collect();
         topics.sort();
-        assert_eq!(
-            topics,
-            ["wills/0", "wills/1", "wills/2", "wills/3", "wills/later"]
-        );
+        assert_eq!(topics, ["wills/0", "wills/1", "wills/2", "wills/3", "wills/later"]);
         if n % 2 == 0 {
             heir.expect_disconnect(0x8B);
         } else {

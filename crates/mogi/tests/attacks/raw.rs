@@ -38,11 +38,7 @@ fn section(version: Version, props: &[u8]) -> Vec<u8> {
 
 /// CONNECT with these flags, properties and fields of the payload.
 pub(crate) fn connect(version: Version, flags: u8, props: &[u8], fields: &[&[u8]]) -> Vec<u8> {
-    let name = if version == Version::V31 {
-        "MQIsdp"
-    } else {
-        "MQTT"
-    };
+    let name = if version == Version::V31 { "MQIsdp" } else { "MQTT" };
     protocol(name, version as u8, flags, &section(version, props), fields)
 }
 
@@ -62,10 +58,7 @@ pub(crate) fn protocol(
 pub(crate) fn publish(version: Version, first: u8, topic: &[u8], id: u16, props: &[u8]) -> Vec<u8> {
     let id = id.to_be_bytes();
     let id: &[u8] = if first & 0b110 == 0 { &[] } else { &id };
-    packet(
-        first,
-        &[&text(topic), id, &section(version, props), b"payload"],
-    )
+    packet(first, &[&text(topic), id, &section(version, props), b"payload"])
 }
 
 /// SUBSCRIBE to filters with their option bytes.
@@ -104,9 +97,7 @@ pub(crate) fn unsubscribe(version: Version, id: u16, filters: &[&[u8]]) -> Vec<u
 /// nothing for `patience`. How many bytes went.
 pub(crate) fn pour(client: &Client, chunk: &[u8], total: usize, patience: Duration) -> usize {
     let mut stream = client.stream();
-    stream
-        .set_write_timeout(Some(patience))
-        .expect("cannot set a timeout");
+    stream.set_write_timeout(Some(patience)).expect("cannot set a timeout");
     let mut gone = 0;
     while gone < total {
         let at = gone % chunk.len();

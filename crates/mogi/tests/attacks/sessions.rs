@@ -58,9 +58,7 @@ fn q16_every_packet_id_without_pubrel() {
         reader.subscribe("q16", 0);
         let mut client = broker.client(V311, "q16");
         for chunk in (1..=u16::MAX).collect::<Vec<_>>().chunks(5000) {
-            let packets = chunk
-                .iter()
-                .map(|&id| Out::new("q16", b"x").qos(2).id(id).bytes(V311));
+            let packets = chunk.iter().map(|&id| Out::new("q16", b"x").qos(2).id(id).bytes(V311));
             client.send(&packets.collect::<Vec<_>>().concat());
             for &id in chunk {
                 client.expect_ack(PacketKind::Pubrec, id, 0);
@@ -219,10 +217,8 @@ fn x11_acknowledgements_from_the_middle() {
             [0x40, 2, high, low]
         };
         let unknown: Vec<u8> = (45_001..=50_000).flat_map(puback).collect();
-        let from_the_middle: Vec<u8> = (1..=22_500u16)
-            .flat_map(|n| [22_501 - n, 22_500 + n])
-            .flat_map(puback)
-            .collect();
+        let from_the_middle: Vec<u8> =
+            (1..=22_500u16).flat_map(|n| [22_501 - n, 22_500 + n]).flat_map(puback).collect();
         for _ in 0..100 {
             client.send(&unknown);
         }

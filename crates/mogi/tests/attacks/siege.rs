@@ -26,11 +26,7 @@ pub(crate) struct Siege {
 impl Siege {
     /// An attack under which the broker's memory may grow by so much.
     pub(crate) fn new(bound_mib: u64) -> Self {
-        Self {
-            setup: Broker::setup().conf(""),
-            bound: bound_mib * MIB,
-            alone: false,
-        }
+        Self { setup: Broker::setup().conf(""), bound: bound_mib * MIB, alone: false }
     }
 
     /// With a configuration.
@@ -55,9 +51,7 @@ impl Siege {
     /// connected has to be gone when it returns.
     pub(crate) fn run(self, attack: impl FnOnce(&Broker)) {
         static MACHINE: Mutex<()> = Mutex::new(());
-        let _machine = self
-            .alone
-            .then(|| MACHINE.lock().unwrap_or_else(PoisonError::into_inner));
+        let _machine = self.alone.then(|| MACHINE.lock().unwrap_or_else(PoisonError::into_inner));
         let broker = self.setup.start();
         // The watchers are dropped first, so that they do not complain of a broker that is gone.
         let watched = broker;
@@ -71,15 +65,10 @@ impl Siege {
         attack(&watched);
 
         watched.client(V5, "afterwards").ping();
-        eventually("file descriptors come back", || {
-            watched.open_files() <= files
-        });
+        eventually("file descriptors come back", || watched.open_files() <= files);
         memory.finish();
         let longest = healthy.finish();
-        assert!(
-            longest <= LONGEST_WAIT,
-            "a healthy client waited for {longest:?}"
-        );
+        assert!(longest <= LONGEST_WAIT, "a healthy client waited for {longest:?}");
         let growth = peak.load(Ordering::Relaxed).saturating_sub(base);
         assert!(
             growth <= self.bound,
@@ -116,10 +105,7 @@ impl Watcher {
     fn spawn(watch: impl FnOnce(&AtomicBool) -> Duration + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
-        Self {
-            stop,
-            thread: Some(std::thread::spawn(move || watch(&flag))),
-        }
+        Self { stop, thread: Some(std::thread::spawn(move || watch(&flag))) }
     }
 
     /// Clients that hand a message around at QoS 1; the longest time one step took.
@@ -163,9 +149,7 @@ impl Watcher {
     fn finish(mut self) -> Duration {
         self.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.take().expect("not finished before");
-        thread
-            .join()
-            .expect("a healthy client was disturbed, see above")
+        thread.join().expect("a healthy client was disturbed, see above")
     }
 }
 

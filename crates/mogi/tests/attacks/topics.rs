@@ -111,9 +111,8 @@ fn s09_overlapping_wildcards() {
 fn s10_many_filters_that_nearly_match() {
     Siege::new(64).alone().run(|broker| {
         let mut reader = broker.client(V311, "reader");
-        let filters: Vec<String> = (0..2000)
-            .map(|n| format!("{}z{n}", "a/+/".repeat(30)))
-            .collect();
+        let filters: Vec<String> =
+            (0..2000).map(|n| format!("{}z{n}", "a/+/".repeat(30))).collect();
         subscribe_all(&mut reader, &filters, 0);
         let begun = Instant::now();
         let mut client = broker.client(V5, "s10");

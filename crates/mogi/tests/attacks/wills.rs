@@ -9,11 +9,8 @@ fn p23_a_will_delay_beyond_the_session() {
     Siege::new(32).run(|broker| {
         let mut heir = broker.client(V5, "heir");
         heir.subscribe("p23", 0);
-        let dial = Dial::new(V5, "p23")
-            .resume()
-            .session_expiry(1)
-            .will("p23", "gone")
-            .will_delay(1000);
+        let dial =
+            Dial::new(V5, "p23").resume().session_expiry(1).will("p23", "gone").will_delay(1000);
         broker.connect(&dial).abort();
         // The session's end is the will's time ([MQTT-3.1.2-8]).
         heir.expect_message("p23", "gone");
@@ -61,9 +58,7 @@ fn p25_a_silent_client() {
         for version in VERSIONS {
             let mut heir = broker.client(version, "heir");
             heir.subscribe("p25", 1);
-            let dial = Dial::new(version, "p25")
-                .keep_alive(1)
-                .will("p25", "silent");
+            let dial = Dial::new(version, "p25").keep_alive(1).will("p25", "silent");
             let mut client = broker.connect(&dial);
             heir.expect_message("p25", "silent");
             client.expect_ended(0x8D);
@@ -99,10 +94,8 @@ fn p27_a_will_cannot_speak_for_the_broker() {
         }
         for topic in topics {
             for version in VERSIONS {
-                let dial = Dial::new(version, "p27")
-                    .will(topic, "forged")
-                    .will_qos(2)
-                    .will_retain();
+                let dial =
+                    Dial::new(version, "p27").will(topic, "forged").will_qos(2).will_retain();
                 let mut client = broker.dial(&dial);
                 // Refused at once is as good.
                 if client.next().is_some_and(|frame| frame.code() == 0) {
