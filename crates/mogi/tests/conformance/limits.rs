@@ -1,6 +1,6 @@
 //! The limits and switches of mosquitto.conf(5), and what happens at them.
 
-use super::scene::{each, start, start_with};
+use super::scene::{Witnesses, each, start, start_with};
 use super::wire::{expect_ended, expect_refused, hex};
 use crate::support::{
     Client, Dial, Id, Message, Out, PacketKind, V5, V31, V311, VERSIONS, eventually, other_broker,
@@ -168,10 +168,11 @@ fn queue_qos0_messages() {
             sleeper.subscribe("t", qos);
             sleeper.disconnect();
             let mut sender = broker.client(V5, "sender");
+            let mut witnesses = Witnesses::new(&broker, "t");
             for at in 0..30 {
                 sender.publish(Out::new("t", at.to_string()));
+                witnesses.expect("t", &at.to_string());
             }
-            sender.ping();
             let mut sleeper = broker.connect(&dial);
             let expected: Vec<u32> = (0..kept).collect();
             assert_eq!(numbers(&mut sleeper, &mut sender), expected);

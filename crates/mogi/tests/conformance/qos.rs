@@ -117,8 +117,8 @@ fn mqtt_4_6_0_1_resent_messages_keep_order_and_ids() {
         let last = receiver.expect_message(&topic, "20");
         assert!(last.dup);
         // Then what had waited, as it is acknowledged.
-        for message in first.iter().filter(|message| message.qos == 1).skip(1) {
-            receiver.puback(message.packet_id);
+        for at in [0, 4, 6, 8, 10, 12, 14, 16, 18] {
+            receiver.puback(first[at].packet_id);
         }
         for at in 21..30 {
             let message = receiver.expect_message(&topic, at.to_string());

@@ -31,6 +31,31 @@ pub(super) fn each(versions: &[Version], conf: &str, scenario: impl Fn(&Scene<'_
     }
 }
 
+/// Clients on both workers, for QoS 0 messages that are to be seen *not* waiting for somebody: a
+/// message that all of them have got has passed every worker.
+pub(super) struct Witnesses(Vec<Client>);
+
+impl Witnesses {
+    /// Subscribes them to `filter`. That all eight are on one worker is unlikely enough.
+    #[track_caller]
+    pub(super) fn new(broker: &Broker, filter: &str) -> Self {
+        let witness = |at| {
+            let mut client = broker.client(V5, &format!("witness{at}"));
+            client.subscribe(filter, 0);
+            client
+        };
+        Self((0..8).map(witness).collect())
+    }
+
+    /// Each has this as its next message.
+    #[track_caller]
+    pub(super) fn expect(&mut self, topic: &str, payload: &str) {
+        for client in &mut self.0 {
+            client.expect_message(topic, payload);
+        }
+    }
+}
+
 /// A scenario's surroundings.
 pub(super) struct Scene<'a> {
     pub(super) broker: &'a Broker,

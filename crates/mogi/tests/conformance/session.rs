@@ -1,6 +1,6 @@
 //! Sessions: what is kept, how long, and for whom (3.1.2.4, 3.1.2.11.2, 4.1, 4.5).
 
-use super::scene::{each, start};
+use super::scene::{Witnesses, each, start};
 use crate::support::{Dial, Out, PacketKind, V5, V31, V311, VERSIONS, other_broker};
 use std::time::Duration;
 
@@ -15,7 +15,10 @@ fn mqtt_3_1_2_4_a_session_is_resumed_with_what_came_meanwhile() {
         client.subscribe(&s.topic("b"), 1);
         client.disconnect();
         let mut sender = s.client("sender");
-        sender.publish(Out::new(&s.topic("a/1"), "0").qos(0));
+        // QoS 0 does not wait.
+        let mut witnesses = Witnesses::new(s.broker, &s.topic("a/0"));
+        sender.publish(Out::new(&s.topic("a/0"), "missed"));
+        witnesses.expect(&s.topic("a/0"), "missed");
         for (at, topic) in ["a/1", "b", "a/2", "c", "a/1"].iter().enumerate() {
             let out = Out::new(&s.topic(topic), at.to_string());
             sender.publish(out.qos(1 + at as u8 % 2));
