@@ -147,11 +147,7 @@ impl Broker {
         if finished && !conn.draining && conn.ended.is_none() {
             note(|| format!("broker: connection {token} is gone"));
             if let Some((worker, key)) = conn.place {
-                let how = if silent {
-                    Ending::Failed
-                } else {
-                    Ending::Closed
-                };
+                let how = if silent { Ending::Failed } else { Ending::Closed };
                 self.workers[usize::from(worker)].closed(self.now_ms, key, token, how);
             }
             self.ended(token, Cause::Broken);
@@ -226,9 +222,8 @@ impl Broker {
             listener: &listener,
         };
         self.events.push_back(Event::Opened { token });
-        let key = self.workers[usize::from(owner)]
-            .connect(self.now_ms, &arrival)
-            .expect("room for all");
+        let key =
+            self.workers[usize::from(owner)].connect(self.now_ms, &arrival).expect("room for all");
         note(|| format!("broker: {token} is client {client} at worker {owner}, key {key}"));
         if let Some(conn) = self.conns.get_mut(&token) {
             conn.place = Some((owner, key));
@@ -388,6 +383,7 @@ impl Broker {
             return false;
         };
         let ends = item_ends(&batch);
+        let batch_len = batch.len();
         let upto = match rng.percent(50) {
             true => batch.len(),
             false => *rng.pick(&ends),
@@ -405,6 +401,10 @@ impl Broker {
             self.flush(to);
         }
         self.note_closes(to);
+        if taken < batch_len && rng.percent(50) {
+            // The rest of the batch belongs to another turn.
+            self.end_turn(to);
+        }
         true
     }
 
@@ -421,10 +421,7 @@ impl Broker {
 
     pub(crate) fn tick(&mut self, worker: u16) {
         let at = usize::from(worker);
-        if self.workers[at]
-            .next_timeout_ms()
-            .is_some_and(|due_ms| due_ms <= self.now_ms)
-        {
+        if self.workers[at].next_timeout_ms().is_some_and(|due_ms| due_ms <= self.now_ms) {
             note(|| format!("worker {worker}: tick"));
             self.workers[at].tick(self.now_ms);
             self.note_closes(worker);

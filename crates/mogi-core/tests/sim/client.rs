@@ -167,9 +167,12 @@ impl Client {
     }
 
     /// A packet id nothing is under way with.
-    pub(crate) fn free_id(&mut self) -> u16 {
+    pub(crate) fn free_id(&mut self, rng: &mut Rng) -> u16 {
+        if rng.percent(50) {
+            // The lowest, so that ids come again as soon as they may.
+            self.next_id = 0;
+        }
         loop {
-            // Few ids, so that they come again soon.
             self.next_id = self.next_id % 200 + 1;
             let id = self.next_id;
             let used = self.flows.iter().any(|flow| flow.packet_id == id);

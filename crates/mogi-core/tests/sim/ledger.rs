@@ -28,10 +28,7 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn new(workers: u16) -> Self {
-        Self {
-            done: vec![VecDeque::new(); usize::from(workers)],
-            ..Self::default()
-        }
+        Self { done: vec![VecDeque::new(); usize::from(workers)], ..Self::default() }
     }
 
     pub(crate) fn submit(&mut self, worker: u16, turn: u64, ops: Vec<StoreOp>) {
@@ -85,12 +82,7 @@ impl Ledger {
                 self.received.retain(|key| key.0 != client);
                 self.sessions.remove(&client);
             }
-            StoreOp::SubscriptionSet {
-                client,
-                filter,
-                options,
-                ..
-            } => {
+            StoreOp::SubscriptionSet { client, filter, options, .. } => {
                 let key = (client.to_string(), filter.to_string());
                 self.subscriptions.insert(key, options);
             }

@@ -6,13 +6,16 @@
 mod actions;
 mod broker;
 mod client;
+mod connecting;
 mod ledger;
 mod message;
 mod monitor;
 mod oracle;
 mod plan;
 mod protocol;
+mod publishing;
 mod reckoning;
+mod retained;
 mod rng;
 mod trace;
 mod wills;
@@ -48,11 +51,7 @@ fn fresh_seeds_keep_all_promises() {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let first = number("SIM_SEED").unwrap_or_else(|| now.map_or(0, |time| time.as_micros() as u64));
-    let chosen = if number("SIM_SEED").is_some() {
-        1
-    } else {
-        FRESH_RUNS
-    };
+    let chosen = if number("SIM_SEED").is_some() { 1 } else { FRESH_RUNS };
     let runs = number("SIM_RUNS").unwrap_or(chosen);
     println!("seeds {first} to {}", first + runs - 1);
     if std::env::var_os("SIM_SURVEY").is_some() {
@@ -85,9 +84,7 @@ fn survey(seeds: std::ops::Range<u64>) {
 
 /// Runs a seed; a failure is run again, as short as it still fails, and told with its last events.
 fn run(seed: u64) -> Outcome {
-    let limit = std::env::var("SIM_STEPS")
-        .ok()
-        .and_then(|text| text.parse().ok());
+    let limit = std::env::var("SIM_STEPS").ok().and_then(|text| text.parse().ok());
     trace::keep_panics_quiet();
     let attempt = |steps| {
         catch_unwind(AssertUnwindSafe(|| World::new(seed).run(steps))).map_err(|_| trace::panic())

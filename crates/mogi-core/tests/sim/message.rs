@@ -19,6 +19,8 @@ pub(crate) struct Published {
     pub(crate) sent_at: u64,
     /// How often it was sent.
     pub(crate) sends: usize,
+    /// Simulated time by which the broker had it for sure, in milliseconds.
+    pub(crate) taken_ms: Option<u64>,
     /// When its publisher learnt that it had arrived.
     pub(crate) acked_at: Option<u64>,
     pub(crate) will: bool,
@@ -39,9 +41,5 @@ pub(crate) fn id_of(payload: &[u8]) -> Option<u32> {
 
 /// The QoS a subscription at `granted` gets a message published at `published` with.
 pub(crate) fn effective(published: QoS, granted: QoS, upgrade: bool) -> QoS {
-    if upgrade {
-        granted
-    } else {
-        published.min(granted)
-    }
+    if upgrade { granted } else { published.min(granted) }
 }

@@ -6,6 +6,9 @@ use crate::world::World;
 use mogi_codec::{Ack, Packet, PacketKind, Reason, Suback, Unsuback, Version};
 use std::collections::BTreeMap;
 
+/// Milliseconds a turn may take.
+const TURN_MS_MAX: u64 = 30_000;
+
 /// What is known of the sending side of one connection.
 #[derive(Debug)]
 pub(crate) struct Monitor {
@@ -38,10 +41,7 @@ impl Monitor {
 impl World {
     /// Looks at every packet that is complete now.
     pub(crate) fn watch(&mut self, token: u32, bytes: &[u8]) {
-        let monitor = self
-            .monitors
-            .get_mut(&token)
-            .expect("watched from the start");
+        let monitor = self.monitors.get_mut(&token).expect("watched from the start");
         monitor.buffer.extend_from_slice(bytes);
         let buffer = std::mem::take(&mut monitor.buffer);
         let version = monitor.version;
@@ -58,30 +58,32 @@ impl World {
     }
 
     fn leaves(&mut self, token: u32, packet: &Packet<'_>, len: usize) {
-        let monitor = self
-            .monitors
-            .get_mut(&token)
-            .expect("watched from the start");
+        let monitor = self.monitors.get_mut(&token).expect("watched from the start");
         assert!(!monitor.finished, "{token}: {packet:?} after DISCONNECT");
         let connack = matches!(packet, Packet::Connack(_));
-        assert_eq!(
-            connack, !monitor.greeted,
-            "{token}: CONNACK comes first, once: {packet:?}"
-        );
+        assert_eq!(connack, !monitor.greeted, "{token}: CONNACK comes first, once: {packet:?}");
         monitor.greeted = true;
         monitor.finished = matches!(packet, Packet::Disconnect(_));
         let client = monitor.client;
         if let Some(limit) = self.clients[client].packet_limit {
-            assert!(
-                len <= limit,
-                "{len} bytes for client {client}, which takes {limit}"
-            );
+            assert!(len <= limit, "{len} bytes for client {client}, which takes {limit}");
         }
+        let version = monitor.version;
         note(|| format!("  leaves {token}: {}", brief(packet)));
+        if let Packet::Connack(connack) = packet
+            && let Some(present) = self.wills.present[&token]
+            && version != Version::V31
+        {
+            assert_eq!(connack.session_present, present, "session present for {token}");
+        }
         if let Packet::Publish(publish) = packet
             && let Some(id) = crate::message::id_of(publish.payload)
         {
             self.oracle.left.insert((client, id));
+            self.check_expiry(token, publish.dup, id);
+        }
+        if let Packet::Puback(ack) | Packet::Pubrec(ack) = packet {
+            self.note_taken(token, ack);
         }
         if !self.plan.core.durable {
             return;
@@ -100,6 +102,27 @@ impl World {
         }
     }
 
+    fn note_taken(&mut self, token: u32, ack: &Ack<'_>) {
+        if let Some(message) = self.monitors[&token].published.get(&ack.packet_id) {
+            let message = &mut self.oracle.messages[*message as usize];
+            message.taken_ms.get_or_insert(self.broker.now_ms);
+        }
+    }
+
+    /// [MQTT-3.3.2-5]. A turn may take long here, and a socket may be stuck.
+    fn check_expiry(&self, token: u32, dup: bool, id: u32) {
+        let message = &self.oracle.messages[id as usize];
+        let stuck = self.broker.conns.get(&token).is_none_or(|conn| conn.room != usize::MAX);
+        if let (Some(expiry_s), Some(taken_ms)) = (message.expiry_s, message.taken_ms)
+            && !dup
+            && !stuck
+            && message.sends == 1
+        {
+            let last_ms = taken_ms + u64::from(expiry_s) * 1000 + TURN_MS_MAX;
+            assert!(self.broker.now_ms <= last_ms, "message {id} leaves after it expired");
+        }
+    }
+
     /// The session's name if it is one that outlives its connection.
     fn lasting(&self, token: u32) -> Option<(&Monitor, String)> {
         let monitor = &self.monitors[&token];
@@ -110,10 +133,7 @@ impl World {
     fn connack_leaves(&self, token: u32) {
         if let Some((_, name)) = self.lasting(token) {
             let kept = self.broker.ledger.sessions.contains(&name);
-            assert!(
-                kept,
-                "{token}: CONNACK before the session of {name} is durable"
-            );
+            assert!(kept, "{token}: CONNACK before the session of {name} is durable");
         }
     }
 
@@ -123,8 +143,7 @@ impl World {
         let message = *message.expect("an acknowledgement of something sent");
         if !self.plan.tight && !ack.reason.is_error() {
             let message = &self.oracle.messages[message as usize];
-            self.oracle
-                .check_durable(message, &self.broker.ledger, &self.broker.names);
+            self.oracle.check_durable(message, &self.broker.ledger, &self.broker.names);
         }
     }
 
@@ -140,10 +159,7 @@ impl World {
         if let Some((_, name)) = self.lasting(token) {
             let key = (name, ack.packet_id);
             let kept = self.broker.ledger.received.contains(&key);
-            assert!(
-                !kept,
-                "{token}: PUBCOMP before the release of {key:?} is durable"
-            );
+            assert!(!kept, "{token}: PUBCOMP before the release of {key:?} is durable");
         }
     }
 
@@ -155,11 +171,7 @@ impl World {
             panic!("{token}: SUBACK nobody asked for");
         };
         for (filter, options) in filters {
-            let kept = self
-                .broker
-                .ledger
-                .subscriptions
-                .get(&(name.clone(), filter.clone()));
+            let kept = self.broker.ledger.subscriptions.get(&(name.clone(), filter.clone()));
             let fine = kept == Some(&options.encode()) || self.changed_since(token, filter, *at);
             assert!(fine, "{token}: SUBACK before {filter} of {name} is durable");
         }
@@ -176,10 +188,7 @@ impl World {
             let key = (name.clone(), filter.clone());
             let kept = self.broker.ledger.subscriptions.contains_key(&key);
             let fine = !kept || self.changed_since(token, filter, *at);
-            assert!(
-                fine,
-                "{token}: UNSUBACK before the end of {filter} of {name} is durable"
-            );
+            assert!(fine, "{token}: UNSUBACK before the end of {filter} of {name} is durable");
         }
     }
 

@@ -8,6 +8,7 @@
 use crate::ledger::Ledger;
 use crate::message::{Published, effective, id_of, payload};
 use crate::plan::Plan;
+use crate::retained::{Owed, Retaining};
 use mogi_codec::topic::{Shared, matches};
 use mogi_codec::{QoS, SubscribeOptions};
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,6 +71,10 @@ pub(crate) struct Delivery<'a> {
 pub(crate) struct Seen {
     /// Message → copies.
     pub(crate) copies: BTreeMap<u32, usize>,
+    /// Messages that came with RETAIN, repeats among them.
+    pub(crate) retained: BTreeSet<u32>,
+    /// Copies with RETAIN.
+    pub(crate) kept: BTreeMap<u32, usize>,
     /// (publisher, topic, QoS) → newest message.
     newest: BTreeMap<(usize, String, u8), u32>,
 }
@@ -79,15 +84,6 @@ pub(crate) struct Seen {
 struct Share {
     client: usize,
     epoch: usize,
-}
-
-/// A message with RETAIN on its way to the broker.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Retaining {
-    pub(crate) message: u32,
-    pub(crate) token: u32,
-    pub(crate) dup: bool,
-    pub(crate) settled: bool,
 }
 
 /// A client as the oracle sees it.
@@ -120,6 +116,8 @@ pub(crate) struct Oracle {
     /// Wills that arrived at the watcher, and when.
     pub(crate) wills_seen: BTreeMap<u32, u64>,
     pub(crate) delivered: usize,
+    /// Retained messages that answer a SUBSCRIBE.
+    pub(crate) owed: Vec<Owed>,
     /// Topics cleared at the end.
     pub(crate) cleared: BTreeSet<String>,
     upgrade: bool,
@@ -138,6 +136,7 @@ impl Oracle {
             left: BTreeSet::new(),
             wills_seen: BTreeMap::new(),
             delivered: 0,
+            owed: Vec::new(),
             cleared: BTreeSet::new(),
             upgrade: plan.core.upgrade_outgoing_qos,
             one_copy: !plan.core.allow_duplicate_messages,
@@ -180,22 +179,14 @@ impl Oracle {
         let Some(id) = id_of(delivery.payload) else {
             let cleared = self.cleared.contains(delivery.topic)
                 || self.retaining.get(delivery.topic).is_some_and(|all| {
-                    all.iter()
-                        .any(|one| self.messages[one.message as usize].len == 0)
+                    all.iter().any(|one| self.messages[one.message as usize].len == 0)
                 });
-            assert!(
-                cleared,
-                "an empty message on {} nobody sent",
-                delivery.topic
-            );
+            assert!(cleared, "an empty message on {} nobody sent", delivery.topic);
             return;
         };
         let message = self.messages[id as usize].clone();
         assert_eq!(delivery.topic, message.topic, "topic of message {id}");
-        assert!(
-            delivery.payload == payload(id, message.len),
-            "payload of message {id}"
-        );
+        assert!(delivery.payload == payload(id, message.len), "payload of message {id}");
         if delivery.v5 {
             let wanted = message.property.then_some(id);
             assert_eq!(delivery.user, wanted, "user property of message {id}");
@@ -211,22 +202,23 @@ impl Oracle {
             let before = self.wills_seen.insert(id, now);
             assert!(before.is_none(), "will {id} came twice");
         }
+        if delivery.retain {
+            self.subjects[client].seen.retained.insert(id);
+        }
         if !delivery.fresh {
             let known = self.subjects[client].seen.copies.contains_key(&id);
-            assert!(
-                known,
-                "message {id} repeated to client {client} that never had it"
-            );
+            assert!(known, "message {id} repeated to client {client} that never had it");
             return;
         }
         *self.subjects[client].seen.copies.entry(id).or_default() += 1;
         self.check_copies(client, &message);
+        self.check_retain(client, &message, delivery);
         self.check_order(client, &message, delivery);
         self.check_groups(client, &message, delivery.qos);
     }
 
     /// Subscriptions the message may have come through.
-    fn possible(&self, client: usize, message: &Published) -> Vec<&Sub> {
+    pub(crate) fn possible(&self, client: usize, message: &Published) -> Vec<&Sub> {
         let subs = self.subjects[client].subs.iter();
         subs.filter(|sub| sub.matches(&message.topic) && sub.maybe_until >= message.sent_at)
             .collect()
@@ -235,29 +227,13 @@ impl Oracle {
     fn check_wanted(&self, client: usize, message: &Published, delivery: &Delivery<'_>) {
         let id = message.id;
         let subs = self.possible(client, message);
-        assert!(
-            !subs.is_empty(),
-            "client {client} gets {id} on {} unasked",
-            message.topic
-        );
-        let qos = subs
-            .iter()
-            .any(|sub| self.qos_for(message, sub) == delivery.qos);
-        assert!(
-            qos,
-            "client {client} gets {id} with {:?}: {subs:?}",
-            delivery.qos
-        );
+        assert!(!subs.is_empty(), "client {client} gets {id} on {} unasked", message.topic);
+        let qos = subs.iter().any(|sub| self.qos_for(message, sub) == delivery.qos);
+        assert!(qos, "client {client} gets {id} with {:?}: {subs:?}", delivery.qos);
         let local = message.publisher == client && !message.will;
         let allowed = subs.iter().any(|sub| !sub.options.no_local) || message.retain;
-        assert!(
-            !local || allowed,
-            "client {client} gets its own {id}: {subs:?}"
-        );
-        assert!(
-            !delivery.retain || message.retain,
-            "{id} has RETAIN of its own"
-        );
+        assert!(!local || allowed, "client {client} gets its own {id}: {subs:?}");
+        assert!(!delivery.retain || message.retain, "{id} has RETAIN of its own");
         for wanted in &delivery.ids {
             let known = subs.iter().any(|sub| sub.id == Some(*wanted));
             assert!(known, "{id} with subscription id {wanted}: {subs:?}");
@@ -286,19 +262,11 @@ impl Oracle {
         if groups > 0 {
             return; // Judged for the group as a whole.
         }
-        let times = if message.qos == QoS::AtLeastOnce {
-            message.sends
-        } else {
-            1
-        };
+        let times = if message.qos == QoS::AtLeastOnce { message.sends } else { 1 };
         let kept = if message.retain { subs.len() } else { 0 };
         let copies = self.subjects[client].seen.copies[&message.id];
         let most = live * times + kept;
-        assert!(
-            copies <= most,
-            "{copies} copies of {} at client {client}: {subs:?}",
-            message.id
-        );
+        assert!(copies <= most, "{copies} copies of {} at client {client}: {subs:?}", message.id);
     }
 
     /// [MQTT-4.6.0-5], [MQTT-4.6.0-6]: in order for each publisher, topic and QoS. What was sent
@@ -339,11 +307,7 @@ impl Oracle {
             qos == QoS::ExactlyOnce || subject.epoch == share.epoch && !subject.ending
         };
         let copies = shares.iter().filter(counts).count();
-        let times = if message.qos == QoS::AtLeastOnce {
-            message.sends
-        } else {
-            1
-        };
+        let times = if message.qos == QoS::AtLeastOnce { message.sends } else { 1 };
         assert!(
             copies <= times,
             "{copies} members of {group} have message {}: {shares:?}",
@@ -373,10 +337,7 @@ impl Oracle {
     /// The subscription because of which the client has to have the message.
     fn owing(&self, client: usize, message: &Published, token: Option<u32>) -> Option<&Sub> {
         let subject = &self.subjects[client];
-        if subject
-            .packet_limit
-            .is_some_and(|limit| message.len + 300 > limit)
-        {
+        if subject.packet_limit.is_some_and(|limit| message.len + 300 > limit) {
             return None;
         }
         subject.subs.iter().find(|sub| {
@@ -428,7 +389,7 @@ impl Oracle {
             && subjects.any(|subject| subject.ended_at >= message.sent_at)
     }
 
-    /// Messages of groups nobody was sent though a member was there all the time: they must not wait
+    /// Messages of groups nobody was sent though a member was there all the time: none may wait
     /// for an absent one.
     pub(crate) fn stuck_in_groups(&self, current: &[Option<u32>]) -> BTreeSet<u32> {
         let mut stuck = BTreeSet::new();
@@ -476,25 +437,6 @@ impl Oracle {
         (0..self.subjects.len()).filter(owed).collect()
     }
 
-    /// What a topic's retained message may be: the last that surely arrived, or one sent since.
-    pub(crate) fn retained_choices(&self, topic: &str) -> Vec<Option<u32>> {
-        let mut choices = Vec::new();
-        let all = self
-            .retaining
-            .get(topic)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        for one in all.iter().rev() {
-            let message = &self.messages[one.message as usize];
-            choices.push((message.len > 0).then_some(message.id));
-            if one.settled {
-                return choices;
-            }
-        }
-        choices.push(None);
-        choices
-    }
-
     /// Whether the ledger holds what the acknowledgement of `message` says.
     pub(crate) fn check_durable(&self, message: &Published, ledger: &Ledger, names: &[String]) {
         for client in self.durable_receivers(message) {
@@ -507,11 +449,7 @@ impl Oracle {
         }
         if message.retain && message.len > 0 {
             let kept = ledger.retained_ever.contains(&message.id);
-            assert!(
-                kept,
-                "message {} acknowledged before it was retained",
-                message.id
-            );
+            assert!(kept, "message {} acknowledged before it was retained", message.id);
         }
     }
 }

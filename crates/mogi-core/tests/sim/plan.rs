@@ -71,11 +71,7 @@ impl Plan {
             workers: rng.range(1, 4) as u16,
             clients: rng.range(2, 8),
             steps: rng.range(200, 4000),
-            losses: if quiet {
-                0
-            } else {
-                *rng.pick(&[0, 20, 100, 400])
-            },
+            losses: if quiet { 0 } else { *rng.pick(&[0, 20, 100, 400]) },
             takeovers: if quiet { 0 } else { *rng.pick(&[0, 20, 300]) },
             narrow: *rng.pick(&[0, 0, 20, 60]),
             chunk: *rng.pick(&[1, 7, 60, 5000, 100_000]),

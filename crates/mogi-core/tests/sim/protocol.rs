@@ -58,11 +58,7 @@ impl World {
 
     fn connack(&mut self, client: usize, connack: &Connack<'_>) {
         let me = &mut self.clients[client];
-        assert_eq!(
-            (me.phase, connack.code),
-            (Phase::Greeting, 0),
-            "CONNACK for {client}"
-        );
+        assert_eq!((me.phase, connack.code), (Phase::Greeting, 0), "CONNACK for {client}");
         me.phase = Phase::On;
         let properties = connack.properties;
         let int = |id| properties.int(id).map(|value| value as usize);
@@ -108,7 +104,7 @@ impl World {
                 continue;
             }
             if !present {
-                flow.packet_id = self.clients[client].free_id();
+                flow.packet_id = self.clients[client].free_id(&mut self.rng);
                 self.clients[client].flows.push_back(flow.clone());
             }
             self.send_publish(client, flow.message, flow.packet_id, present);
@@ -117,49 +113,26 @@ impl World {
 
     fn puback(&mut self, client: usize, ack: &Ack<'_>) {
         let me = &mut self.clients[client];
-        assert!(
-            !ack.reason.is_error(),
-            "PUBACK {:?} for {client}",
-            ack.reason
-        );
+        assert!(!ack.reason.is_error(), "PUBACK {:?} for {client}", ack.reason);
         let due = me.pubacks.pop_front();
-        assert_eq!(
-            due,
-            Some(ack.packet_id),
-            "PUBACKs of client {client} in order"
-        );
-        let at = me
-            .flows
-            .iter()
-            .position(|flow| flow.packet_id == ack.packet_id);
+        assert_eq!(due, Some(ack.packet_id), "PUBACKs of client {client} in order");
+        let at = me.flows.iter().position(|flow| flow.packet_id == ack.packet_id);
         let flow = me.flows.remove(at.expect("a flow"));
         self.arrived(client, flow.expect("a flow").message);
     }
 
     fn pubrec(&mut self, client: usize, ack: &Ack<'_>) {
         let me = &mut self.clients[client];
-        assert!(
-            !ack.reason.is_error(),
-            "PUBREC {:?} for {client}",
-            ack.reason
-        );
+        assert!(!ack.reason.is_error(), "PUBREC {:?} for {client}", ack.reason);
         let due = me.pubrecs.pop_front();
-        assert_eq!(
-            due,
-            Some(ack.packet_id),
-            "PUBRECs of client {client} in order"
-        );
+        assert_eq!(due, Some(ack.packet_id), "PUBRECs of client {client} in order");
         let mut flows = me.flows.iter_mut();
-        let flow = flows
-            .find(|flow| flow.packet_id == ack.packet_id)
-            .expect("a flow");
+        let flow = flows.find(|flow| flow.packet_id == ack.packet_id).expect("a flow");
         flow.released = true;
         let message = flow.message;
         self.arrived(client, message);
         // Behind the acknowledgements that are due already ([MQTT-4.6.0-4]).
-        self.clients[client]
-            .acks
-            .push_back((PacketKind::Pubrel, ack.packet_id));
+        self.clients[client].acks.push_back((PacketKind::Pubrel, ack.packet_id));
     }
 
     /// The broker has taken a message.
@@ -182,10 +155,7 @@ impl World {
 
     fn pubcomp(&mut self, client: usize, ack: &Ack<'_>) {
         let me = &mut self.clients[client];
-        let at = me
-            .flows
-            .iter()
-            .position(|flow| flow.packet_id == ack.packet_id);
+        let at = me.flows.iter().position(|flow| flow.packet_id == ack.packet_id);
         let flow = me.flows.remove(at.expect("a flow")).expect("a flow");
         assert!(flow.released, "PUBCOMP {} before PUBREL", ack.packet_id);
     }
@@ -202,10 +172,7 @@ impl World {
         let Some(Ask::Subscribe(filters, at)) = ask else {
             panic!("client {client}: SUBACK for {ask:?}");
         };
-        let granted: Vec<u8> = filters
-            .iter()
-            .map(|(_, options)| options.qos as u8)
-            .collect();
+        let granted: Vec<u8> = filters.iter().map(|(_, options)| options.qos as u8).collect();
         assert_eq!(suback.codes, granted, "SUBACK for client {client}");
         let now = self.oracle.tick();
         for sub in &mut self.oracle.subjects[client].subs {
@@ -238,10 +205,7 @@ impl World {
         let mut topic = publish.topic.to_owned();
         if let Some(alias) = publish.properties.int(PropertyId::TopicAlias) {
             let alias = alias as u16;
-            assert!(
-                alias <= me.alias_maximum,
-                "alias {alias} for client {client}"
-            );
+            assert!(alias <= me.alias_maximum, "alias {alias} for client {client}");
             if topic.is_empty() {
                 topic = me.aliases_in.get(&alias).expect("a known alias").clone();
             } else {
@@ -281,12 +245,7 @@ impl World {
             v5: self.clients[client].version.is_v5(),
             fresh,
         };
-        note(|| {
-            format!(
-                "client {client}: gets {id:?} on {topic}, {}",
-                publish.packet_id
-            )
-        });
+        note(|| format!("client {client}: gets {id:?} on {topic}, {}", publish.packet_id));
         self.oracle.delivered(client, &delivery);
     }
 
@@ -296,25 +255,15 @@ impl World {
         let me = &mut self.clients[client];
         let (packet_id, qos) = (publish.packet_id, publish.qos);
         let id = id_of(publish.payload).unwrap_or(u32::MAX);
-        assert!(
-            me.open.insert(packet_id),
-            "client {client}: {packet_id} sent twice at once"
-        );
+        assert!(me.open.insert(packet_id), "client {client}: {packet_id} sent twice at once");
         assert!(
             me.open.len() <= limit,
             "client {client}: {} in flight, {limit} allowed",
             me.open.len()
         );
         if let Some(before) = me.inflight.insert(packet_id, (id, qos)) {
-            assert!(
-                publish.dup,
-                "client {client}: {packet_id} used anew, was {before:?}"
-            );
-            assert_eq!(
-                before,
-                (id, qos),
-                "client {client}: {packet_id} is another message"
-            );
+            assert!(publish.dup, "client {client}: {packet_id} used anew, was {before:?}");
+            assert_eq!(before, (id, qos), "client {client}: {packet_id} is another message");
         }
         me.used.insert(packet_id);
         let kind = match qos {
@@ -330,11 +279,7 @@ impl World {
     fn pubrel(&mut self, client: usize, ack: &Ack<'_>) {
         let me = &mut self.clients[client];
         let known = me.used.contains(&ack.packet_id);
-        assert!(
-            known,
-            "client {client}: PUBREL {} out of nowhere",
-            ack.packet_id
-        );
+        assert!(known, "client {client}: PUBREL {} out of nowhere", ack.packet_id);
         me.held.remove(&ack.packet_id);
         me.acks.push_back((PacketKind::Pubcomp, ack.packet_id));
     }

@@ -38,7 +38,12 @@ impl World {
         self.check_retained();
         let tokens: Vec<_> = self.clients.iter().map(|client| client.token).collect();
         let missing = self.oracle.missing(&tokens);
+        let kept = self.oracle.missing_retained(&tokens);
         let dropped = self.dropped() as usize;
+        assert!(
+            kept.len() <= dropped,
+            "retained messages missing, {dropped} counted as dropped: {kept:?}"
+        );
         assert!(
             missing.len() <= dropped,
             "{} deliveries missing, {dropped} counted as dropped: {:?}",
@@ -46,12 +51,7 @@ impl World {
             &missing[..missing.len().min(3)]
         );
         if !self.plan.tight {
-            let full: u64 = self
-                .broker
-                .workers
-                .iter()
-                .map(|w| w.stats().dropped_queue_full)
-                .sum();
+            let full: u64 = self.broker.workers.iter().map(|w| w.stats().dropped_queue_full).sum();
             assert_eq!(full, 0, "dropped without a limit");
         }
     }
@@ -73,33 +73,16 @@ impl World {
     fn check_finished(&self) {
         for (number, client) in self.clients.iter().enumerate() {
             let flows = &client.flows;
-            assert!(
-                flows.is_empty(),
-                "client {number} still waits with {flows:?}"
-            );
-            assert!(
-                client.asks.is_empty(),
-                "client {number} still waits: {:?}",
-                client.asks
-            );
-            assert!(
-                client.pings.is_empty(),
-                "client {number} waits for PINGRESP"
-            );
+            assert!(flows.is_empty(), "client {number} still waits with {flows:?}");
+            assert!(client.asks.is_empty(), "client {number} still waits: {:?}", client.asks);
+            assert!(client.pings.is_empty(), "client {number} waits for PINGRESP");
             let (inflight, held) = (&client.inflight, &client.held);
-            assert!(
-                inflight.is_empty(),
-                "client {number} still has {inflight:?}"
-            );
+            assert!(inflight.is_empty(), "client {number} still has {inflight:?}");
             assert!(held.is_empty(), "client {number} was not released {held:?}");
         }
         let ledger = &self.broker.ledger;
         assert!(ledger.is_idle(), "tickets are left");
-        assert!(
-            ledger.received.is_empty(),
-            "ids are left: {:?}",
-            ledger.received
-        );
+        assert!(ledger.received.is_empty(), "ids are left: {:?}", ledger.received);
     }
 
     fn check_retained(&self) {
@@ -111,10 +94,7 @@ impl World {
             let kept = self.broker.node.retained.get(&format!("{mount}{topic}"));
             let kept = kept.map(|message| id_of(message.payload()).expect("a payload"));
             let choices = self.oracle.retained_choices(topic);
-            assert!(
-                choices.contains(&kept),
-                "{topic} retains {kept:?}, not one of {choices:?}"
-            );
+            assert!(choices.contains(&kept), "{topic} retains {kept:?}, not one of {choices:?}");
             if self.plan.core.durable {
                 let stored = self.broker.ledger.retained.get(&format!("{mount}{topic}"));
                 assert_eq!(stored.copied(), kept, "{topic} in the store");
@@ -145,17 +125,11 @@ impl World {
             let qos = self.oracle.messages[message as usize].qos;
             match verdict {
                 Verdict::Never => {
-                    assert!(
-                        !seen,
-                        "will {message} of {client}, {token}: must not be published"
-                    );
+                    assert!(!seen, "will {message} of {client}, {token}: must not be published");
                 }
                 Verdict::Once if self.may_drop(qos) => {}
                 Verdict::Once => {
-                    assert!(
-                        seen,
-                        "will {message} of {client}, {token}: was not published"
-                    );
+                    assert!(seen, "will {message} of {client}, {token}: was not published");
                 }
                 Verdict::AtMostOnce => {}
             }
@@ -178,10 +152,7 @@ impl World {
         }
         self.settle("clean goodbyes");
         let topics: Vec<String> = self.oracle.retaining.keys().cloned().collect();
-        for topic in topics
-            .into_iter()
-            .chain((1..=self.plan.clients).map(|at| format!("w/{at}")))
-        {
+        for topic in topics.into_iter().chain((1..=self.plan.clients).map(|at| format!("w/{at}"))) {
             self.clear_retained(&topic);
         }
         self.settle("retained messages are cleared");
@@ -196,16 +167,8 @@ impl World {
         let node = &self.broker.node;
         let sessions = node.sessions.load(std::sync::atomic::Ordering::Relaxed);
         assert_eq!(sessions, 0, "sessions are left");
-        assert!(
-            node.interest.is_empty(),
-            "{} filters are left",
-            node.interest.len()
-        );
-        assert_eq!(
-            (node.retained.len(), node.retained.bytes()),
-            (0, 0),
-            "retained are left"
-        );
+        assert!(node.interest.is_empty(), "{} filters are left", node.interest.len());
+        assert_eq!((node.retained.len(), node.retained.bytes()), (0, 0), "retained are left");
         for (at, worker) in self.broker.workers.iter().enumerate() {
             let stats = worker.stats();
             let left = (
@@ -216,19 +179,11 @@ impl World {
             );
             assert_eq!(left, (0, 0, 0, 0), "worker {at} counts what is gone");
             assert_eq!(worker.connected().count(), 0);
-            assert_eq!(
-                worker.next_timeout_ms(),
-                None,
-                "worker {at} has timers left"
-            );
+            assert_eq!(worker.next_timeout_ms(), None, "worker {at} has timers left");
         }
         let ledger = &self.broker.ledger;
         assert!(ledger.sessions.is_empty(), "stored: {:?}", ledger.sessions);
-        assert!(
-            ledger.subscriptions.is_empty(),
-            "stored: {:?}",
-            ledger.subscriptions
-        );
+        assert!(ledger.subscriptions.is_empty(), "stored: {:?}", ledger.subscriptions);
         assert!(ledger.retained.is_empty(), "stored: {:?}", ledger.retained);
         note(|| "nothing is left".to_owned());
     }

@@ -27,6 +27,8 @@ pub(crate) struct Wills {
     lives: BTreeMap<u32, Life>,
     /// Tokens in the order the broker took them in.
     order: Vec<u32>,
+    /// What session present has to be.
+    pub(crate) present: BTreeMap<u32, Option<bool>>,
 }
 
 /// What has to become of a will.
@@ -49,18 +51,13 @@ impl Wills {
         expiry_s: u32,
         will: Option<Will>,
     ) {
-        let life = Life {
-            client,
-            clean,
-            expiry_s,
-            will,
-            opened_ms: None,
-            ended: None,
-        };
+        let life = Life { client, clean, expiry_s, will, opened_ms: None, ended: None };
         self.lives.insert(token, life);
     }
 
     pub(crate) fn opened(&mut self, token: u32, broker: &Broker) {
+        let present = self.session_present(token, broker.now_ms);
+        self.present.insert(token, present);
         self.order.push(token);
         if let Some(life) = self.lives.get_mut(&token) {
             life.opened_ms = Some(broker.now_ms);
@@ -82,6 +79,26 @@ impl Wills {
     pub(crate) fn set_expiry_s(&mut self, token: u32, expiry_s: u32) {
         if let Some(life) = self.lives.get_mut(&token) {
             life.expiry_s = expiry_s;
+        }
+    }
+
+    /// Whether the broker has to have a session for a connection whose CONNECT is taken in now, as
+    /// far as what became of the one before it says.
+    fn session_present(&self, token: u32, now_ms: u64) -> Option<bool> {
+        let life = &self.lives[&token];
+        let mut earlier = self.order.iter().rev().map(|other| &self.lives[other]);
+        let last = earlier.find(|other| other.client == life.client);
+        match (life.clean, last) {
+            (true, _) | (false, None) => Some(false),
+            (false, Some(last)) => match (last.expiry_s, last.ended) {
+                (0, _) => Some(false),
+                (u32::MAX, _) | (_, Some((_, Cause::TakenOver { .. }))) => Some(true),
+                (_, None) => Some(true),
+                (expiry_s, Some((ended_ms, _))) => {
+                    let due_ms = ended_ms + u64::from(expiry_s) * 1000;
+                    (now_ms < due_ms || now_ms > due_ms + SLACK_MS).then_some(now_ms < due_ms)
+                }
+            },
         }
     }
 

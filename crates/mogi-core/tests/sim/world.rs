@@ -96,11 +96,7 @@ impl World {
     }
 
     pub(crate) fn dropped(&self) -> u64 {
-        self.broker
-            .workers
-            .iter()
-            .map(|worker| worker.stats().dropped())
-            .sum()
+        self.broker.workers.iter().map(|worker| worker.stats().dropped()).sum()
     }
 
     /// One thing happens.
@@ -131,8 +127,7 @@ impl World {
             }
             3 => {
                 let (from, to) = (self.rng.below(workers), self.rng.below(workers));
-                self.broker
-                    .deliver_mail(from as u16, to as u16, &mut self.rng);
+                self.broker.deliver_mail(from as u16, to as u16, &mut self.rng);
             }
             4 if self.rng.percent(50) => drop(self.broker.ledger.redeem()),
             4 => drop(self.broker.report(self.rng.below(workers) as u16)),
@@ -145,6 +140,7 @@ impl World {
     fn pass_time(&mut self) {
         let ms = self.rng.below(self.plan.pace_ms + 1);
         self.broker.now_ms += ms as u64;
+        note(|| format!("{} ms", self.broker.now_ms));
         for worker in 0..self.plan.workers {
             self.broker.tick(worker);
         }
@@ -157,11 +153,7 @@ impl World {
     }
 
     fn give_room(&mut self, token: u32) {
-        let narrow = self
-            .broker
-            .conns
-            .get(&token)
-            .is_some_and(|conn| conn.room != usize::MAX);
+        let narrow = self.broker.conns.get(&token).is_some_and(|conn| conn.room != usize::MAX);
         if narrow && self.rng.percent(50) {
             let room = self.rng.range(1, 300);
             self.broker.writable(token, room);
@@ -185,11 +177,7 @@ impl World {
     }
 
     fn connection_ended(&mut self, token: u32, cause: Cause) {
-        let ends = self
-            .broker
-            .conns
-            .get(&token)
-            .is_some_and(|conn| conn.ends_session);
+        let ends = self.broker.conns.get(&token).is_some_and(|conn| conn.ends_session);
         if ends && matches!(cause, Cause::Goodbye(_)) {
             self.wills.set_expiry_s(token, 0);
         }
@@ -312,8 +300,5 @@ impl World {
 }
 
 pub(crate) fn full_options() -> mogi_codec::SubscribeOptions {
-    mogi_codec::SubscribeOptions {
-        qos: mogi_codec::QoS::ExactlyOnce,
-        ..Default::default()
-    }
+    mogi_codec::SubscribeOptions { qos: mogi_codec::QoS::ExactlyOnce, ..Default::default() }
 }
