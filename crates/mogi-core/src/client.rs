@@ -212,7 +212,7 @@ impl Client {
             || link.out.len() >= turn.cfg.connection_buffer_limit
         {
             turn.stats.dropped_slow += 1;
-            self.log_dropping(turn);
+            self.note_dropped(turn);
             return;
         }
         self.put_publish(key, turn, view, shared, way, 0);
@@ -361,7 +361,7 @@ impl Client {
             || bytes != 0 && queue.bytes() + view.weight() as u64 > bytes;
         if full {
             turn.stats.dropped_queue_full += 1;
-            self.log_dropping(turn);
+            self.note_dropped(turn);
             return;
         }
         let durable = turn.cfg.durable
@@ -388,8 +388,10 @@ impl Client {
         self.session.queue.push_shared(delivery);
     }
 
-    /// Says once per session that its messages are being dropped.
-    fn log_dropping(&mut self, turn: &mut Turn) {
+    /// Says, once per session, that its messages are being dropped. A drop counts as work of the
+    /// turn: a flood of them is not for one turn either.
+    fn note_dropped(&mut self, turn: &mut Turn) {
+        turn.appended += DROP_BYTES;
         if !self.session.drop_logged {
             self.session.drop_logged = true;
             turn.log(LogKind::Notice, || {
@@ -461,6 +463,9 @@ fn unmounted<'a>(link: &Link, view: MessageView<'a>) -> MessageView<'a> {
         _ => view,
     }
 }
+
+/// What a drop counts as, in bytes of output.
+const DROP_BYTES: usize = 32;
 
 /// The output of `link`, which the turn will write.
 #[inline]
