@@ -3,7 +3,8 @@
 
 use crate::config::{CoreConfig, ListenerConfig};
 use mogi_codec::{
-    Connack, Connect, DecodeError, Header, PacketKind, Properties, PropertyId, Reason, Version,
+    Connack, Connect, DecodeError, Header, PacketKind, Properties, PropertyBuf, PropertyId, Reason,
+    Version,
 };
 
 /// Bytes a CONNECT may have: nobody is known yet, so nobody is believed (CVE-2017-7651).
@@ -31,32 +32,16 @@ pub struct Refused {
 
 impl Refused {
     fn silent(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            answer: Vec::new(),
-            detail: Some(detail.into()),
-            reason,
-        }
+        Self { answer: Vec::new(), detail: Some(detail.into()), reason }
     }
 
     /// A refusal with a CONNACK ([MQTT-3.2.2-7]); session present is 0 ([MQTT-3.2.2-6]).
     pub(crate) fn with_connack(version: Version, code: Reason, reason: &'static str) -> Self {
         let mut answer = Vec::new();
-        let byte = if version.is_v5() {
-            code as u8
-        } else {
-            code.as_v3_connack()
-        };
-        Connack {
-            session_present: false,
-            code: byte,
-            properties: Properties::default(),
-        }
-        .encode(version, &mut answer);
-        Self {
-            answer,
-            detail: None,
-            reason,
-        }
+        let byte = if version.is_v5() { code as u8 } else { code.as_v3_connack() };
+        Connack { session_present: false, code: byte, properties: Properties::default() }
+            .encode(version, &mut answer);
+        Self { answer, detail: None, reason }
     }
 
     fn detailed(mut self, detail: impl Into<String>) -> Self {
@@ -88,10 +73,7 @@ pub fn connect_len(bytes: &[u8]) -> Result<Option<usize>, Refused> {
     match header {
         Some(header) if header.packet_len() > MAX_CONNECT_BYTES => Err(Refused::silent(
             "oversize packet",
-            format!(
-                "CONNECT of {} bytes, more than {MAX_CONNECT_BYTES}.",
-                header.packet_len()
-            ),
+            format!("CONNECT of {} bytes, more than {MAX_CONNECT_BYTES}.", header.packet_len()),
         )),
         Some(header) => Ok(Some(header.packet_len())),
         None => Ok(None),
@@ -127,10 +109,7 @@ pub fn admit(
             return Err(Refused::with_connack(version, code, "not authorised")
                 .detailed("use_username_as_clientid needs a user name"));
         };
-        return Ok(Admitted {
-            client_id: username.to_owned(),
-            assigned: false,
-        });
+        return Ok(Admitted { client_id: username.to_owned(), assigned: false });
     }
     if connect.client_id.is_empty() {
         return assign_id(&connect, listener, fresh_id);
@@ -140,16 +119,10 @@ pub fn admit(
     {
         // [MQTT-3.1.3-8]; 3.1.1: [MQTT-3.1.3-9]
         let code = Reason::ClientIdentifierNotValid;
-        return Err(
-            Refused::with_connack(version, code, "not authorised").detailed(format!(
-                "client id does not begin with '{prefix}' (clientid_prefixes)"
-            )),
-        );
+        return Err(Refused::with_connack(version, code, "not authorised")
+            .detailed(format!("client id does not begin with '{prefix}' (clientid_prefixes)")));
     }
-    Ok(Admitted {
-        client_id: connect.client_id.to_owned(),
-        assigned: false,
-    })
+    Ok(Admitted { client_id: connect.client_id.to_owned(), assigned: false })
 }
 
 /// Decodes a CONNECT packet.
@@ -199,11 +172,8 @@ fn check_keep_alive(connect: &Connect<'_>, cfg: &CoreConfig) -> Result<(), Refus
         return Ok(());
     }
     let code = Reason::ClientIdentifierNotValid;
-    Err(
-        Refused::with_connack(connect.version, code, "keep alive above max_keepalive").detailed(
-            format!("keep alive {keep_alive} s is not within max_keepalive {limit} s"),
-        ),
-    )
+    Err(Refused::with_connack(connect.version, code, "keep alive above max_keepalive")
+        .detailed(format!("keep alive {keep_alive} s is not within max_keepalive {limit} s")))
 }
 
 fn check_authentication(connect: &Connect<'_>, listener: &ListenerConfig) -> Result<(), Refused> {
@@ -211,11 +181,7 @@ fn check_authentication(connect: &Connect<'_>, listener: &ListenerConfig) -> Res
     if connect.properties.has(PropertyId::AuthenticationMethod) {
         // No method is configured ([MQTT-4.12.0-1]).
         let code = Reason::BadAuthenticationMethod;
-        return Err(Refused::with_connack(
-            version,
-            code,
-            "bad authentication method",
-        ));
+        return Err(Refused::with_connack(version, code, "bad authentication method"));
     }
     if connect.properties.has(PropertyId::AuthenticationData) {
         let code = Reason::ProtocolError;
@@ -223,11 +189,7 @@ fn check_authentication(connect: &Connect<'_>, listener: &ListenerConfig) -> Res
             .detailed("authentication data without a method"));
     }
     if connect.username.is_none() && !listener.allow_anonymous {
-        return Err(Refused::with_connack(
-            version,
-            Reason::NotAuthorized,
-            "not authorised",
-        ));
+        return Err(Refused::with_connack(version, Reason::NotAuthorized, "not authorised"));
     }
     Ok(())
 }
@@ -240,18 +202,22 @@ fn check_will(
     let Some(will) = connect.will else {
         return Ok(());
     };
-    let refuse = |code| {
-        Err(Refused::with_connack(
-            connect.version,
-            code,
-            "will not allowed",
-        ))
-    };
+    let version = connect.version;
+    let refuse = |code| Err(Refused::with_connack(version, code, "will not allowed"));
     if will.qos > listener.max_qos {
-        return refuse(Reason::QosNotSupported); // [MQTT-3.2.2-12]
+        return Err(refuse_feature(version, Reason::QosNotSupported, listener)); // [MQTT-3.2.2-12]
     }
     if will.retain && !cfg.retain_available {
-        return refuse(Reason::RetainNotSupported); // [MQTT-3.2.2-13]
+        // [MQTT-3.2.2-13]
+        return Err(refuse_feature(version, Reason::RetainNotSupported, listener));
+    }
+    let limit = cfg.message_size_limit;
+    if limit != 0 && will.payload.len() > limit as usize {
+        // Mosquitto tells 3.x clients that they are not authorised.
+        return match version {
+            Version::V5 => refuse(Reason::PacketTooLarge),
+            _ => refuse(Reason::NotAuthorized),
+        };
     }
     if will.topic.starts_with("$CONTROL/") {
         return refuse(Reason::NotAuthorized);
@@ -260,6 +226,24 @@ fn check_will(
         return refuse(Reason::TopicNameInvalid);
     }
     Ok(())
+}
+
+/// A will that asks for what the broker was told not to offer. 3.x has no code for that, so there
+/// is no CONNACK ([MQTT-3.2.2-6] of 3.1.1).
+fn refuse_feature(version: Version, code: Reason, listener: &ListenerConfig) -> Refused {
+    let why = "will not allowed";
+    if !version.is_v5() {
+        return Refused::silent(why, code.text());
+    }
+    let mut properties = PropertyBuf::new();
+    if code == Reason::QosNotSupported {
+        properties.int(PropertyId::MaximumQos, listener.max_qos as u32);
+    }
+    let mut answer = Vec::new();
+    let properties = properties.as_properties();
+    let connack = Connack { session_present: false, code: code as u8, properties };
+    connack.encode(version, &mut answer);
+    Refused { answer, detail: None, reason: why }
 }
 
 fn assign_id(
@@ -280,10 +264,7 @@ fn assign_id(
             .detailed("CONNECT with zero length clientid when forbidden."));
     }
     let client_id = format!("{}{}", listener.auto_id_prefix, fresh_id());
-    Ok(Admitted {
-        client_id,
-        assigned: true,
-    })
+    Ok(Admitted { client_id, assigned: true })
 }
 
 /// Whether a topic or filter has more level separators than are taken; 0: any number.

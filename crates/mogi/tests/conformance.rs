@@ -14,6 +14,7 @@ mod conformance {
     mod connect;
     mod connect_payload;
     mod limits;
+    mod options;
     mod ping_disconnect_auth;
     mod publish;
     mod publish_properties;
