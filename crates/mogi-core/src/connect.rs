@@ -184,7 +184,7 @@ impl Worker {
             last_received_ms: self.turn.now_ms,
             // As in Mosquitto, what a 5.0 client asks for replaces the broker's own limit.
             send_maximum: peer_limit
-                .unwrap_or(usize::from(own_limit))
+                .unwrap_or_else(|| usize::from(own_limit))
                 .min(MAX_FLIGHTS),
             max_packet_size: int(PropertyId::MaximumPacketSize)
                 .map_or(packet_limit, |limit| (limit as usize).min(packet_limit)),

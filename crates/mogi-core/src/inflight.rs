@@ -91,7 +91,7 @@ pub(crate) struct Inflight {
     /// The number of the first flight, for `index`.
     first: u32,
     /// The number of each id's flight, while ids are not in order.
-    index: Option<Box<BTreeMap<u16, u32>>>,
+    index: Option<BTreeMap<u16, u32>>,
 }
 
 impl Inflight {
@@ -223,7 +223,7 @@ impl Inflight {
         let numbers = self.flights.iter().zip(0u32..);
         let live = numbers.filter(|(flight, _)| !flight.gap);
         let index = live.map(|(flight, at)| (flight.packet_id, self.first.wrapping_add(at)));
-        self.index = Some(Box::new(index.collect()));
+        self.index = Some(index.collect());
     }
 
     fn free_id(&mut self) -> Option<u16> {
