@@ -15,6 +15,7 @@ impl World {
     pub(crate) fn act(&mut self) {
         let client = 1 + self.rng.below(self.plan.clients);
         match self.clients[client].phase {
+            Phase::Off if self.broker.now_ms < self.clients[client].away_until_ms => {}
             Phase::Off => self.connect(client),
             // It need not wait for its CONNACK (section 3.1.4), but is careful not to depend on
             // what it does not know yet.

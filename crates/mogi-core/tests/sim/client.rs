@@ -59,6 +59,8 @@ pub(crate) struct Client {
     pub(crate) keep_alive_s: u16,
     pub(crate) group: Option<usize>,
 
+    /// It does not come back before this time, in milliseconds.
+    pub(crate) away_until_ms: u64,
     pub(crate) token: Option<u32>,
     pub(crate) phase: Phase,
     pub(crate) rx: Vec<u8>,
@@ -108,6 +110,7 @@ impl Client {
             alias_maximum: 0,
             keep_alive_s: 0,
             group: None,
+            away_until_ms: 0,
             token: None,
             phase: Phase::Off,
             rx: Vec::new(),

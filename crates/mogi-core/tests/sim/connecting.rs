@@ -169,6 +169,7 @@ impl World {
             conn.down.clear();
             conn.down_closed = true;
         }
+        self.go_away(client);
         match self.clients[client].expiry_s {
             0 => self.oracle.end_session(client),
             u32::MAX => {}

@@ -227,6 +227,7 @@ impl World {
             return;
         };
         note(|| format!("client {client}: lets go of {token}"));
+        self.go_away(client);
         if let Some(conn) = self.broker.conns.get_mut(&token) {
             conn.up_closed = true;
             conn.cut = true;
@@ -239,6 +240,14 @@ impl World {
             _ => self.oracle.subjects[client].ending = true,
         }
         self.clients[client].reset_connection();
+    }
+
+    /// Some clients stay away for a while: until their session expires, or their messages do.
+    pub(crate) fn go_away(&mut self, client: usize) {
+        if self.rng.percent(20) {
+            let away_ms = self.rng.below(300 * self.plan.pace_ms + 1);
+            self.clients[client].away_until_ms = self.broker.now_ms + away_ms as u64;
+        }
     }
 
     /// Delivers everything there is until nothing moves.
