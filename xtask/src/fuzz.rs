@@ -43,11 +43,7 @@ pub(crate) fn run(args: &[&str]) -> Result<bool> {
     build()?;
     let mut clean = true;
     for target in targets {
-        clean &= if keep {
-            keep_corpus(&target)?
-        } else {
-            fuzz(&target, seconds)?
-        };
+        clean &= if keep { keep_corpus(&target)? } else { fuzz(&target, seconds)? };
     }
     Ok(clean)
 }
@@ -57,24 +53,14 @@ fn targets() -> Result<Vec<String>> {
     let manifest = fs::read_to_string(crate::root().join("fuzz/Cargo.toml"))?;
     let manifest: toml::Table = manifest.parse()?;
     let programs = manifest.get("bin").and_then(toml::Value::as_array);
-    let names = programs
-        .into_iter()
-        .flatten()
-        .filter_map(|it| it.get("name")?.as_str());
+    let names = programs.into_iter().flatten().filter_map(|it| it.get("name")?.as_str());
     Ok(names.map(ToOwned::to_owned).collect())
 }
 
 fn build() -> Result<()> {
     // With the target named, build scripts are built without the flags.
     let host = host()?;
-    let args = [
-        "build",
-        "--release",
-        "--manifest-path",
-        "fuzz/Cargo.toml",
-        "--target",
-        &host,
-    ];
+    let args = ["build", "--release", "--manifest-path", "fuzz/Cargo.toml", "--target", &host];
     let mut cargo = shell::cargo(&args);
     cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", FLAGS);
     cargo.env("CARGO_TARGET_DIR", dir());

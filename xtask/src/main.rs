@@ -55,9 +55,7 @@ fn main() -> ExitCode {
 
 /// The repository's root.
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask stands in the repository's root")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask stands in the repository's root")
 }
 
 /// Where build output goes: what the caller's cargo uses.

@@ -32,9 +32,7 @@ pub(crate) fn python_path() -> PathBuf {
 }
 
 fn packages() -> Result<()> {
-    let missing = NEEDS
-        .iter()
-        .filter(|(check, _)| !shell::works("sh", &["-c", check]));
+    let missing = NEEDS.iter().filter(|(check, _)| !shell::works("sh", &["-c", check]));
     let mut packages: Vec<&str> = missing.map(|&(_, package)| package).collect();
     packages.dedup();
     if packages.is_empty() {
@@ -77,14 +75,7 @@ fn python() -> Result<()> {
         let clear = shell::command("python3", &["-m", "venv", "--clear"]);
         run_with(clear, &venv, "cannot make a Python environment")?;
         let pip = venv.join("bin/python");
-        let args = [
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "-r",
-        ];
+        let args = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
         let install = shell::command(&pip.to_string_lossy(), &args);
         run_with(install, &wanted, "cannot install the Python packages")
     })
@@ -94,18 +85,8 @@ fn node() -> Result<()> {
     let dir = crate::root().join("tests/clients");
     let lock = dir.join("package-lock.json");
     once(&lock, &dir.join("node_modules/.installed"), || {
-        let args = [
-            "ci",
-            "--no-audit",
-            "--no-fund",
-            "--loglevel=error",
-            "--prefix",
-        ];
-        run_with(
-            shell::command("npm", &args),
-            &dir,
-            "cannot install the Node packages",
-        )
+        let args = ["ci", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"];
+        run_with(shell::command("npm", &args), &dir, "cannot install the Node packages")
     })
 }
 

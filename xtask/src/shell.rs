@@ -15,10 +15,7 @@ pub(crate) struct Outcome {
 /// A command that runs in the repository's root.
 pub(crate) fn command(program: &str, args: &[&str]) -> Command {
     let mut command = Command::new(program);
-    command
-        .args(args)
-        .current_dir(crate::root())
-        .stdin(Stdio::null());
+    command.args(args).current_dir(crate::root()).stdin(Stdio::null());
     command
 }
 
@@ -43,9 +40,7 @@ pub(crate) fn run_and_read(command: &mut Command) -> Result<Outcome> {
     let stderr = child.stderr.take();
     let output = std::thread::scope(|scope| {
         let errors = scope.spawn(|| stderr.map(|it| copy(it, std::io::stderr())));
-        let mut output = stdout
-            .map(|it| copy(it, std::io::stdout()))
-            .unwrap_or_default();
+        let mut output = stdout.map(|it| copy(it, std::io::stdout())).unwrap_or_default();
         if let Ok(Some(errors)) = errors.join() {
             output.extend_from_slice(&errors);
         }
@@ -64,9 +59,7 @@ pub(crate) fn run_and_read(command: &mut Command) -> Result<Outcome> {
 pub(crate) fn run(command: &mut Command) -> Result<bool> {
     println!("$ {}", show(command));
     let status = command.status();
-    Ok(status
-        .with_context(|| format!("cannot run {}", show(command)))?
-        .success())
+    Ok(status.with_context(|| format!("cannot run {}", show(command)))?.success())
 }
 
 /// Whether a program of that name can be run: its answer to `args` is success.

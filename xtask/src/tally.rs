@@ -24,14 +24,13 @@ impl Tally {
     /// * nextest: `Summary [ 1.0s] 8 tests run: 7 passed (1 slow), 1 failed, 0 skipped`
     /// * the client tests: `clients: 60 passed, 0 failed`
     pub(crate) fn of(output: &str) -> Self {
-        let lines = output.lines().map(str::trim_start).filter(|line| {
+        // nextest shows what a failed test printed, libtest's own line included, indented.
+        let lines = output.lines().filter(|line| {
             line.starts_with("test result: ")
-                || line.starts_with("Summary [")
+                || line.trim_start().starts_with("Summary [")
                 || line.starts_with("clients: ")
         });
-        lines.fold(Self::default(), |tally, line| {
-            tally.plus(Self::of_line(line))
-        })
+        lines.fold(Self::default(), |tally, line| tally.plus(Self::of_line(line)))
     }
 
     fn of_line(line: &str) -> Self {
@@ -65,11 +64,7 @@ mod tests {
     use super::*;
 
     fn tally(passed: u64, failed: u64, skipped: u64) -> Tally {
-        Tally {
-            passed,
-            failed,
-            skipped,
-        }
+        Tally { passed, failed, skipped }
     }
 
     #[test]
@@ -82,7 +77,7 @@ mod tests {
 
     #[test]
     fn nextest_prints_one_line() {
-        let output = "PASS [ 0.1s] x\n     Summary [   1.03s] 8 tests run: 8 passed, 0 skipped\n";
+        let output = "PASS [ 0.1s] x\n    test result: FAILED. 0 passed; 1 failed\n     Summary [   1.03s] 8 tests run: 8 passed, 0 skipped\n";
         assert_eq!(Tally::of(output), tally(8, 0, 0));
         let output = "Summary [ 9.1s] 10/12 tests run: 6 passed (1 slow, 1 flaky), \
             2 failed, 1 exec failed, 1 timed out, 3 skipped";

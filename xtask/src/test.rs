@@ -36,10 +36,7 @@ const SIMULATION_RUNS: &str = "2000";
 pub(crate) fn run(names: &[&str]) -> Result<bool> {
     for name in names {
         let all = STEPS.map(|(name, _)| name).join(", ");
-        ensure!(
-            STEPS.iter().any(|(known, _)| known == name),
-            "no step {name:?}; there are {all}"
-        );
+        ensure!(STEPS.iter().any(|(known, _)| known == name), "no step {name:?}; there are {all}");
     }
     let mut total = Tally::default();
     let mut success = true;
@@ -52,22 +49,13 @@ pub(crate) fn run(names: &[&str]) -> Result<bool> {
         let start = Instant::now();
         let done = step().unwrap_or_else(|error| {
             eprintln!("{name}: {error:#}");
-            Done {
-                success: false,
-                tally: Tally::default(),
-            }
+            Done { success: false, tally: Tally::default() }
         });
         let verdict = if done.success { "ok" } else { "FAILED" };
         let tests = done.tally;
-        let counted = if tests == Tally::default() {
-            String::new()
-        } else {
-            tests.to_string()
-        };
+        let counted = if tests == Tally::default() { String::new() } else { tests.to_string() };
         let seconds = start.elapsed().as_secs_f64();
-        summary.push_str(&format!(
-            "{name:<12} {verdict:<8} {seconds:>7.1} s  {counted}\n"
-        ));
+        summary.push_str(&format!("{name:<12} {verdict:<8} {seconds:>7.1} s  {counted}\n"));
         total = total.plus(done.tally);
         success &= done.success && done.tally.failed == 0;
     }
@@ -78,10 +66,7 @@ pub(crate) fn run(names: &[&str]) -> Result<bool> {
 
 fn setup() -> Result<Done> {
     crate::setup::run()?;
-    Ok(Done {
-        success: true,
-        tally: Tally::default(),
-    })
+    Ok(Done { success: true, tally: Tally::default() })
 }
 
 fn fmt() -> Result<Done> {
@@ -89,55 +74,24 @@ fn fmt() -> Result<Done> {
     let main = shell::run(&mut shell::cargo(&["fmt", "--check"]))?;
     let fuzz = ["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"];
     let fuzz = shell::run(&mut shell::cargo(&fuzz))?;
-    Ok(Done {
-        success: main && fuzz,
-        tally: Tally::default(),
-    })
+    Ok(Done { success: main && fuzz, tally: Tally::default() })
 }
 
 fn clippy() -> Result<Done> {
-    let args = [
-        "clippy",
-        "--quiet",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ];
+    let args = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
     let success = shell::run(&mut shell::cargo(&args))?;
-    Ok(Done {
-        success,
-        tally: Tally::default(),
-    })
+    Ok(Done { success, tally: Tally::default() })
 }
 
 fn tidy() -> Result<Done> {
-    Ok(Done {
-        success: crate::tidy::run()?,
-        tally: Tally::default(),
-    })
+    Ok(Done { success: crate::tidy::run()?, tally: Tally::default() })
 }
 
 fn rust() -> Result<Done> {
     if shell::works("cargo-nextest", &["nextest", "--version"]) {
-        counted(&[
-            "nextest",
-            "run",
-            "--workspace",
-            "--no-fail-fast",
-            "--status-level",
-            "slow",
-        ])
+        counted(&["nextest", "run", "--workspace", "--no-fail-fast", "--status-level", "slow"])
     } else {
-        counted(&[
-            "test",
-            "--workspace",
-            "--no-fail-fast",
-            "--lib",
-            "--bins",
-            "--tests",
-        ])
+        counted(&["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"])
     }
 }
 
@@ -157,9 +111,7 @@ fn simulation() -> Result<Done> {
 fn clients() -> Result<Done> {
     let args = ["test", "--quiet", "-p", "mogi", "--test", "clients"];
     let python = crate::setup::python_path();
-    count(shell::run_and_read(
-        shell::cargo(&args).env("MOGI_TEST_PYTHON", python),
-    )?)
+    count(shell::run_and_read(shell::cargo(&args).env("MOGI_TEST_PYTHON", python))?)
 }
 
 fn counted(args: &[&str]) -> Result<Done> {
@@ -173,8 +125,5 @@ fn count(outcome: Outcome) -> Result<Done> {
         !outcome.success || tally != Tally::default() || outcome.output.contains("test result:"),
         "no count of tests in the output"
     );
-    Ok(Done {
-        success: outcome.success,
-        tally,
-    })
+    Ok(Done { success: outcome.success, tally })
 }

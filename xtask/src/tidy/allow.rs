@@ -29,10 +29,7 @@ impl Allowed {
             }
             let line = index + 1;
             let fields: Vec<&str> = text.splitn(3, ' ').collect();
-            ensure!(
-                fields.len() == 3,
-                "{PATH}:{line}: not PATH RULE REASON: {text:?}"
-            );
+            ensure!(fields.len() == 3, "{PATH}:{line}: not PATH RULE REASON: {text:?}");
             let [path, rule] = [fields[0], fields[1]].map(ToOwned::to_owned);
             entries.push(Entry { line, path, rule });
         }
@@ -44,10 +41,7 @@ impl Allowed {
         let fits = |entry: &Entry, finding: &Finding| {
             entry.path == finding.path && entry.rule == finding.rule
         };
-        let idle = self
-            .entries
-            .iter()
-            .filter(|entry| !findings.iter().any(|it| fits(entry, it)));
+        let idle = self.entries.iter().filter(|entry| !findings.iter().any(|it| fits(entry, it)));
         let idle: Vec<_> = idle
             .map(|entry| {
                 let what = format!("nothing breaks {} in {} any more", entry.rule, entry.path);

@@ -18,36 +18,16 @@ struct Room {
 }
 
 const ROOMS: [Room; 6] = [
-    Room {
-        name: "mogi-codec",
-        may_use: &[],
-        pure: true,
-    },
-    Room {
-        name: "mogi-core",
-        may_use: &["mogi-codec"],
-        pure: true,
-    },
-    Room {
-        name: "mogi-client",
-        may_use: &["mogi-codec"],
-        pure: false,
-    },
-    Room {
-        name: "mogi-tools",
-        may_use: &["mogi-client", "mogi-codec"],
-        pure: false,
-    },
+    Room { name: "mogi-codec", may_use: &[], pure: true },
+    Room { name: "mogi-core", may_use: &["mogi-codec"], pure: true },
+    Room { name: "mogi-client", may_use: &["mogi-codec"], pure: false },
+    Room { name: "mogi-tools", may_use: &["mogi-client", "mogi-codec"], pure: false },
     Room {
         name: "mogi",
         may_use: &["mogi-codec", "mogi-core", "mogi-client", "mogi-tools"],
         pure: false,
     },
-    Room {
-        name: "xtask",
-        may_use: &[],
-        pure: false,
-    },
+    Room { name: "xtask", may_use: &[], pure: false },
 ];
 
 /// Crates that a pure room does not depend on: they do I/O, tell the time, or throw dice.
@@ -103,13 +83,8 @@ pub(super) fn check(tree: &Tree) -> Result<Vec<Finding>> {
 /// `unsafe` is forbidden for the whole workspace, in one place.
 fn check_lints(tree: &Tree) -> Result<Vec<Finding>> {
     let root: toml::Table = tree.text("Cargo.toml").parse().context("Cargo.toml")?;
-    let lints = root
-        .get("workspace")
-        .and_then(|it| it.get("lints"))
-        .and_then(|it| it.get("rust"));
-    let lint = lints
-        .and_then(|it| it.get("unsafe_code"))
-        .and_then(toml::Value::as_str);
+    let lints = root.get("workspace").and_then(|it| it.get("lints")).and_then(|it| it.get("rust"));
+    let lint = lints.and_then(|it| it.get("unsafe_code")).and_then(toml::Value::as_str);
     if lint == Some("forbid") {
         return Ok(Vec::new());
     }
@@ -120,14 +95,8 @@ fn check_lints(tree: &Tree) -> Result<Vec<Finding>> {
 fn check_manifest(manifest: &File) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     let mut add = |rule, what: String| findings.push(Finding::new(&manifest.path, 0, rule, what));
-    let table: toml::Table = manifest
-        .text
-        .parse()
-        .with_context(|| manifest.path.clone())?;
-    let name = table
-        .get("package")
-        .and_then(|it| it.get("name"))
-        .and_then(toml::Value::as_str);
+    let table: toml::Table = manifest.text.parse().with_context(|| manifest.path.clone())?;
+    let name = table.get("package").and_then(|it| it.get("name")).and_then(toml::Value::as_str);
     let Some(room) = ROOMS.iter().find(|room| Some(room.name) == name) else {
         let what = "a new crate: give it a room in xtask/src/tidy/boundaries.rs".to_owned();
         add("boundary", what);
@@ -141,16 +110,10 @@ fn check_manifest(manifest: &File) -> Result<Vec<Finding>> {
     for dependency in dependencies.into_iter().flat_map(|table| table.keys()) {
         let ours = dependency.starts_with("mogi");
         if ours && !room.may_use.contains(&&**dependency) {
-            add(
-                "boundary",
-                format!("{} must not depend on {dependency}", room.name),
-            );
+            add("boundary", format!("{} must not depend on {dependency}", room.name));
         }
         if room.pure && IMPURE_CRATES.contains(&&**dependency) {
-            add(
-                "boundary",
-                format!("{} knows no I/O, and {dependency} is I/O", room.name),
-            );
+            add("boundary", format!("{} knows no I/O, and {dependency} is I/O", room.name));
         }
     }
     Ok(findings)
@@ -168,16 +131,10 @@ fn check_sources(sources: &[&File]) -> Vec<Finding> {
         let Some(rust) = &file.rust else { continue };
         // `#[cfg(test)] mod tests;` stands in `tests.rs` or under `tests/`.
         let test = file.path.split('/').any(|part| {
-            modules
-                .0
-                .iter()
-                .any(|name| part == name || part.strip_suffix(".rs") == Some(name))
+            modules.0.iter().any(|name| part == name || part.strip_suffix(".rs") == Some(name))
         });
         if !test {
-            let mut impure = Impure {
-                path: &file.path,
-                findings: &mut findings,
-            };
+            let mut impure = Impure { path: &file.path, findings: &mut findings };
             impure.visit_file(rust);
         }
     }
@@ -211,19 +168,14 @@ impl Impure<'_> {
         };
         if let Some(impure) = IMPURE_PATHS.iter().find(within) {
             let what = format!("{impure} has no place in a crate without I/O and clock");
-            self.findings
-                .push(Finding::new(self.path, span.start().line, "boundary", what));
+            self.findings.push(Finding::new(self.path, span.start().line, "boundary", what));
         }
     }
 
     /// All paths a `use` names, `std::{net, time::Instant}` taken apart.
     fn check_use(&mut self, prefix: &str, tree: &syn::UseTree) {
         let join = |name: &syn::Ident| {
-            if prefix.is_empty() {
-                name.to_string()
-            } else {
-                format!("{prefix}::{name}")
-            }
+            if prefix.is_empty() { name.to_string() } else { format!("{prefix}::{name}") }
         };
         match tree {
             syn::UseTree::Path(path) => self.check_use(&join(&path.ident), &path.tree),
@@ -258,11 +210,7 @@ impl<'ast> Visit<'ast> for Impure<'_> {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        let names: Vec<_> = path
-            .segments
-            .iter()
-            .map(|part| part.ident.to_string())
-            .collect();
+        let names: Vec<_> = path.segments.iter().map(|part| part.ident.to_string()).collect();
         if let Some(first) = path.segments.first() {
             self.check(first.ident.span(), &names.join("::"));
         }
@@ -282,9 +230,7 @@ impl<'ast> Visit<'ast> for Impure<'_> {
 fn for_tests(attrs: &[syn::Attribute]) -> bool {
     attrs.iter().any(|attr| {
         let test = attr.path().is_ident("cfg")
-            && attr
-                .parse_args::<syn::Path>()
-                .is_ok_and(|path| path.is_ident("test"));
+            && attr.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"));
         test || attr.path().is_ident("test")
     })
 }
@@ -297,10 +243,7 @@ mod tests {
         let tree = Tree::of(&[("crates/mogi-core/src/a.rs", source)]);
         let sources: Vec<_> = tree.files.iter().collect();
         let findings = check_sources(&sources);
-        findings
-            .into_iter()
-            .map(|finding| (finding.line, finding.rule))
-            .collect()
+        findings.into_iter().map(|finding| (finding.line, finding.rule)).collect()
     }
 
     #[test]
@@ -310,27 +253,15 @@ mod tests {
         assert_eq!(core("use std::net::TcpStream;\n"), boundary(1));
         assert_eq!(core("use std::{time::Duration,\n net};\n"), boundary(2));
         assert_eq!(core("fn a() {\n let t = Instant::now();\n}\n"), boundary(2));
-        assert_eq!(
-            core("fn a() {\n let t = std::time::SystemTime::now();\n}\n"),
-            boundary(2)
-        );
-        assert_eq!(
-            core("fn a() { assert!(std::thread::panicking()); }\n"),
-            boundary(1)
-        );
+        assert_eq!(core("fn a() {\n let t = std::time::SystemTime::now();\n}\n"), boundary(2));
+        assert_eq!(core("fn a() { assert!(std::thread::panicking()); }\n"), boundary(1));
         assert_eq!(core("fn a() { std::netting::a(); }\n"), []);
     }
 
     #[test]
     fn tests_may_do_what_they_want() {
-        assert_eq!(
-            core("#[cfg(test)]\nmod tests { use std::net::TcpStream; }\n"),
-            []
-        );
-        assert_eq!(
-            core("#[cfg(not(test))]\nmod a { use std::net::TcpStream; }\n").len(),
-            1
-        );
+        assert_eq!(core("#[cfg(test)]\nmod tests { use std::net::TcpStream; }\n"), []);
+        assert_eq!(core("#[cfg(not(test))]\nmod a { use std::net::TcpStream; }\n").len(), 1);
         let tree = Tree::of(&[
             ("crates/mogi-core/src/lib.rs", "#[cfg(test)] mod tests;\n"),
             ("crates/mogi-core/src/tests.rs", "use std::fs;\n"),

@@ -12,12 +12,7 @@ const IDS: &str = "xtask/normative-ids.txt";
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     if tree.text(PATH).is_empty() {
-        return vec![Finding::new(
-            PATH,
-            0,
-            "conformance",
-            "there is no such file",
-        )];
+        return vec![Finding::new(PATH, 0, "conformance", "there is no such file")];
     }
     let tests = tests(tree);
     let mut findings = Vec::new();
@@ -56,10 +51,7 @@ struct Row<'a> {
 fn fault(row: &Row<'_>, tests: &BTreeSet<String>) -> Option<String> {
     for reason in ["not applicable:", "not yet:"] {
         if let Some(reason) = row.proof.strip_prefix(reason) {
-            return reason
-                .trim()
-                .is_empty()
-                .then(|| format!("{} without a reason", row.id));
+            return reason.trim().is_empty().then(|| format!("{} without a reason", row.id));
         }
     }
     let names: Vec<_> = row.proof.split('`').skip(1).step_by(2).collect();
@@ -82,17 +74,8 @@ fn rows(text: &str) -> Vec<Row<'_>> {
         } else if line.starts_with("| MQTT-") {
             let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
             let id = cells.first().copied().unwrap_or_default();
-            let proof = if cells.len() > 1 {
-                cells[cells.len() - 1]
-            } else {
-                ""
-            };
-            rows.push(Row {
-                line: index + 1,
-                version,
-                id,
-                proof,
-            });
+            let proof = if cells.len() > 1 { cells[cells.len() - 1] } else { "" };
+            rows.push(Row { line: index + 1, version, id, proof });
         }
     }
     rows
@@ -103,10 +86,7 @@ fn ids(text: &str) -> Vec<(&str, &str)> {
     let mut version = "";
     let mut ids = Vec::new();
     for line in text.lines() {
-        if let Some(name) = line
-            .strip_prefix('[')
-            .and_then(|line| line.strip_suffix(']'))
-        {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             version = name;
         } else if line.starts_with("MQTT-") {
             ids.push((version, line));
@@ -118,16 +98,10 @@ fn ids(text: &str) -> Vec<(&str, &str)> {
 /// The names of all functions with `#[test]`, and of those a macro such as `proptest!` makes one.
 fn tests(tree: &Tree) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for file in tree
-        .ending(".rs")
-        .filter(|file| file.path.starts_with("crates/"))
-    {
+    for file in tree.ending(".rs").filter(|file| file.path.starts_with("crates/")) {
         let mut marked = false;
         for line in file.text.lines().map(str::trim_start) {
-            let function = line
-                .strip_prefix("pub ")
-                .unwrap_or(line)
-                .strip_prefix("fn ");
+            let function = line.strip_prefix("pub ").unwrap_or(line).strip_prefix("fn ");
             if line.starts_with("#[test]") {
                 marked = true;
             } else if let Some(rest) = function {
@@ -150,10 +124,7 @@ mod tests {
 
     fn findings(page: &str) -> Vec<String> {
         let tree = Tree::of(&[("crates/a/tests/a.rs", TEST), (IDS, BOTH), (PATH, page)]);
-        check(&tree)
-            .into_iter()
-            .map(|finding| finding.what)
-            .collect()
+        check(&tree).into_iter().map(|finding| finding.what).collect()
     }
 
     #[test]
@@ -163,10 +134,7 @@ mod tests {
             findings(&format!("## MQTT 3.1.1\n{first}## MQTT 5.0\n{second}"))
         };
         assert_eq!(page("`pings`", "`pings`, see there").len(), 0);
-        assert_eq!(
-            page("not applicable: no bridge", "not yet: WebSockets").len(),
-            0
-        );
+        assert_eq!(page("not applicable: no bridge", "not yet: WebSockets").len(), 0);
         assert_eq!(page("`helper`", "`nothing`").len(), 2);
         assert_eq!(page("", "not applicable:").len(), 2);
     }
@@ -174,22 +142,10 @@ mod tests {
     #[test]
     fn every_statement_has_one_line() {
         let line = "| MQTT-1-1 | `pings` |\n";
-        assert_eq!(
-            findings(&format!("## 3.1.1\n{line}## 5.0\n{line}")).len(),
-            0
-        );
-        assert_eq!(
-            findings(&format!("## 3.1.1\n{line}")),
-            ["MQTT-1-1 of 5.0 has no line"]
-        );
-        assert_eq!(
-            findings(&format!("## 3.1.1\n{line}{line}## 5.0\n{line}")).len(),
-            1
-        );
+        assert_eq!(findings(&format!("## 3.1.1\n{line}## 5.0\n{line}")).len(), 0);
+        assert_eq!(findings(&format!("## 3.1.1\n{line}")), ["MQTT-1-1 of 5.0 has no line"]);
+        assert_eq!(findings(&format!("## 3.1.1\n{line}{line}## 5.0\n{line}")).len(), 1);
         let unknown = "| MQTT-9-9 | `pings` |\n";
-        assert_eq!(
-            findings(&format!("## 3.1.1\n{line}## 5.0\n{line}{unknown}")).len(),
-            1
-        );
+        assert_eq!(findings(&format!("## 3.1.1\n{line}## 5.0\n{line}{unknown}")).len(), 1);
     }
 }

@@ -9,10 +9,7 @@ const PATH: &str = "docs/dependencies.md";
 pub(super) fn check(tree: &Tree) -> Result<Vec<Finding>> {
     let mut used = BTreeSet::new();
     for manifest in tree.ending("Cargo.toml") {
-        let table: toml::Table = manifest
-            .text
-            .parse()
-            .with_context(|| manifest.path.clone())?;
+        let table: toml::Table = manifest.text.parse().with_context(|| manifest.path.clone())?;
         used.extend(dependencies(&table));
     }
     let listed = listed(tree.text(PATH));
@@ -36,21 +33,13 @@ fn dependencies(table: &toml::Table) -> BTreeSet<String> {
     for target in targets.into_iter().flat_map(|targets| targets.values()) {
         tables.extend(kinds.iter().filter_map(|kind| target.get(*kind)));
     }
-    let names = tables
-        .into_iter()
-        .filter_map(toml::Value::as_table)
-        .flat_map(toml::Table::keys);
-    names
-        .filter(|name| !name.starts_with("mogi"))
-        .cloned()
-        .collect()
+    let names = tables.into_iter().filter_map(toml::Value::as_table).flat_map(toml::Table::keys);
+    names.filter(|name| !name.starts_with("mogi")).cloned().collect()
 }
 
 /// The names in the first column of the tables.
 fn listed(text: &str) -> BTreeSet<String> {
-    let cells = text
-        .lines()
-        .filter_map(|line| line.strip_prefix('|')?.split('|').next());
+    let cells = text.lines().filter_map(|line| line.strip_prefix('|')?.split('|').next());
     let names = cells.map(|cell| cell.trim().trim_matches('`'));
     let heading =
         |name: &&str| !name.is_empty() && *name != "crate" && !name.starts_with(['-', ':']);
@@ -72,9 +61,6 @@ mod tests {
         };
         assert_eq!(count("| mio | a | b |\n| `nix` | a | b |\n"), 0);
         assert_eq!(count("| mio | a | b |\n"), 1);
-        assert_eq!(
-            count("| mio | a | b |\n| nix | a | b |\n| slab | a | b |\n"),
-            1
-        );
+        assert_eq!(count("| mio | a | b |\n| nix | a | b |\n| slab | a | b |\n"), 1);
     }
 }

@@ -11,10 +11,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in &tree.files {
         if let Some(rust) = &file.rust {
-            let mut long = Long {
-                path: &file.path,
-                findings: &mut findings,
-            };
+            let mut long = Long { path: &file.path, findings: &mut findings };
             long.visit_file(rust);
         }
     }
@@ -33,8 +30,7 @@ impl Long<'_> {
         if lines > LINES_MAX {
             let what = format!("{} has {lines} lines of {LINES_MAX}", signature.ident);
             let rule = format!("function-length:{}", signature.ident);
-            self.findings
-                .push(Finding::new(self.path, first, &rule, what));
+            self.findings.push(Finding::new(self.path, first, &rule, what));
         }
     }
 }
@@ -66,12 +62,7 @@ mod tests {
     fn the_lines_of_a_function_are_counted_wherever_it_stands() {
         let function =
             |lines: usize| format!("fn long() {{\n{}}}\n", "    a();\n".repeat(lines - 2));
-        for wrap in [
-            "{}",
-            "impl A {\n{}}\n",
-            "trait A {\n{}}\n",
-            "mod a {\n{}}\n",
-        ] {
+        for wrap in ["{}", "impl A {\n{}}\n", "trait A {\n{}}\n", "mod a {\n{}}\n"] {
             let source = |lines| wrap.replace("{}", &function(lines));
             assert_eq!(check(&Tree::of(&[("a.rs", &source(LINES_MAX))])), []);
             let findings = check(&Tree::of(&[("a.rs", &source(LINES_MAX + 1))]));

@@ -35,12 +35,7 @@ struct Finding {
 
 impl Finding {
     fn new(path: &str, line: usize, rule: &str, what: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            line,
-            rule: rule.to_owned(),
-            what: what.into(),
-        }
+        Self { path: path.to_owned(), line, rule: rule.to_owned(), what: what.into() }
     }
 }
 

@@ -38,37 +38,21 @@ fn check_file(file: &File) -> Vec<Finding> {
         let line = index + 1;
         let columns = text.chars().count();
         if code && columns > LINE_COLUMNS_MAX {
-            add(
-                line,
-                "line-length",
-                format!("{columns} columns of {LINE_COLUMNS_MAX}"),
-            );
+            add(line, "line-length", format!("{columns} columns of {LINE_COLUMNS_MAX}"));
         }
         if text.contains('\t') && !file.path.ends_with("Makefile") {
             add(line, "tab", "a tab; indent with blanks".to_owned());
         }
         if text.ends_with([' ', '\r']) {
-            add(
-                line,
-                "trailing-blank",
-                "a blank at the line's end".to_owned(),
-            );
+            add(line, "trailing-blank", "a blank at the line's end".to_owned());
         }
         if let Some(path) = MACHINE_PATHS.iter().find(|path| text.contains(**path)) {
-            add(
-                line,
-                "machine-path",
-                format!("{path} is a path of somebody's machine"),
-            );
+            add(line, "machine-path", format!("{path} is a path of somebody's machine"));
         }
     }
     let lines = file.text.lines().count();
     if code && lines > FILE_LINES_MAX {
-        add(
-            0,
-            "file-length",
-            format!("{lines} lines of {FILE_LINES_MAX}: find its second noun"),
-        );
+        add(0, "file-length", format!("{lines} lines of {FILE_LINES_MAX}: find its second noun"));
     }
     if !file.text.is_empty() && !file.text.ends_with('\n') {
         add(lines, "last-line", "the last line does not end".to_owned());
@@ -82,19 +66,13 @@ mod tests {
 
     fn rules(path: &str, text: &str) -> Vec<(usize, String)> {
         let findings = check(&Tree::of(&[(path, text)]));
-        findings
-            .into_iter()
-            .map(|finding| (finding.line, finding.rule))
-            .collect()
+        findings.into_iter().map(|finding| (finding.line, finding.rule)).collect()
     }
 
     #[test]
     fn what_no_line_may_have() {
         assert_eq!(rules("a.md", "fine\n"), []);
-        assert_eq!(
-            rules("a.md", "a\tb\nc \n"),
-            [(1, "tab".into()), (2, "trailing-blank".into())]
-        );
+        assert_eq!(rules("a.md", "a\tb\nc \n"), [(1, "tab".into()), (2, "trailing-blank".into())]);
         let path = format!("see {}x\n", MACHINE_PATHS[0]);
         assert_eq!(rules("a.md", &path), [(1, "machine-path".into())]);
         assert_eq!(rules("a.md", "no end"), [(1, "last-line".into())]);

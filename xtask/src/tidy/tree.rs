@@ -36,27 +36,18 @@ impl Tree {
     /// A tree made up for a test.
     #[cfg(test)]
     pub(super) fn of(files: &[(&str, &str)]) -> Self {
-        let files = files
-            .iter()
-            .map(|&(path, text)| File::new(path, text.to_owned()));
-        Self {
-            files: files.collect::<Result<_>>().expect("valid Rust"),
-        }
+        let files = files.iter().map(|&(path, text)| File::new(path, text.to_owned()));
+        Self { files: files.collect::<Result<_>>().expect("valid Rust") }
     }
 
     /// The text of one file; empty if there is none.
     pub(super) fn text(&self, path: &str) -> &str {
-        self.files
-            .iter()
-            .find(|file| file.path == path)
-            .map_or("", |file| &file.text)
+        self.files.iter().find(|file| file.path == path).map_or("", |file| &file.text)
     }
 
     /// The files whose path ends so.
     pub(super) fn ending<'a>(&'a self, end: &'a str) -> impl Iterator<Item = &'a File> {
-        self.files
-            .iter()
-            .filter(move |file| file.path.ends_with(end))
+        self.files.iter().filter(move |file| file.path.ends_with(end))
     }
 
     fn add_folder(&mut self, root: &Path, folder: &Path) -> Result<()> {
@@ -72,11 +63,7 @@ impl Tree {
             if entry.file_type()?.is_dir() {
                 self.add_folder(root, &entry.path())?;
             } else if let Ok(text) = fs::read_to_string(entry.path()) {
-                let path = entry
-                    .path()
-                    .strip_prefix(root)?
-                    .to_string_lossy()
-                    .into_owned();
+                let path = entry.path().strip_prefix(root)?.to_string_lossy().into_owned();
                 self.files.push(File::new(&path, text)?);
             }
         }
@@ -91,10 +78,6 @@ impl File {
         } else {
             None
         };
-        Ok(Self {
-            path: path.to_owned(),
-            text,
-            rust,
-        })
+        Ok(Self { path: path.to_owned(), text, rust })
     }
 }
