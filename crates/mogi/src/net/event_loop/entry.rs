@@ -1,0 +1,283 @@
+//! New connections: accepted, heard until their CONNECT is complete, and moved to the worker that
+//! owns their client id.
+
+use super::{ACCEPT_PAUSE_MS, ACCEPTS, EventLoop};
+use crate::net::mailbox::{Mail, Moved};
+use crate::net::socket::{Socket, State};
+use mio::net::TcpListener;
+use mio::{Interest, Token};
+use mogi_core::{Arrival, LogKind};
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+
+impl EventLoop {
+    pub(super) fn accept(&mut self, now_ms: u64) {
+        if !self.accepting || now_ms < self.accept_again_ms {
+            return;
+        }
+        self.accept_again_ms = 0;
+        let Some(mut door) = self.front_door.take() else {
+            return;
+        };
+        let mut drained = true;
+        for (number, listener) in &mut door.listeners {
+            drained &= self.accept_from(now_ms, *number, listener);
+        }
+        self.accepting = !drained;
+        self.front_door = Some(door);
+    }
+
+    /// Accepts a share of what waits; whether that was all.
+    pub(super) fn accept_from(&mut self, now_ms: u64, number: u16, listener: &TcpListener) -> bool {
+        for _ in 0..ACCEPTS {
+            match listener.accept() {
+                Ok((stream, peer)) => self.admit(now_ms, stream, number, peer),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                Err(error) => {
+                    if self.accept_failed(now_ms, &error) {
+                        return false;
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    /// Whether accepting has to pause: out of descriptors or memory, which only time cures. Other
+    /// errors concern the one connection that is gone already.
+    pub(super) fn accept_failed(&mut self, now_ms: u64, error: &io::Error) -> bool {
+        let exhausted = matches!(
+            error.raw_os_error(),
+            Some(nix::libc::EMFILE | nix::libc::ENFILE | nix::libc::ENOBUFS | nix::libc::ENOMEM)
+        );
+        if exhausted {
+            self.accept_again_ms = now_ms + ACCEPT_PAUSE_MS;
+            self.shared.log.log(
+                LogKind::Error,
+                &format!("Unable to accept new connection, system socket count has been exceeded. Try increasing \"ulimit -n\" or equivalent ({error})."),
+            );
+        }
+        exhausted
+    }
+
+    pub(super) fn admit(
+        &mut self,
+        now_ms: u64,
+        stream: mio::net::TcpStream,
+        listener: u16,
+        peer: std::net::SocketAddr,
+    ) {
+        let address = peer.ip().to_canonical();
+        if !self.shared.admit_connection(listener) {
+            self.log_connection(LogKind::Notice, || {
+                format!("Client connection from {address} denied: max_connections exceeded.")
+            });
+            return;
+        }
+        let port = self.shared.listeners.get(usize::from(listener)).map_or(0, |l| l.port);
+        self.log_connection(LogKind::Notice, || {
+            format!("New connection from {address}:{} on port {port}.", peer.port())
+        });
+        self.serial += 1;
+        let socket = Socket::new(stream, peer, listener, self.serial);
+        if let Some(place) = self.keep(socket) {
+            let deadline = now_ms + self.shared.connect_timeout_ms;
+            self.handshakes.push_back((deadline, place, self.serial));
+        }
+    }
+
+    pub(super) fn log_connection(&self, kind: LogKind, line: impl FnOnce() -> String) {
+        if self.shared.core.connection_messages && self.shared.core.log_mask & kind as u32 != 0 {
+            self.shared.log.log(kind, &line());
+        }
+    }
+
+    /// Registers a socket, once and for all.
+    pub(super) fn keep(&mut self, mut socket: Socket) -> Option<u32> {
+        let entry = self.sockets.vacant_entry();
+        let place = entry.key();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registered = self.poll.registry().register(&mut socket.stream, Token(place), interest);
+        if registered.is_err() {
+            self.shared.release_connection(socket.listener);
+            return None;
+        }
+        entry.insert(socket);
+        Some(place as u32)
+    }
+
+    pub(super) fn read_handshake(&mut self, now_ms: u64, place: u32) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let result = match self.sockets.get_mut(place as usize) {
+            Some(socket) => socket.read(&mut buffer),
+            None => Ok(0),
+        };
+        match result {
+            Ok(0) => self.refuse_silently(place, "connection closed by client"),
+            Ok(read) => {
+                let Some(socket) = self.sockets.get_mut(place as usize) else {
+                    return;
+                };
+                socket.partial.extend_from_slice(&buffer[..read]);
+                self.buffer = buffer;
+                self.try_admit(now_ms, place);
+                return;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => self.refuse_silently(place, "connection closed by client"),
+        }
+        self.buffer = buffer;
+    }
+
+    pub(super) fn try_admit(&mut self, now_ms: u64, place: u32) {
+        let Some(socket) = self.sockets.get_mut(place as usize) else {
+            return;
+        };
+        let len = match mogi_core::handshake::connect_len(&socket.partial) {
+            Ok(Some(len)) if socket.partial.len() >= len => len,
+            Ok(_) => return,
+            Err(refused) => return self.refuse(place, None, &refused),
+        };
+        let Some(listener) = self.shared.listeners.get(usize::from(socket.listener)) else {
+            return;
+        };
+        let packet = &socket.partial[..len];
+        let admitted = mogi_core::handshake::admit(
+            packet,
+            &self.shared.core,
+            &listener.core,
+            crate::net::shared::fresh_id,
+        );
+        match admitted {
+            Ok(admitted) => self.move_to_owner(now_ms, place, admitted, len),
+            Err(refused) => self.refuse(place, None, &refused),
+        }
+    }
+
+    /// Gives an admitted connection to the worker that owns its client id.
+    pub(super) fn move_to_owner(
+        &mut self,
+        now_ms: u64,
+        place: u32,
+        admitted: mogi_core::Admitted,
+        connect_len: usize,
+    ) {
+        let Some(socket) = self.sockets.get_mut(place as usize) else {
+            return;
+        };
+        let owner = self.shared.node.owner(&admitted.client_id);
+        let address = socket.address();
+        let bytes = std::mem::take(&mut socket.partial);
+        let mogi_core::Admitted { client_id, assigned } = admitted;
+        if owner == self.index {
+            return self.begin(now_ms, place, &client_id, assigned, &address, &bytes, connect_len);
+        }
+        let Some(mut socket) = self.sockets.try_remove(place as usize) else {
+            return;
+        };
+        if self.poll.registry().deregister(&mut socket.stream).is_err() {
+            self.shared.release_connection(socket.listener);
+            return;
+        }
+        let (stream, peer, listener) = (socket.stream, socket.peer, socket.listener);
+        let moved =
+            Moved { stream, peer, listener, address, client_id, assigned, bytes, connect_len };
+        if let Some(mailbox) = self.shared.mailboxes.get(usize::from(owner)) {
+            mailbox.send(Mail::Arrival(Box::new(moved)), self.together);
+        }
+    }
+
+    pub(super) fn arrive(&mut self, now_ms: u64, moved: Moved) {
+        self.serial += 1;
+        let socket = Socket::new(moved.stream, moved.peer, moved.listener, self.serial);
+        let Some(place) = self.keep(socket) else {
+            return;
+        };
+        let Moved { client_id, assigned, address, bytes, connect_len, .. } = moved;
+        self.begin(now_ms, place, &client_id, assigned, &address, &bytes, connect_len);
+        self.list(place);
+    }
+
+    /// Connects an admitted client to its session.
+    #[allow(clippy::too_many_arguments)] // They are the fields of `Moved`, borrowed.
+    pub(super) fn begin(
+        &mut self,
+        now_ms: u64,
+        place: u32,
+        client_id: &str,
+        assigned: bool,
+        address: &str,
+        bytes: &[u8],
+        connect_len: usize,
+    ) {
+        let Some(socket) = self.sockets.get_mut(place as usize) else {
+            return;
+        };
+        let shared = Arc::clone(&self.shared);
+        let Some(listener) = shared.listeners.get(usize::from(socket.listener)) else {
+            return;
+        };
+        let (packet, rest) = bytes.split_at(connect_len);
+        let arrival = Arrival {
+            token: place,
+            packet,
+            client_id,
+            assigned,
+            address,
+            listener: &listener.core,
+        };
+        match self.worker.connect(now_ms, &arrival) {
+            Ok(key) => {
+                socket.state = State::Client(key);
+                self.hand_over(now_ms, place, key, rest);
+            }
+            Err(refused) => self.refuse(place, Some(client_id), &refused),
+        }
+    }
+
+    /// Turns a connection away that never became a client's.
+    pub(super) fn refuse(
+        &mut self,
+        place: u32,
+        client_id: Option<&str>,
+        refused: &mogi_core::Refused,
+    ) {
+        let Some(mut socket) = self.sockets.try_remove(place as usize) else {
+            return;
+        };
+        let address = socket.address();
+        let ip = address.rsplit_once(':').map_or(&*address, |(ip, _)| ip).to_owned();
+        if let Some(detail) = &refused.detail {
+            self.log_connection(LogKind::Information, || {
+                format!("Protocol error from {address}: {detail}")
+            });
+        }
+        self.log_connection(LogKind::Notice, || {
+            let name = client_id.unwrap_or(&ip);
+            format!("Client {name} [{address}] disconnected: {}.", refused.reason)
+        });
+        socket.finish(&refused.answer);
+        self.drop_socket(socket);
+    }
+
+    pub(super) fn refuse_silently(&mut self, place: u32, reason: &'static str) {
+        let refused = mogi_core::Refused { reason, ..mogi_core::Refused::default() };
+        self.refuse(place, None, &refused);
+    }
+
+    /// Closes connections that did not send a whole CONNECT in time.
+    pub(super) fn check_handshakes(&mut self, now_ms: u64) {
+        while let Some(&(deadline, place, serial)) = self.handshakes.front() {
+            if deadline > now_ms {
+                return;
+            }
+            self.handshakes.pop_front();
+            let late = self.sockets.get(place as usize).is_some_and(|socket| {
+                socket.serial == serial && matches!(socket.state, State::Handshake)
+            });
+            if late {
+                self.refuse_silently(place, "exceeded timeout");
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What other workers have sent.
+
+use super::EventLoop;
+use crate::net::mailbox::Mail;
+use std::sync::atomic::Ordering;
+
+impl EventLoop {
+    /// Whether there is mail it has not seen, for the thread that runs several loops.
+    pub(crate) fn has_mail(&self) -> bool {
+        self.shared.mailboxes[usize::from(self.index)].has_mail()
+    }
+
+    /// Deals with what peers sent, until that has caused `flushes` flushes.
+    pub(super) fn take_batches(&mut self, now_ms: u64, flushes: usize) {
+        let mut left = flushes;
+        while let Some((from, bytes, done)) = self.batches.pop_front() {
+            let done = done + self.worker.peer_batch(now_ms, from, &bytes[done..]);
+            if done < bytes.len() {
+                self.batches.push_front((from, bytes, done));
+                self.finish_turn(now_ms);
+                left -= 1;
+                if left == 0 {
+                    return;
+                }
+                continue;
+            }
+            let mut waiting =
+                self.shared.mailboxes[usize::from(self.index)].dealt_with(bytes.len());
+            self.worker.recycle(from, bytes);
+            while waiting != 0 {
+                let peer = waiting.trailing_zeros() as usize;
+                waiting &= waiting - 1;
+                if let Some(mailbox) = self.shared.mailboxes.get(peer) {
+                    mailbox.ring(self.together);
+                }
+            }
+        }
+    }
+
+    pub(super) fn open_mail(&mut self, now_ms: u64) {
+        let mut mail = std::mem::take(&mut self.mail);
+        self.shared.mailboxes[usize::from(self.index)].take(&mut mail);
+        for mail in mail.drain(..) {
+            match mail {
+                Mail::Batch { from, bytes } => self.batches.push_back((from, bytes, 0)),
+                Mail::Arrival(moved) => self.arrive(now_ms, *moved),
+                Mail::Measure => self.worker.measure(),
+                Mail::PublishWills => {
+                    self.worker.publish_wills(now_ms);
+                    self.finish_turn(now_ms);
+                    let shared = &self.shared;
+                    let done = shared.wills_published.fetch_add(1, Ordering::AcqRel) + 1;
+                    if done == shared.mailboxes.len() {
+                        shared.send_all(|| Mail::Stop);
+                    }
+                }
+                Mail::Stop => {
+                    // What the others sent before they stopped is still delivered.
+                    self.take_batches(now_ms, usize::MAX);
+                    self.finish_turn(now_ms);
+                    self.stopping = true;
+                }
+            }
+        }
+        self.mail = mail;
+    }
+}

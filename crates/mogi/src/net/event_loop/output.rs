@@ -1,0 +1,109 @@
+//! The end of a turn: batches, log lines, writes, and sockets to close.
+
+use super::EventLoop;
+use crate::net::mailbox::Mail;
+use crate::net::socket::Socket;
+use mogi_core::{Close, Ending};
+use std::sync::PoisonError;
+
+impl EventLoop {
+    pub(super) fn unblocked(&mut self, now_ms: u64, place: u32) {
+        let Some(socket) = self.sockets.get_mut(place as usize) else {
+            return;
+        };
+        if !socket.blocked {
+            return;
+        }
+        socket.blocked = false;
+        if let Some(key) = socket.key() {
+            self.write(now_ms, key);
+        }
+    }
+
+    /// Ends the turn and acts on what it decided: batches first, so that peers begin; then the
+    /// log, the writes, and the sockets to close.
+    pub(super) fn finish_turn(&mut self, now_ms: u64) {
+        self.worker.end_turn();
+        let effects = self.worker.effects();
+        let batches = std::mem::take(&mut effects.batches);
+        let logs = std::mem::take(&mut effects.logs);
+        let store = effects.store.take();
+        for (peer, bytes) in batches {
+            if let Some(mailbox) = self.shared.mailboxes.get(usize::from(peer)) {
+                mailbox.send(Mail::Batch { from: self.index, bytes }, self.together);
+            }
+        }
+        for (kind, text) in logs {
+            self.shared.log.log(kind, &text);
+        }
+        if let Some((turn, _)) = store {
+            // State lives in memory: what is to be durable is so at once.
+            self.worker.stored(now_ms, turn);
+        }
+        self.write_dirty(now_ms);
+        self.close_all();
+        self.worker.flushed();
+        let at = usize::from(self.index);
+        if let Some(stats) = self.shared.stats.get(at) {
+            *stats.lock().unwrap_or_else(PoisonError::into_inner) = *self.worker.stats();
+        }
+    }
+
+    pub(super) fn write_dirty(&mut self, now_ms: u64) {
+        let dirty = std::mem::take(&mut self.worker.effects().dirty);
+        for &key in &dirty {
+            self.write(now_ms, key);
+        }
+        // Clients that became dirty while they were written to (there is more in their queues)
+        // come next turn, so that one of them cannot hold up the others.
+        let effects = self.worker.effects();
+        if effects.dirty.is_empty() {
+            let mut dirty = dirty;
+            dirty.clear();
+            effects.dirty = dirty;
+        }
+    }
+
+    pub(super) fn write(&mut self, now_ms: u64, key: u32) {
+        let Some((place, output)) = self.worker.output(key) else {
+            return;
+        };
+        let Some(socket) = self.sockets.get_mut(place as usize) else {
+            return;
+        };
+        if socket.blocked {
+            self.worker.wrote(now_ms, key, 0, true);
+            return;
+        }
+        match socket.write(output) {
+            Ok((sent, blocked)) => {
+                self.worker.wrote(now_ms, key, sent, blocked);
+                if !blocked {
+                    self.resume(now_ms, place);
+                }
+            }
+            Err(_) => self.worker.closed(now_ms, key, place, Ending::Closed),
+        }
+    }
+
+    pub(super) fn close_all(&mut self) {
+        while !self.worker.effects().closes.is_empty() {
+            let closes = std::mem::take(&mut self.worker.effects().closes);
+            for Close { token, last, linger } in closes {
+                let Some(mut socket) = self.sockets.try_remove(token as usize) else {
+                    continue;
+                };
+                let last = if socket.blocked { &[][..] } else { &last };
+                if linger || !last.is_empty() {
+                    socket.finish(last);
+                }
+                self.drop_socket(socket);
+            }
+        }
+    }
+
+    pub(super) fn drop_socket(&self, socket: Socket) {
+        // Closing the descriptor takes it out of the readiness facility.
+        self.shared.release_connection(socket.listener);
+    }
+}
