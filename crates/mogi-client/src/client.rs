@@ -182,8 +182,7 @@ impl Client {
         let (version, out) = (self.options.version, &mut self.out);
         mogi_codec::Unsubscribe::encode(version, packet_id, properties, filters, out);
         for filter in filters {
-            self.trace
-                .add(|| format!("sending UNSUBSCRIBE (Mid: {packet_id}, Topic: {filter})"));
+            self.trace.add(|| format!("sending UNSUBSCRIBE (Mid: {packet_id}, Topic: {filter})"));
         }
         self.pending.insert(packet_id, PacketKind::Unsubscribe);
         self.keep_alive.sent(now_ms);
@@ -213,11 +212,7 @@ impl Client {
     ) -> Result<Option<Event<'a>>, Error> {
         if let Some(packet_id) = self.done.pop() {
             let (reason, properties) = (Reason::Success, Properties::default());
-            return Ok(Some(Event::Published {
-                packet_id,
-                reason,
-                properties,
-            }));
+            return Ok(Some(Event::Published { packet_id, reason, properties }));
         }
         while matches!(self.state, State::Connecting | State::Connected) {
             let event = match self.read(now_ms, input) {
@@ -247,8 +242,7 @@ impl Client {
         match due {
             Due::Nothing => {}
             Due::Ping => {
-                self.out
-                    .extend_from_slice(&[(PacketKind::Pingreq as u8) << 4, 0]);
+                self.out.extend_from_slice(&[(PacketKind::Pingreq as u8) << 4, 0]);
                 self.keep_alive.pinged(now_ms);
                 self.trace.add(|| "sending PINGREQ".to_owned());
             }
@@ -382,11 +376,7 @@ impl Client {
     }
 
     fn on_connack<'a>(&mut self, now_ms: u64, connack: Connack<'a>) -> Event<'a> {
-        let Connack {
-            session_present,
-            code,
-            properties,
-        } = connack;
+        let Connack { session_present, code, properties } = connack;
         if code != 0 {
             self.state = State::Ended;
             self.trace.add(|| format!("received CONNACK ({code})"));
@@ -399,17 +389,13 @@ impl Client {
         }
         self.trace.add(|| format!("received CONNACK ({code})"));
         if let Some(interval_s) = properties.int(PropertyId::ServerKeepAlive) {
-            self.keep_alive
-                .set_interval(interval_s.min(u32::from(u16::MAX)) as u16);
+            self.keep_alive.set_interval(interval_s.min(u32::from(u16::MAX)) as u16);
         }
         self.incoming.resume(session_present, &self.options);
         let window = self.limits.window(&self.options);
         self.done = self.outgoing.resume(session_present, window);
         self.pump(now_ms);
-        Event::Connected {
-            session_present,
-            properties,
-        }
+        Event::Connected { session_present, properties }
     }
 
     fn on_publish<'a>(
@@ -436,17 +422,14 @@ impl Client {
     }
 
     fn on_pubrel<'a>(&mut self, now_ms: u64, ack: Ack<'a>) -> Read<'a> {
-        self.trace
-            .add(|| format!("received PUBREL (Mid: {})", ack.packet_id));
+        self.trace.add(|| format!("received PUBREL (Mid: {})", ack.packet_id));
         let released = self.incoming.release(ack.packet_id);
         let reason = match released {
             Some(_) => Reason::Success,
             None => Reason::PacketIdentifierNotFound,
         };
         self.acknowledge(now_ms, PacketKind::Pubcomp, ack.packet_id, reason);
-        released.map_or(Read::Nothing, |message| {
-            Read::Event(Event::Message(message))
-        })
+        released.map_or(Read::Nothing, |message| Read::Event(Event::Message(message)))
     }
 
     fn on_ack<'a>(
@@ -455,11 +438,7 @@ impl Client {
         kind: PacketKind,
         ack: Ack<'a>,
     ) -> Result<Read<'a>, DecodeError> {
-        let Ack {
-            packet_id,
-            reason,
-            properties,
-        } = ack;
+        let Ack { packet_id, reason, properties } = ack;
         self.trace.add(|| {
             let name = kind.name();
             match kind {
@@ -470,11 +449,7 @@ impl Client {
         match self.outgoing.acknowledged(kind, packet_id, reason) {
             Acked::Done => {
                 self.pump(now_ms);
-                Ok(Read::Event(Event::Published {
-                    packet_id,
-                    reason,
-                    properties,
-                }))
+                Ok(Read::Event(Event::Published { packet_id, reason, properties }))
             }
             Acked::Release => {
                 self.acknowledge(now_ms, PacketKind::Pubrel, packet_id, Reason::Success);
@@ -487,50 +462,33 @@ impl Client {
                 }
                 Ok(Read::Nothing)
             }
-            Acked::Mismatch => Err(DecodeError::protocol(
-                "acknowledgement that does not fit the message's QoS",
-            )),
+            Acked::Mismatch => {
+                Err(DecodeError::protocol("acknowledgement that does not fit the message's QoS"))
+            }
         }
     }
 
     fn on_suback<'a>(&mut self, suback: Suback<'a>) -> Read<'a> {
-        let Suback {
-            packet_id,
-            properties,
-            codes,
-        } = suback;
+        let Suback { packet_id, properties, codes } = suback;
         self.trace.add(|| "received SUBACK".to_owned());
         if self.pending.remove(&packet_id) != Some(PacketKind::Subscribe) {
             return Read::Nothing;
         }
-        Read::Event(Event::Subscribed {
-            packet_id,
-            codes,
-            properties,
-        })
+        Read::Event(Event::Subscribed { packet_id, codes, properties })
     }
 
     fn on_unsuback<'a>(&mut self, unsuback: Unsuback<'a>) -> Read<'a> {
-        let Unsuback {
-            packet_id,
-            properties,
-            codes,
-        } = unsuback;
+        let Unsuback { packet_id, properties, codes } = unsuback;
         self.trace.add(|| "received UNSUBACK".to_owned());
         if self.pending.remove(&packet_id) != Some(PacketKind::Unsubscribe) {
             return Read::Nothing;
         }
-        Read::Event(Event::Unsubscribed {
-            packet_id,
-            codes,
-            properties,
-        })
+        Read::Event(Event::Unsubscribed { packet_id, codes, properties })
     }
 
     fn on_disconnect<'a>(&mut self, disconnect: Disconnect<'a>) -> Read<'a> {
         let Disconnect { reason, properties } = disconnect;
-        self.trace
-            .add(|| format!("received DISCONNECT ({})", reason as u8));
+        self.trace.add(|| format!("received DISCONNECT ({})", reason as u8));
         self.state = State::Ended;
         Read::Event(Event::Disconnected { reason, properties })
     }
@@ -539,11 +497,10 @@ impl Client {
     fn pump(&mut self, now_ms: u64) {
         let (trace, keep_alive) = (&mut self.trace, &mut self.keep_alive);
         let version = self.options.version;
-        self.outgoing
-            .pump(version, &mut self.out, |kind, packet_id| {
-                keep_alive.sent(now_ms);
-                trace.add(|| format!("sending {} (m{packet_id})", kind.name()));
-            });
+        self.outgoing.pump(version, &mut self.out, |kind, packet_id| {
+            keep_alive.sent(now_ms);
+            trace.add(|| format!("sending {} (m{packet_id})", kind.name()));
+        });
     }
 
     fn acknowledge(&mut self, now_ms: u64, kind: PacketKind, packet_id: u16, reason: Reason) {
@@ -569,8 +526,7 @@ impl Client {
 
     fn next_id(&mut self) -> Option<u16> {
         let (outgoing, pending) = (&self.outgoing, &self.pending);
-        self.ids
-            .next(|id| outgoing.contains(id) || pending.contains_key(&id))
+        self.ids.next(|id| outgoing.contains(id) || pending.contains_key(&id))
     }
 
     /// The PUBLISH as it goes out: without its topic where the server knows it by its alias.

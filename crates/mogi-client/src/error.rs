@@ -70,10 +70,7 @@ impl fmt::Display for PublishError {
                 write!(f, "the server takes topic aliases up to {max}")
             }
             Self::PacketTooLarge { len, max } => {
-                write!(
-                    f,
-                    "the packet has {len} bytes, and the server takes {max} at most"
-                )
+                write!(f, "the packet has {len} bytes, and the server takes {max} at most")
             }
         }
     }

@@ -75,8 +75,7 @@ impl Incoming {
                 "more unreleased messages than the receive maximum",
             ));
         }
-        self.unreleased
-            .insert(message.packet_id, message.into_owned());
+        self.unreleased.insert(message.packet_id, message.into_owned());
         Ok(())
     }
 

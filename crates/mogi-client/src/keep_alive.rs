@@ -20,11 +20,7 @@ pub(crate) enum Due {
 impl KeepAlive {
     /// A connection that begins now.
     pub(crate) const fn new(interval_s: u16, now_ms: u64) -> Self {
-        Self {
-            interval_ms: interval_s as u64 * 1000,
-            last_sent_ms: now_ms,
-            pinged_ms: None,
-        }
+        Self { interval_ms: interval_s as u64 * 1000, last_sent_ms: now_ms, pinged_ms: None }
     }
 
     /// The server asked for another interval ([MQTT-3.1.2-21]).

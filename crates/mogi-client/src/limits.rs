@@ -80,9 +80,7 @@ impl Limits {
         // The packet id does not change the length, as long as there is one.
         let len = publish(request, 1).packet_len(version);
         // No packet is longer than its length can say, whatever the server takes.
-        let max = self
-            .packet_size_max
-            .min(mogi_codec::MAX_REMAINING_LENGTH as usize);
+        let max = self.packet_size_max.min(mogi_codec::MAX_REMAINING_LENGTH as usize);
         if len > max {
             return Err(PublishError::PacketTooLarge { len, max });
         }

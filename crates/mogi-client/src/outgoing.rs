@@ -61,9 +61,7 @@ impl Outgoing {
     }
 
     pub(crate) fn contains(&self, packet_id: u16) -> bool {
-        self.entries
-            .iter()
-            .any(|entry| entry.packet_id == packet_id)
+        self.entries.iter().any(|entry| entry.packet_id == packet_id)
     }
 
     /// Adds a message that was sent just now; there has to be room.
@@ -73,12 +71,7 @@ impl Outgoing {
             QoS::ExactlyOnce => Awaits::Pubrec,
             _ => Awaits::Puback,
         };
-        self.entries.push_back(Entry {
-            packet_id,
-            awaits,
-            frame,
-            sent: true,
-        });
+        self.entries.push_back(Entry { packet_id, awaits, frame, sent: true });
     }
 
     /// An acknowledgement of this kind arrived.

@@ -34,9 +34,7 @@ impl Trace {
 
     pub(crate) fn sent_publish(&mut self, dup: bool, packet_id: u16, request: &PublishRequest<'_>) {
         self.add(|| {
-            let PublishRequest {
-                topic, qos, retain, ..
-            } = *request;
+            let PublishRequest { topic, qos, retain, .. } = *request;
             let len = request.payload.len();
             let text = publish_text(dup, qos, retain, packet_id, topic, len);
             format!("sending PUBLISH {text}")
@@ -45,14 +43,7 @@ impl Trace {
 
     pub(crate) fn received_publish(&mut self, publish: &Publish<'_>, topic: &str) {
         self.add(|| {
-            let &Publish {
-                dup,
-                qos,
-                retain,
-                packet_id,
-                payload,
-                ..
-            } = publish;
+            let &Publish { dup, qos, retain, packet_id, payload, .. } = publish;
             let text = publish_text(dup, qos, retain, packet_id, topic, payload.len());
             format!("received PUBLISH {text}")
         });

@@ -47,11 +47,7 @@ fn refusals_name_the_code_and_end_the_connection() {
         let mut client = Client::new(Options::new(version, String::new()));
         client.connect(0);
         let mut bytes = Vec::new();
-        let refusal = Connack {
-            session_present: false,
-            code,
-            properties: Properties::default(),
-        };
+        let refusal = Connack { session_present: false, code, properties: Properties::default() };
         refusal.encode(version, &mut bytes);
         assert_eq!(feed(&mut client, &bytes), [format!("Refused {code}")]);
         assert!(!client.is_connected());
@@ -75,15 +71,7 @@ fn mqtt_3_2_2_22_a_second_connack_breaks_the_protocol() {
 fn packets_may_come_in_pieces() {
     let mut client = connected(Version::V311, &PropertyBuf::new());
     let mut bytes = Vec::new();
-    support::publish(
-        "a/b",
-        b"hello",
-        QoS::AtMostOnce,
-        0,
-        false,
-        Version::V311,
-        &mut bytes,
-    );
+    support::publish("a/b", b"hello", QoS::AtMostOnce, 0, false, Version::V311, &mut bytes);
     for end in 0..bytes.len() {
         let mut part = &bytes[..end];
         assert_eq!(client.next_event(0, &mut part), Ok(None));
@@ -105,15 +93,7 @@ fn mqtt_4_3_2_qos_1_goes_both_ways() {
     assert_eq!(client.inflight(), 0);
 
     let mut bytes = Vec::new();
-    support::publish(
-        "t",
-        b"in",
-        QoS::AtLeastOnce,
-        9,
-        false,
-        Version::V5,
-        &mut bytes,
-    );
+    support::publish("t", b"in", QoS::AtLeastOnce, 9, false, Version::V5, &mut bytes);
     assert_eq!(feed(&mut client, &bytes), ["Message t in"]);
     assert_eq!(sent_kinds(&mut client, Version::V5), ["PUBACK 9"]);
 }
@@ -122,9 +102,7 @@ fn mqtt_4_3_2_qos_1_goes_both_ways() {
 fn mqtt_4_3_3_qos_2_goes_both_ways() {
     let mut client = connected(Version::V311, &PropertyBuf::new());
     let version = Version::V311;
-    client
-        .publish(0, &request("a", b"x", QoS::ExactlyOnce))
-        .expect("connected");
+    client.publish(0, &request("a", b"x", QoS::ExactlyOnce)).expect("connected");
     sent(&mut client);
     let ack = |kind, id| {
         let mut bytes = Vec::new();
@@ -179,26 +157,15 @@ fn what_the_server_does_not_take_is_refused_before_it_is_sent() {
     let cases = [
         (
             request("a", b"", QoS::ExactlyOnce),
-            PublishError::QosNotSupported {
-                max: QoS::AtLeastOnce,
-            },
+            PublishError::QosNotSupported { max: QoS::AtLeastOnce },
         ),
-        (
-            PublishRequest {
-                retain: true,
-                ..plain
-            },
-            PublishError::RetainNotAvailable,
-        ),
+        (PublishRequest { retain: true, ..plain }, PublishError::RetainNotAvailable),
         (
             request("a", &[0; 30], QoS::AtMostOnce),
             PublishError::PacketTooLarge { len: 36, max: 30 },
         ),
         (
-            PublishRequest {
-                properties: alias.as_properties(),
-                ..plain
-            },
+            PublishRequest { properties: alias.as_properties(), ..plain },
             PublishError::TopicAliasInvalid { max: 2 },
         ),
     ];
@@ -268,15 +235,7 @@ fn topic_aliases_of_the_server_are_resolved() {
     bytes.extend(publish("", 1));
     bytes.extend(publish("", 2));
     let told = feed(&mut client, &bytes);
-    assert_eq!(
-        told,
-        [
-            "Message one x",
-            "Message two x",
-            "Message one x",
-            "Message two x"
-        ]
-    );
+    assert_eq!(told, ["Message one x", "Message two x", "Message one x", "Message two x"]);
     let third = publish("three", 3);
     let error = client.next_event(0, &mut &third[..]);
     let reason = Reason::TopicAliasInvalid;
@@ -288,9 +247,7 @@ fn mqtt_4_4_0_1_what_is_in_flight_is_sent_again_in_order() {
     let version = Version::V311;
     let mut client = connected(version, &PropertyBuf::new());
     for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce, QoS::ExactlyOnce] {
-        client
-            .publish(0, &request("a", b"", qos))
-            .expect("connected");
+        client.publish(0, &request("a", b"", qos)).expect("connected");
     }
     let mut bytes = Vec::new();
     Ack::new(2, Reason::Success).encode(version, PacketKind::Pubrec, &mut bytes);
@@ -344,10 +301,7 @@ fn a_smaller_window_after_a_reconnect_is_kept() {
 #[test]
 fn subscriptions_are_answered_by_id() {
     let mut client = connected(Version::V311, &PropertyBuf::new());
-    let filter = |filter| SubscribeFilter {
-        filter,
-        options: SubscribeOptions::default(),
-    };
+    let filter = |filter| SubscribeFilter { filter, options: SubscribeOptions::default() };
     let none = Properties::default();
     assert_eq!(client.subscribe(0, &[], none), None, "[MQTT-3.8.3-2]");
     let filters = [filter("a"), filter("b/#")];
@@ -409,15 +363,7 @@ fn mqtt_3_3_4_9_too_many_unreleased_messages_end_the_connection() {
     let mut client = support::connect(options, &PropertyBuf::new());
     let mut bytes = Vec::new();
     for id in 1..=3 {
-        support::publish(
-            "t",
-            b"",
-            QoS::ExactlyOnce,
-            id,
-            false,
-            Version::V5,
-            &mut bytes,
-        );
+        support::publish("t", b"", QoS::ExactlyOnce, id, false, Version::V5, &mut bytes);
     }
     let error = client.next_event(0, &mut &bytes[..]);
     let reason = Reason::ReceiveMaximumExceeded;

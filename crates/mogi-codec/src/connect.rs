@@ -73,9 +73,7 @@ impl<'a> Connect<'a> {
             && !properties.has(PropertyId::AuthenticationMethod)
         {
             // Section 3.1.2.11.10.
-            return Err(DecodeError::protocol(
-                "authentication data without a method",
-            ));
+            return Err(DecodeError::protocol("authentication data without a method"));
         }
         let client_id = reader.str()?;
         let will = read_will(&mut reader, version, flags)?;
@@ -87,16 +85,8 @@ impl<'a> Connect<'a> {
         let announced = |flag: u8, reader: &Reader<'_>| {
             flags & flag != 0 && !(version == Version::V31 && reader.is_empty())
         };
-        let username = if announced(USERNAME, &reader) {
-            Some(reader.str()?)
-        } else {
-            None
-        };
-        let password = if announced(PASSWORD, &reader) {
-            Some(reader.bytes()?)
-        } else {
-            None
-        };
+        let username = if announced(USERNAME, &reader) { Some(reader.str()?) } else { None };
+        let password = if announced(PASSWORD, &reader) { Some(reader.bytes()?) } else { None };
         reader.finish()?;
         Ok(Self {
             version,
@@ -114,11 +104,7 @@ impl<'a> Connect<'a> {
     /// Appends the packet to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_packet(out, (PacketKind::Connect as u8) << 4, |out| {
-            let name: &[u8] = if self.version == Version::V31 {
-                b"MQIsdp"
-            } else {
-                b"MQTT"
-            };
+            let name: &[u8] = if self.version == Version::V31 { b"MQIsdp" } else { b"MQTT" };
             put_bytes(out, name);
             out.push(self.version as u8 | u8::from(self.bridge) << 7);
             out.push(self.flags());
@@ -155,10 +141,8 @@ impl<'a> Connect<'a> {
 }
 
 fn read_protocol(reader: &mut Reader<'_>) -> Result<(Version, bool)> {
-    const UNKNOWN: DecodeError = DecodeError::new(
-        Reason::UnsupportedProtocolVersion,
-        "unknown protocol name or level",
-    );
+    const UNKNOWN: DecodeError =
+        DecodeError::new(Reason::UnsupportedProtocolVersion, "unknown protocol name or level");
     let name = reader.bytes()?;
     let level = reader.u8()?;
     let bridge = level & 0x80 != 0;
@@ -174,11 +158,7 @@ fn read_section<'a>(
     version: Version,
     section: Section,
 ) -> Result<Properties<'a>> {
-    if version.is_v5() {
-        Properties::decode(reader, section)
-    } else {
-        Ok(Properties::default())
-    }
+    if version.is_v5() { Properties::decode(reader, section) } else { Ok(Properties::default()) }
 }
 
 fn read_will<'a>(reader: &mut Reader<'a>, version: Version, flags: u8) -> Result<Option<Will<'a>>> {
@@ -189,9 +169,7 @@ fn read_will<'a>(reader: &mut Reader<'a>, version: Version, flags: u8) -> Result
         return match (qos_bits, retain) {
             (0, false) => Ok(None),
             (0..=2, _) if version == Version::V31 => Ok(None),
-            _ => Err(DecodeError::malformed(
-                "will QoS or will retain without a will",
-            )),
+            _ => Err(DecodeError::malformed("will QoS or will retain without a will")),
         };
     }
     let Some(qos) = QoS::from_u8(qos_bits) else {
@@ -201,13 +179,7 @@ fn read_will<'a>(reader: &mut Reader<'a>, version: Version, flags: u8) -> Result
     let topic = reader.str()?;
     crate::topic::check_name(topic)?;
     let payload = reader.bytes()?;
-    Ok(Some(Will {
-        qos,
-        retain,
-        properties,
-        topic,
-        payload,
-    }))
+    Ok(Some(Will { qos, retain, properties, topic, payload }))
 }
 
 /// A CONNACK packet.
@@ -241,11 +213,7 @@ impl<'a> Connack<'a> {
             Properties::default()
         };
         reader.finish()?;
-        Ok(Self {
-            session_present: version != Version::V31 && flags & 1 != 0,
-            code,
-            properties,
-        })
+        Ok(Self { session_present: version != Version::V31 && flags & 1 != 0, code, properties })
     }
 
     /// Appends the packet to `out`.

@@ -15,18 +15,12 @@ pub struct DecodeError {
 impl DecodeError {
     /// The bytes do not have the form the specification asks for (0x81).
     pub const fn malformed(what: &'static str) -> Self {
-        Self {
-            reason: Reason::MalformedPacket,
-            what,
-        }
+        Self { reason: Reason::MalformedPacket, what }
     }
 
     /// The form is right, and what it says is not allowed here (0x82).
     pub const fn protocol(what: &'static str) -> Self {
-        Self {
-            reason: Reason::ProtocolError,
-            what,
-        }
+        Self { reason: Reason::ProtocolError, what }
     }
 
     /// An error with a code of its own.

@@ -50,9 +50,7 @@ impl PacketKind {
     /// The kind in the upper four bits of a packet's first byte; none for the reserved 0.
     #[inline]
     pub fn from_first_byte(first: u8) -> Option<Self> {
-        Self::ALL
-            .get(usize::from(first >> 4).wrapping_sub(1))
-            .copied()
+        Self::ALL.get(usize::from(first >> 4).wrapping_sub(1)).copied()
     }
 
     /// The packet's name as the specification writes it.
@@ -116,18 +114,11 @@ impl Header {
         for (i, &byte) in rest.iter().take(4).enumerate() {
             remaining |= usize::from(byte & 0x7F) << (7 * i);
             if byte & 0x80 == 0 {
-                return Ok(Some(Self {
-                    kind,
-                    flags: first & 0x0F,
-                    header_len: i + 2,
-                    remaining,
-                }));
+                return Ok(Some(Self { kind, flags: first & 0x0F, header_len: i + 2, remaining }));
             }
         }
         if rest.len() >= 4 {
-            return Err(DecodeError::malformed(
-                "remaining length of more than four bytes",
-            ));
+            return Err(DecodeError::malformed("remaining length of more than four bytes"));
         }
         Ok(None)
     }

@@ -44,10 +44,7 @@ impl<'a> Packet<'a> {
         let Some(body) = buf.get(header.header_len..header.packet_len()) else {
             return Ok(None);
         };
-        Ok(Some((
-            Self::decode(version, header, body)?,
-            header.packet_len(),
-        )))
+        Ok(Some((Self::decode(version, header, body)?, header.packet_len())))
     }
 
     /// Decodes a packet of which header and body are known.
@@ -96,11 +93,7 @@ pub struct Ack<'a> {
 impl<'a> Ack<'a> {
     /// An acknowledgement without properties.
     pub fn new(packet_id: u16, reason: Reason) -> Self {
-        Self {
-            packet_id,
-            reason,
-            properties: Properties::default(),
-        }
+        Self { packet_id, reason, properties: Properties::default() }
     }
 
     /// Decodes the body of a packet of that kind.
@@ -166,13 +159,7 @@ impl<'a> Disconnect<'a> {
 
     /// Appends the packet to `out`.
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
-        put_optional(
-            version,
-            PacketKind::Disconnect,
-            self.reason,
-            self.properties,
-            out,
-        );
+        put_optional(version, PacketKind::Disconnect, self.reason, self.properties, out);
     }
 }
 
@@ -192,9 +179,7 @@ impl<'a> Auth<'a> {
     /// Malformed in 3.x, where type 15 is reserved.
     pub fn decode(version: Version, body: &'a [u8]) -> Result<Self> {
         if !version.is_v5() {
-            return Err(DecodeError::malformed(
-                "packet type 15 is reserved before MQTT 5.0",
-            ));
+            return Err(DecodeError::malformed("packet type 15 is reserved before MQTT 5.0"));
         }
         let (reason, properties) = read_optional(version, PacketKind::Auth, body)?;
         Ok(Self { reason, properties })
@@ -249,8 +234,6 @@ fn read_reason(reader: &mut Reader<'_>, kind: PacketKind) -> Result<Reason> {
     let byte = reader.u8()?;
     match Reason::from_u8(byte) {
         Some(reason) if reason.allowed_in(kind) => Ok(reason),
-        _ => Err(DecodeError::protocol(
-            "reason code not allowed in this packet",
-        )),
+        _ => Err(DecodeError::protocol("reason code not allowed in this packet")),
     }
 }

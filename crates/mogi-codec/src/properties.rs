@@ -243,9 +243,7 @@ impl<'a> Properties<'a> {
 
     /// All properties, in the order they were written ([MQTT-3.3.2-18]).
     pub const fn iter(&self) -> Iter<'a> {
-        Iter {
-            reader: Reader::new(self.raw),
-        }
+        Iter { reader: Reader::new(self.raw) }
     }
 
     #[inline]
@@ -253,9 +251,7 @@ impl<'a> Properties<'a> {
         if !self.has(id) {
             return None;
         }
-        self.iter()
-            .find(|property| property.id == id)
-            .map(|property| property.value)
+        self.iter().find(|property| property.id == id).map(|property| property.value)
     }
 }
 
@@ -325,9 +321,9 @@ fn check_value(property: Property<'_>) -> Result<()> {
             Err(DecodeError::new(Reason::TopicAliasInvalid, "topic alias 0"))
         }
         // [MQTT-3.3.2-14]
-        (Id::ResponseTopic, Value::Str(topic)) if crate::topic::check_name(topic).is_err() => Err(
-            DecodeError::new(Reason::TopicNameInvalid, "response topic is no topic name"),
-        ),
+        (Id::ResponseTopic, Value::Str(topic)) if crate::topic::check_name(topic).is_err() => {
+            Err(DecodeError::new(Reason::TopicNameInvalid, "response topic is no topic name"))
+        }
         _ => Ok(()),
     }
 }
@@ -342,10 +338,7 @@ pub struct PropertyBuf {
 impl PropertyBuf {
     /// An empty section.
     pub const fn new() -> Self {
-        Self {
-            raw: Vec::new(),
-            present: 0,
-        }
+        Self { raw: Vec::new(), present: 0 }
     }
 
     /// Appends a property. Integers must fit the property's width; strings are at most 65,535
@@ -358,42 +351,27 @@ impl PropertyBuf {
 
     /// Appends an integer property.
     pub fn int(&mut self, id: PropertyId, value: u32) -> &mut Self {
-        self.push(Property {
-            id,
-            value: Value::Int(value),
-        })
+        self.push(Property { id, value: Value::Int(value) })
     }
 
     /// Appends a string property.
     pub fn str(&mut self, id: PropertyId, value: &str) -> &mut Self {
-        self.push(Property {
-            id,
-            value: Value::Str(value),
-        })
+        self.push(Property { id, value: Value::Str(value) })
     }
 
     /// Appends a binary property.
     pub fn bytes(&mut self, id: PropertyId, value: &[u8]) -> &mut Self {
-        self.push(Property {
-            id,
-            value: Value::Bytes(value),
-        })
+        self.push(Property { id, value: Value::Bytes(value) })
     }
 
     /// Appends a user property.
     pub fn user(&mut self, name: &str, value: &str) -> &mut Self {
-        self.push(Property {
-            id: PropertyId::UserProperty,
-            value: Value::Pair(name, value),
-        })
+        self.push(Property { id: PropertyId::UserProperty, value: Value::Pair(name, value) })
     }
 
     /// The section as a packet borrows it.
     pub fn as_properties(&self) -> Properties<'_> {
-        Properties {
-            raw: &self.raw,
-            present: self.present,
-        }
+        Properties { raw: &self.raw, present: self.present }
     }
 }
 

@@ -45,11 +45,7 @@ impl<'a> RawPublish<'a> {
         }
         let mut reader = Reader::new(body);
         let topic = reader.bytes()?;
-        let packet_id = if qos == QoS::AtMostOnce {
-            0
-        } else {
-            reader.u16()?
-        };
+        let packet_id = if qos == QoS::AtMostOnce { 0 } else { reader.u16()? };
         if qos != QoS::AtMostOnce && packet_id == 0 {
             return Err(DecodeError::protocol("PUBLISH with packet id 0"));
         }
@@ -59,15 +55,7 @@ impl<'a> RawPublish<'a> {
             Properties::default()
         };
         let retain = header.flags & 1 != 0;
-        Ok(Self {
-            dup,
-            qos,
-            retain,
-            topic,
-            packet_id,
-            properties,
-            payload: reader.rest(),
-        })
+        Ok(Self { dup, qos, retain, topic, packet_id, properties, payload: reader.rest() })
     }
 
     /// Checks the topic: well-formed, a topic name, and empty only beside a topic alias.
@@ -84,24 +72,8 @@ impl<'a> RawPublish<'a> {
                 "PUBLISH with neither topic nor topic alias",
             ));
         }
-        let Self {
-            dup,
-            qos,
-            retain,
-            packet_id,
-            properties,
-            payload,
-            ..
-        } = self;
-        Ok(Publish {
-            dup,
-            qos,
-            retain,
-            topic,
-            packet_id,
-            properties,
-            payload,
-        })
+        let Self { dup, qos, retain, packet_id, properties, payload, .. } = self;
+        Ok(Publish { dup, qos, retain, topic, packet_id, properties, payload })
     }
 }
 

@@ -52,16 +52,12 @@ impl<'a> Reader<'a> {
             value |= u32::from(byte & 0x7F) << shift;
             if byte & 0x80 == 0 {
                 if byte == 0 && shift > 0 {
-                    return Err(DecodeError::malformed(
-                        "variable byte integer longer than needed",
-                    ));
+                    return Err(DecodeError::malformed("variable byte integer longer than needed"));
                 }
                 return Ok(value);
             }
         }
-        Err(DecodeError::malformed(
-            "variable byte integer longer than four bytes",
-        ))
+        Err(DecodeError::malformed("variable byte integer longer than four bytes"))
     }
 
     /// The next `len` bytes.
@@ -103,9 +99,7 @@ impl<'a> Reader<'a> {
         if self.buf.is_empty() {
             Ok(())
         } else {
-            Err(DecodeError::malformed(
-                "bytes left over after the last field",
-            ))
+            Err(DecodeError::malformed("bytes left over after the last field"))
         }
     }
 }
@@ -130,9 +124,7 @@ fn check_chars(text: &str) -> Result<()> {
         match char {
             '\0' => return Err(DecodeError::malformed("string contains U+0000")),
             _ if char.is_control() => {
-                return Err(DecodeError::malformed(
-                    "string contains a control character",
-                ));
+                return Err(DecodeError::malformed("string contains a control character"));
             }
             // The last two of every plane, and U+FDD0 to U+FDEF.
             _ if char as u32 & 0xFFFE == 0xFFFE || matches!(char, '\u{FDD0}'..='\u{FDEF}') => {

@@ -45,9 +45,7 @@ impl SubscribeOptions {
         };
         let reserved = if version.is_v5() { 0xC0 } else { 0xFC };
         if byte & reserved != 0 {
-            return Err(DecodeError::malformed(
-                "reserved subscription option is set",
-            ));
+            return Err(DecodeError::malformed("reserved subscription option is set"));
         }
         let retain_handling = match byte >> 4 & 0b11 {
             0 => RetainHandling::Send,
@@ -57,12 +55,7 @@ impl SubscribeOptions {
         };
         let no_local = byte & 0b100 != 0;
         let retain_as_published = byte & 0b1000 != 0;
-        Ok(Self {
-            qos,
-            no_local,
-            retain_as_published,
-            retain_handling,
-        })
+        Ok(Self { qos, no_local, retain_as_published, retain_handling })
     }
 
     /// The byte as it stands on the wire.
@@ -110,12 +103,7 @@ impl<'a> Subscribe<'a> {
         while !reader.is_empty() {
             read_filter(&mut reader, version)?;
         }
-        Ok(Self {
-            packet_id,
-            properties,
-            version,
-            filters,
-        })
+        Ok(Self { packet_id, properties, version, filters })
     }
 
     /// The filters, in order.
@@ -169,11 +157,7 @@ impl<'a> Unsubscribe<'a> {
         while !reader.is_empty() {
             reader.str()?;
         }
-        Ok(Self {
-            packet_id,
-            properties,
-            filters,
-        })
+        Ok(Self { packet_id, properties, filters })
     }
 
     /// The filters, in order.
@@ -222,11 +206,7 @@ impl<'a> Suback<'a> {
         if codes.is_empty() {
             return Err(DecodeError::protocol("SUBACK without a reason code"));
         }
-        Ok(Self {
-            packet_id,
-            properties,
-            codes,
-        })
+        Ok(Self { packet_id, properties, codes })
     }
 
     /// Appends the packet to `out`.
@@ -259,15 +239,9 @@ impl<'a> Unsuback<'a> {
         let (packet_id, properties) = read_start(&mut reader, version, PacketKind::Unsuback)?;
         let codes = reader.rest();
         if version.is_v5() == codes.is_empty() {
-            return Err(DecodeError::malformed(
-                "UNSUBACK with a wrong number of codes",
-            ));
+            return Err(DecodeError::malformed("UNSUBACK with a wrong number of codes"));
         }
-        Ok(Self {
-            packet_id,
-            properties,
-            codes,
-        })
+        Ok(Self { packet_id, properties, codes })
     }
 
     /// Appends the packet to `out`.
@@ -301,10 +275,7 @@ fn read_start<'a>(
     if !version.is_v5() {
         return Ok((packet_id, Properties::default()));
     }
-    Ok((
-        packet_id,
-        Properties::decode(reader, Section::Packet(kind))?,
-    ))
+    Ok((packet_id, Properties::decode(reader, Section::Packet(kind))?))
 }
 
 fn put_start(out: &mut Vec<u8>, version: Version, packet_id: u16, properties: Properties<'_>) {

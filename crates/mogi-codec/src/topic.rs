@@ -10,16 +10,10 @@ use crate::{DecodeError, Reason};
 #[inline]
 pub fn check_name(topic: &str) -> Result<(), DecodeError> {
     if topic.is_empty() {
-        return Err(DecodeError::new(
-            Reason::TopicNameInvalid,
-            "topic name is empty",
-        ));
+        return Err(DecodeError::new(Reason::TopicNameInvalid, "topic name is empty"));
     }
     if topic.bytes().any(|byte| byte == b'+' || byte == b'#') {
-        return Err(DecodeError::new(
-            Reason::TopicNameInvalid,
-            "wildcard in a topic name",
-        ));
+        return Err(DecodeError::new(Reason::TopicNameInvalid, "wildcard in a topic name"));
     }
     Ok(())
 }
@@ -86,17 +80,12 @@ impl<'a> Shared<'a> {
         if group.is_empty() || inner.is_empty() || group.contains(['+', '#']) {
             return Err(BAD_SHARE);
         }
-        Ok(Some(Self {
-            group,
-            filter: inner,
-        }))
+        Ok(Some(Self { group, filter: inner }))
     }
 }
 
-const BAD_SHARE: DecodeError = DecodeError::new(
-    Reason::TopicFilterInvalid,
-    "shared subscription is not $share/NAME/FILTER",
-);
+const BAD_SHARE: DecodeError =
+    DecodeError::new(Reason::TopicFilterInvalid, "shared subscription is not $share/NAME/FILTER");
 
 /// Whether `filter` has a wildcard. It has to be valid.
 pub fn has_wildcard(filter: &str) -> bool {

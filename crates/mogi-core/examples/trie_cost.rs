@@ -21,21 +21,9 @@ type Message = std::sync::Arc<[u8]>;
 
 fn main() {
     let cases: [(&str, Texts, Texts); 3] = [
-        (
-            "site/{i}/+/temp",
-            |i| format!("site/{i}/+/temp"),
-            |i| format!("site/{i}/room/temp"),
-        ),
-        (
-            "a/+/{i}/#",
-            |i| format!("a/+/{i}/#"),
-            |i| format!("a/x/{i}/y/z"),
-        ),
-        (
-            "plant/long-{i}/+",
-            |i| format!("{}/+", long(i)),
-            |i| format!("{}/t", long(i)),
-        ),
+        ("site/{i}/+/temp", |i| format!("site/{i}/+/temp"), |i| format!("site/{i}/room/temp")),
+        ("a/+/{i}/#", |i| format!("a/+/{i}/#"), |i| format!("a/x/{i}/y/z")),
+        ("plant/long-{i}/+", |i| format!("{}/+", long(i)), |i| format!("{}/t", long(i))),
     ];
     // Each case in a process of its own: what one leaves to the allocator would hide the next.
     let mut arguments = std::env::args().skip(1);
@@ -57,15 +45,9 @@ fn main() {
 }
 
 fn run_alone(kind: &str, case: usize) {
-    let status = std::env::current_exe().and_then(|program| {
-        Command::new(program)
-            .args([kind, &case.to_string()])
-            .status()
-    });
-    assert!(
-        status.is_ok_and(|status| status.success()),
-        "{kind} {case} failed"
-    );
+    let status = std::env::current_exe()
+        .and_then(|program| Command::new(program).args([kind, &case.to_string()]).status());
+    assert!(status.is_ok_and(|status| status.success()), "{kind} {case} failed");
 }
 
 fn long(i: usize) -> String {
@@ -84,9 +66,7 @@ fn filters(name: &str, filters: &[String], topics: &[String]) {
     let own = trie.memory_bytes() / COUNT;
     println!("filters {name}: insert {insert} ns; {own} B each counted, {resident} B resident");
     walks("all in turn", &trie, topics, |i| i % COUNT);
-    walks("at random", &trie, topics, |i| {
-        (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 24) % COUNT
-    });
+    walks("at random", &trie, topics, |i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 24) % COUNT);
     walks("100 topics", &trie, topics, |i| i % 100);
 }
 
@@ -95,17 +75,12 @@ fn walks(name: &str, trie: &Trie<Subscribers>, topics: &[String], at: impl Fn(us
     let (mut scratch, mut found) = (MatchScratch::default(), 0);
     let start = Instant::now();
     for i in 0..WALKS {
-        found += black_box(topics[at(i)].as_bytes())
-            .iter()
-            .filter(|&&b| b == b'#')
-            .count();
+        found += black_box(topics[at(i)].as_bytes()).iter().filter(|&&b| b == b'#').count();
     }
     let text = start.elapsed();
     let start = Instant::now();
     for i in 0..WALKS {
-        trie.matches(&topics[at(i)], &mut scratch, |value| {
-            found += black_box(value)[0] as usize
-        });
+        trie.matches(&topics[at(i)], &mut scratch, |value| found += black_box(value)[0] as usize);
     }
     let ns = start.elapsed().saturating_sub(text).as_nanos() as usize / WALKS;
     let text = text.as_nanos() as usize / WALKS;
@@ -146,10 +121,6 @@ fn retained(topics: &[String]) {
 /// Memory of this process that is in use now, in bytes; 0 where the system does not tell.
 fn resident_bytes() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: usize = statm
-        .split(' ')
-        .nth(1)
-        .and_then(|pages| pages.parse().ok())
-        .unwrap_or(0);
+    let pages: usize = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
     pages * 4096
 }

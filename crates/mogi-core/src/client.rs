@@ -43,17 +43,8 @@ impl<'a> Way<'a> {
         upgrade: bool,
         group: Option<&'a Arc<Group>>,
     ) -> Self {
-        let qos = if upgrade {
-            target.qos()
-        } else {
-            target.qos().min(view.qos)
-        };
-        Self {
-            qos,
-            retain: view.retain && target.retain_as_published(),
-            ids: &target.ids,
-            group,
-        }
+        let qos = if upgrade { target.qos() } else { target.qos().min(view.qos) };
+        Self { qos, retain: view.retain && target.retain_as_published(), ids: &target.ids, group }
     }
 }
 
@@ -115,10 +106,7 @@ impl Client {
         if view.expired(turn.now_ms) {
             turn.stats.dropped_expired += 1;
             let id = &self.id;
-            turn.durable(|| StoreOp::Delivered {
-                client: Arc::clone(id),
-                packet_id: 0,
-            });
+            turn.durable(|| StoreOp::Delivered { client: Arc::clone(id), packet_id: 0 });
             return;
         }
         let way = Way {
@@ -239,10 +227,7 @@ impl Client {
         };
         if turn.cfg.durable && self.session.expiry.outlives_connection() {
             let message = shared.get(view, &mut turn.scratch);
-            turn.durable(|| StoreOp::Enqueued {
-                client: Arc::clone(&self.id),
-                message,
-            });
+            turn.durable(|| StoreOp::Enqueued { client: Arc::clone(&self.id), message });
         }
         // A message too large for this client is dropped as if it had been delivered
         // ([MQTT-3.1.2-25]), so it must not take a packet id.
@@ -277,10 +262,7 @@ impl Client {
         }
         turn.stats.dropped_too_large += 1;
         turn.log(LogKind::Debug, || {
-            format!(
-                "Dropping too large outgoing PUBLISH for {} ({len} bytes)",
-                self.id
-            )
+            format!("Dropping too large outgoing PUBLISH for {} ({len} bytes)", self.id)
         });
         false
     }
@@ -395,10 +377,7 @@ impl Client {
         if !self.session.drop_logged {
             self.session.drop_logged = true;
             turn.log(LogKind::Notice, || {
-                format!(
-                    "Outgoing messages are being dropped for client {}.",
-                    self.id
-                )
+                format!("Outgoing messages are being dropped for client {}.", self.id)
             });
         }
     }
@@ -455,11 +434,7 @@ impl Client {
 fn unmounted<'a>(link: &Link, view: MessageView<'a>) -> MessageView<'a> {
     let mount = link.mount.as_deref().unwrap_or_default();
     match view.topic.strip_prefix(mount.as_bytes()) {
-        Some(topic) if !mount.is_empty() => MessageView {
-            topic,
-            frame: None,
-            ..view
-        },
+        Some(topic) if !mount.is_empty() => MessageView { topic, frame: None, ..view },
         _ => view,
     }
 }

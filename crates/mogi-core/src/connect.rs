@@ -62,8 +62,7 @@ impl Worker {
             client.link = Some(link);
         }
         if idle_limit_ms != 0 {
-            self.timers
-                .add(now_ms + idle_limit_ms, key, generation, Due::KeepAlive);
+            self.timers.add(now_ms + idle_limit_ms, key, generation, Due::KeepAlive);
         }
         self.log_connect(&connect, arrival);
         self.set_members_online(key, true);
@@ -140,10 +139,7 @@ impl Worker {
     /// Disconnects the connection a client id has because there is a new one
     /// ([MQTT-3.1.4-3]; 3.1.1: [MQTT-3.1.4-2]).
     fn take_over(&mut self, key: u32, clean_start: bool) {
-        let connected = self
-            .clients
-            .get(key)
-            .is_some_and(|client| client.link.is_some());
+        let connected = self.clients.get(key).is_some_and(|client| client.link.is_some());
         if connected {
             self.disconnect(key, Ending::TakenOver { clean_start });
         } else if !clean_start && let Some(client) = self.clients.get_mut(key) {
@@ -183,9 +179,7 @@ impl Worker {
             idle_limit_ms: u64::from(keep_alive_s) * 1500,
             last_received_ms: self.turn.now_ms,
             // As in Mosquitto, what a 5.0 client asks for replaces the broker's own limit.
-            send_maximum: peer_limit
-                .unwrap_or_else(|| usize::from(own_limit))
-                .min(MAX_FLIGHTS),
+            send_maximum: peer_limit.unwrap_or_else(|| usize::from(own_limit)).min(MAX_FLIGHTS),
             max_packet_size: int(PropertyId::MaximumPacketSize)
                 .map_or(packet_limit, |limit| (limit as usize).min(packet_limit)),
             aliases_in: AliasesIn::new(listener.max_topic_alias),
@@ -207,20 +201,12 @@ impl Worker {
         };
         let Some(link) = &mut client.link else { return };
         let mut answer = Vec::new();
-        Connack {
-            session_present: present,
-            code: 0,
-            properties: properties.as_properties(),
-        }
-        .encode(connect.version, &mut answer);
+        Connack { session_present: present, code: 0, properties: properties.as_properties() }
+            .encode(connect.version, &mut answer);
         let fits = answer.len() <= link.max_packet_size;
         link.open = !turn.gated;
         turn.log(LogKind::Debug, || {
-            format!(
-                "Sending CONNACK to {} ({}, 0)",
-                client.id,
-                u8::from(present)
-            )
+            format!("Sending CONNACK to {} ({}, 0)", client.id, u8::from(present))
         });
         client.ack(key, turn, |_, out| out.extend_from_slice(&answer));
         client.pump(key, turn);
@@ -277,19 +263,14 @@ impl Worker {
         };
         client.session.stored = true;
         let id = &client.id;
-        self.turn.durable(|| StoreOp::SessionSet {
-            client: Arc::clone(id),
-            expiry_s,
-        });
+        self.turn.durable(|| StoreOp::SessionSet { client: Arc::clone(id), expiry_s });
     }
 
     fn log_connect(&mut self, connect: &Connect<'_>, arrival: &Arrival<'_>) {
         if self.turn.cfg.connection_messages {
             self.turn.log(LogKind::Notice, || {
                 let kind = if connect.bridge { "bridge" } else { "client" };
-                let user = connect
-                    .username
-                    .map_or(String::new(), |name| format!(", u'{name}'"));
+                let user = connect.username.map_or(String::new(), |name| format!(", u'{name}'"));
                 format!(
                     "New {kind} connected from {} as {} (p{}, c{}, k{}{user}).",
                     arrival.address,
@@ -321,12 +302,9 @@ enum Found {
 /// 5.0 says it in a property; for 3.x Clean Session 0 means for ever ([MQTT-3.1.2-4] of 3.1.1).
 fn session_expiry(connect: &Connect<'_>) -> Expiry {
     match connect.version {
-        Version::V5 => Expiry::from_s(
-            connect
-                .properties
-                .int(PropertyId::SessionExpiryInterval)
-                .unwrap_or(0),
-        ),
+        Version::V5 => {
+            Expiry::from_s(connect.properties.int(PropertyId::SessionExpiryInterval).unwrap_or(0))
+        }
         _ if connect.clean_start => Expiry::AtDisconnect,
         _ => Expiry::Never,
     }
@@ -349,9 +327,6 @@ fn make_will(connect: &Connect<'_>, mount: Option<&str>) -> Option<Box<Will>> {
         retain: will.retain,
         properties,
         expiry_s: will.properties.int(PropertyId::MessageExpiryInterval),
-        delay_s: will
-            .properties
-            .int(PropertyId::WillDelayInterval)
-            .unwrap_or(0),
+        delay_s: will.properties.int(PropertyId::WillDelayInterval).unwrap_or(0),
     }))
 }

@@ -146,19 +146,11 @@ impl Form<'_> {
         if self.v5 {
             section = view.properties.len()
                 + view.remaining_expiry_s(now_ms).map_or(0, |_| 5)
-                + self
-                    .subscription_ids
-                    .iter()
-                    .map(|&id| 1 + varint_len(id))
-                    .sum::<usize>()
+                + self.subscription_ids.iter().map(|&id| 1 + varint_len(id)).sum::<usize>()
                 + self.alias.map_or(0, |_| 3);
             section_total = varint_len(section as u32) + section;
         }
         let remaining = 2 + topic + id + section_total + view.payload.len();
-        Lengths {
-            topic,
-            section,
-            remaining,
-        }
+        Lengths { topic, section, remaining }
     }
 }

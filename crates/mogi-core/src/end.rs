@@ -109,11 +109,7 @@ impl Worker {
     }
 
     fn keys(&self) -> Vec<u32> {
-        self.clients
-            .slab
-            .iter()
-            .map(|(key, _)| key as u32)
-            .collect()
+        self.clients.slab.iter().map(|(key, _)| key as u32).collect()
     }
 
     /// Ends a client's connection and decides what becomes of its session.
@@ -128,11 +124,7 @@ impl Worker {
         if self.turn.cfg.connection_messages {
             let id = &client.id;
             self.turn.log(LogKind::Notice, || {
-                format!(
-                    "Client {id} [{}] disconnected{}",
-                    link.address,
-                    ending.text()
-                )
+                format!("Client {id} [{}] disconnected{}", link.address, ending.text())
             });
         }
         self.say_goodbye(link, ending);
@@ -173,11 +165,8 @@ impl Worker {
                 && link.open
                 && out.as_slice().is_some()
             {
-                Disconnect {
-                    reason,
-                    properties: Properties::default(),
-                }
-                .encode(link.version, &mut last);
+                Disconnect { reason, properties: Properties::default() }
+                    .encode(link.version, &mut last);
                 self.turn.stats.packets_sent += 1;
             }
         }
@@ -258,9 +247,7 @@ impl Worker {
         // Asked of the session, not of its expiry: that may have become 0 with the last CONNECT
         // or DISCONNECT ([MQTT-3.1.2-23], section 3.14.2.2.2).
         if client.session.stored {
-            self.turn.durable(|| StoreOp::SessionEnd {
-                client: Arc::clone(&id),
-            });
+            self.turn.durable(|| StoreOp::SessionEnd { client: Arc::clone(&id) });
         }
         self.remove_subscriptions(key);
         self.hand_over_all(key);
@@ -306,9 +293,7 @@ impl Worker {
         } else {
             self.turn.stats.clients_expired += 1;
             let id = Arc::clone(&client.id);
-            self.turn.log(LogKind::Notice, || {
-                format!("Expiring client {id} due to timeout.")
-            });
+            self.turn.log(LogKind::Notice, || format!("Expiring client {id} due to timeout."));
             self.end_session(key);
         }
     }
@@ -316,10 +301,7 @@ impl Worker {
     /// [MQTT-3.1.2-22]; 3.1.1: [MQTT-3.1.2-24]
     pub(crate) fn check_keep_alive(&mut self, key: u32, generation: u32) {
         let now_ms = self.turn.now_ms;
-        let Some(Client {
-            link: Some(link), ..
-        }) = self.clients.current(key, generation)
-        else {
+        let Some(Client { link: Some(link), .. }) = self.clients.current(key, generation) else {
             return;
         };
         if link.idle_limit_ms == 0 {
@@ -330,18 +312,14 @@ impl Worker {
         if at_ms <= now_ms && !link.blocked {
             self.disconnect(key, Ending::KeepAlive);
         } else {
-            self.timers
-                .add(at_ms.max(now_ms + 1), key, generation, Due::KeepAlive);
+            self.timers.add(at_ms.max(now_ms + 1), key, generation, Due::KeepAlive);
         }
     }
 
     pub(crate) fn check_send_timeout(&mut self, key: u32, generation: u32) {
         let now_ms = self.turn.now_ms;
         let limit_ms = self.turn.cfg.send_timeout_ms;
-        let Some(Client {
-            link: Some(link), ..
-        }) = self.clients.current(key, generation)
-        else {
+        let Some(Client { link: Some(link), .. }) = self.clients.current(key, generation) else {
             return;
         };
         if !link.blocked {
@@ -369,9 +347,7 @@ impl Worker {
             topic: will.topic.as_bytes(),
             properties: &will.properties,
             payload: &will.payload,
-            expires_at_ms: will
-                .expiry_s
-                .map_or(NEVER, |s| now_ms + u64::from(s) * 1000),
+            expires_at_ms: will.expiry_s.map_or(NEVER, |s| now_ms + u64::from(s) * 1000),
             frame: None,
         };
         self.publish_from(Some(key), &view);

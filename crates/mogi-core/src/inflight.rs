@@ -113,17 +113,9 @@ impl Inflight {
             self.build_index();
         }
         if let Some(index) = &mut self.index {
-            index.insert(
-                packet_id,
-                self.first.wrapping_add(self.flights.len() as u32),
-            );
+            index.insert(packet_id, self.first.wrapping_add(self.flights.len() as u32));
         }
-        self.flights.push_back(Flight {
-            packet_id,
-            stage: Stage::Published,
-            delivery,
-            gap: false,
-        });
+        self.flights.push_back(Flight { packet_id, stage: Stage::Published, delivery, gap: false });
         self.live += 1;
         self.sent += 1;
         self.sent_live += 1;
@@ -272,11 +264,7 @@ impl Inflight {
 
 /// How many ids after `from` comes `to`, 0 being no id.
 const fn distance(from: u16, to: u16) -> u16 {
-    if to >= from {
-        to - from
-    } else {
-        (u16::MAX - from) + to
-    }
+    if to >= from { to - from } else { (u16::MAX - from) + to }
 }
 
 #[cfg(test)]
@@ -327,9 +315,7 @@ mod tests {
         let mut list: Vec<(u16, bool)> = Vec::new();
         let mut state = 7u64;
         let mut below = |end: usize| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             (state >> 33) as usize % end
         };
         let mut rounds = 0;
@@ -356,13 +342,8 @@ mod tests {
                 list.iter_mut().for_each(|(_, sent)| *sent = false);
             }
             if !inflight.all_sent() {
-                let next = inflight
-                    .next_unsent(usize::MAX)
-                    .map(|flight| flight.packet_id);
-                let expected = list
-                    .iter_mut()
-                    .find(|(_, sent)| !sent)
-                    .expect("one is unsent");
+                let next = inflight.next_unsent(usize::MAX).map(|flight| flight.packet_id);
+                let expected = list.iter_mut().find(|(_, sent)| !sent).expect("one is unsent");
                 expected.1 = true;
                 assert_eq!(next, Some(expected.0));
             }

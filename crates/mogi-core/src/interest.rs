@@ -51,10 +51,7 @@ pub struct Interest {
 
 impl Interest {
     pub(crate) fn new(seed: u64) -> Self {
-        Self {
-            version: AtomicU64::new(1),
-            table: RwLock::new(Trie::new(seed)),
-        }
+        Self { version: AtomicU64::new(1), table: RwLock::new(Trie::new(seed)) }
     }
 
     /// Changes whenever the table does.
@@ -78,16 +75,8 @@ impl Interest {
         let mut table = self.write();
         let entry = table.entry_or_insert_with(filter, Interested::default);
         let (peers, durables) = (entry.peers, entry.durable);
-        entry.peers = if wants {
-            peers | bit(peer)
-        } else {
-            peers & !bit(peer)
-        };
-        entry.durable = if durable {
-            durables | bit(peer)
-        } else {
-            durables & !bit(peer)
-        };
+        entry.peers = if wants { peers | bit(peer) } else { peers & !bit(peer) };
+        entry.durable = if durable { durables | bit(peer) } else { durables & !bit(peer) };
         let changed = (entry.peers, entry.durable) != (peers, durables);
         let empty = entry.is_empty();
         if empty {

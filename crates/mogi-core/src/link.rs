@@ -50,12 +50,7 @@ pub(crate) struct Link {
 impl Link {
     /// Bytes of output and of held acknowledgements.
     pub(crate) fn pending(&self) -> usize {
-        self.out.len()
-            + self
-                .held
-                .iter()
-                .map(|(_, bytes)| bytes.len())
-                .sum::<usize>()
+        self.out.len() + self.held.iter().map(|(_, bytes)| bytes.len()).sum::<usize>()
     }
 }
 
@@ -68,10 +63,7 @@ pub(crate) struct AliasesIn {
 
 impl AliasesIn {
     pub(crate) const fn new(maximum: u16) -> Self {
-        Self {
-            maximum,
-            topics: Vec::new(),
-        }
+        Self { maximum, topics: Vec::new() }
     }
 
     /// Whether the client may use that number ([MQTT-3.3.2-9]).
@@ -104,10 +96,7 @@ pub(crate) struct AliasesOut {
 
 impl AliasesOut {
     pub(crate) fn new(maximum: u16, hash: FixedState) -> Self {
-        Self {
-            maximum,
-            numbers: Map::with_hasher(hash),
-        }
+        Self { maximum, numbers: Map::with_hasher(hash) }
     }
 
     /// The alias to send `topic` with, if it has one or may get one; `room`: whether the packet may
@@ -118,19 +107,13 @@ impl AliasesOut {
             return None;
         }
         if let Some(&number) = self.numbers.get(topic) {
-            return Some(Alias {
-                number,
-                known: true,
-            });
+            return Some(Alias { number, known: true });
         }
         if !room || self.numbers.len() >= usize::from(self.maximum) {
             return None;
         }
         let number = self.numbers.len() as u16 + 1;
         self.numbers.insert(topic.into(), number);
-        Some(Alias {
-            number,
-            known: false,
-        })
+        Some(Alias { number, known: false })
     }
 }

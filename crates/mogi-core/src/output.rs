@@ -64,11 +64,7 @@ impl Output {
     /// Appends the payload of `message` without copying it.
     pub(crate) fn push_payload(&mut self, message: Message) {
         self.large_len += message.payload().len();
-        self.large.push_back(Large {
-            at: self.bytes.len(),
-            message,
-            sent: 0,
-        });
+        self.large.push_back(Large { at: self.bytes.len(), message, sent: 0 });
     }
 
     /// The output's front as slices for one gathering write; how many there are.

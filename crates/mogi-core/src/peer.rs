@@ -47,11 +47,7 @@ struct WaitingTurn {
 impl Outbox {
     pub(crate) fn new(peers: u16) -> Self {
         let batches = (0..peers).map(|_| Vec::new()).collect();
-        Self {
-            batches,
-            confirms_due: Vec::new(),
-            waiting: VecDeque::new(),
-        }
+        Self { batches, confirms_due: Vec::new(), waiting: VecDeque::new() }
     }
 
     /// Adds a message for each of `peers`; the bytes that took.
@@ -119,12 +115,7 @@ impl Outbox {
         }
         if has_ops {
             let (seq, peers) = (turn.seq, turn.waits_for);
-            self.waiting.push_back(WaitingTurn {
-                seq,
-                ticket: true,
-                peers,
-                confirms,
-            });
+            self.waiting.push_back(WaitingTurn { seq, ticket: true, peers, confirms });
         } else {
             // A batch may have come in over several turns: its messages' ticket may be that of an
             // earlier turn, and tickets are redeemed in order.
@@ -135,19 +126,12 @@ impl Outbox {
             if turn.waits_for != 0 {
                 let (seq, peers) = (turn.seq, turn.waits_for);
                 let confirms = Vec::new();
-                self.waiting.push_back(WaitingTurn {
-                    seq,
-                    ticket: false,
-                    peers,
-                    confirms,
-                });
+                self.waiting.push_back(WaitingTurn { seq, ticket: false, peers, confirms });
             }
         }
         for (peer, batch) in self.batches.iter_mut().enumerate() {
             if !batch.is_empty() {
-                turn.effects
-                    .batches
-                    .push((peer as u16, std::mem::take(batch)));
+                turn.effects.batches.push((peer as u16, std::mem::take(batch)));
             }
         }
         waits
@@ -166,9 +150,7 @@ impl Outbox {
     fn confirm(&mut self, confirms: &[(u16, u64)]) {
         for &(peer, seq) in confirms {
             if let Some(batch) = self.batches.get_mut(usize::from(peer)) {
-                put_item(batch, CONFIRM, |out| {
-                    out.extend_from_slice(&seq.to_be_bytes())
-                });
+                put_item(batch, CONFIRM, |out| out.extend_from_slice(&seq.to_be_bytes()));
             }
         }
     }
@@ -243,11 +225,7 @@ impl Worker {
                 continue;
             };
             client.release(key, &mut self.turn, done);
-            if client
-                .link
-                .as_ref()
-                .is_some_and(|link| !link.held.is_empty())
-            {
+            if client.link.as_ref().is_some_and(|link| !link.held.is_empty()) {
                 self.turn.holders.push(key);
             }
         }
@@ -287,9 +265,7 @@ impl Worker {
         let upgrade = self.turn.cfg.upgrade_outgoing_qos;
         let group = self.node.interest.group(name, filter);
         let worker = self.index;
-        let others = group
-            .as_ref()
-            .is_some_and(|group| group.others_online(worker, key));
+        let others = group.as_ref().is_some_and(|group| group.others_online(worker, key));
         let member = self.clients.current(key, generation);
         let Some(client) = member.filter(|client| client.link.is_some() || !others) else {
             // The member left while the message was on its way: another gets it.
@@ -320,15 +296,9 @@ const V5: u8 = 0b1000;
 /// Appends a message: its frame where that says everything, else its parts.
 fn put_message(out: &mut Vec<u8>, view: &MessageView<'_>) {
     // A frame with an expiry interval does not say when the message came in.
-    let frame = view
-        .frame
-        .filter(|_| view.expires_at_ms == crate::message::NEVER);
+    let frame = view.frame.filter(|_| view.expires_at_ms == crate::message::NEVER);
     let retain = if view.retain { RETAIN } else { 0 };
-    let v5 = if frame.is_some_and(|frame| frame.v5) {
-        V5
-    } else {
-        0
-    };
+    let v5 = if frame.is_some_and(|frame| frame.v5) { V5 } else { 0 };
     let packet_id_at = frame.map_or(0, |frame| frame.packet_id_at as u32);
     out.push(view.qos as u8 | retain | v5);
     out.extend_from_slice(&(view.topic.len() as u16).to_be_bytes());
@@ -385,32 +355,15 @@ fn read_message<'a>(reader: &mut Reader<'a>) -> Result<PeerMessage<'a>, DecodeEr
     let packet_id_at = reader.u32()? as usize;
     let expires_at_ms = read_u64(reader)?;
     let bytes = reader.rest();
-    let (head, payload) = bytes
-        .split_at_checked(bytes.len().wrapping_sub(payload_len))
-        .ok_or(SHORT)?;
-    let (head, properties) = head
-        .split_at_checked(head.len().wrapping_sub(properties_len))
-        .ok_or(SHORT)?;
-    let topic_end = if packet_id_at == 0 {
-        topic_len
-    } else {
-        packet_id_at
-    };
+    let (head, payload) =
+        bytes.split_at_checked(bytes.len().wrapping_sub(payload_len)).ok_or(SHORT)?;
+    let (head, properties) =
+        head.split_at_checked(head.len().wrapping_sub(properties_len)).ok_or(SHORT)?;
+    let topic_end = if packet_id_at == 0 { topic_len } else { packet_id_at };
     let topic_start = topic_end.checked_sub(topic_len).ok_or(SHORT)?;
     let topic = head.get(topic_start..topic_end).ok_or(SHORT)?;
-    let frame = (packet_id_at != 0).then_some(Frame {
-        bytes,
-        packet_id_at,
-        v5: flags & V5 != 0,
-    });
-    Ok(PeerMessage {
-        topic,
-        flags,
-        properties,
-        payload,
-        expires_at_ms,
-        frame,
-    })
+    let frame = (packet_id_at != 0).then_some(Frame { bytes, packet_id_at, v5: flags & V5 != 0 });
+    Ok(PeerMessage { topic, flags, properties, payload, expires_at_ms, frame })
 }
 
 fn read_u64(reader: &mut Reader<'_>) -> Result<u64, DecodeError> {

@@ -73,11 +73,7 @@ impl Worker {
             v5: version.is_v5(),
         });
         let reached = self.pass_on(key, route, &publish, frame);
-        let reason = if reached {
-            Reason::Success
-        } else {
-            Reason::NoMatchingSubscribers
-        };
+        let reason = if reached { Reason::Success } else { Reason::NoMatchingSubscribers };
         self.acknowledge(key, &publish, reason, None);
         Ok(())
     }
@@ -200,10 +196,7 @@ impl Worker {
             .and_then(|client| client.link.as_ref())
             .map_or(QoS::ExactlyOnce, |link| link.max_qos);
         if publish.qos > max_qos {
-            return Err(broken(
-                Reason::QosNotSupported,
-                "PUBLISH above the listener's max_qos",
-            ));
+            return Err(broken(Reason::QosNotSupported, "PUBLISH above the listener's max_qos"));
         }
         Ok(())
     }
@@ -212,10 +205,7 @@ impl Worker {
     /// before it.
     #[inline]
     fn topic_of<'a>(&mut self, key: u32, publish: &RawPublish<'a>) -> Result<Topic<'a>, Ending> {
-        let link = self
-            .clients
-            .get_mut(key)
-            .and_then(|client| client.link.as_mut());
+        let link = self.clients.get_mut(key).and_then(|client| client.link.as_mut());
         let Some(link) = link else {
             return Ok(Topic::Packet(publish.topic));
         };
@@ -304,10 +294,7 @@ impl Worker {
             let id = &client.id;
             self.turn.log(LogKind::Debug, || {
                 let topic = String::from_utf8_lossy(topic);
-                format!(
-                    "Denied PUBLISH from {id} ({}, '{topic}')",
-                    flags_text(publish)
-                )
+                format!("Denied PUBLISH from {id} ({}, '{topic}')", flags_text(publish))
             });
         }
         let why = match reason {
@@ -333,10 +320,7 @@ impl Worker {
             self.acknowledge(key, publish, Reason::Success, None);
             return Ok(false);
         }
-        let v5 = client
-            .link
-            .as_ref()
-            .is_some_and(|link| link.version.is_v5());
+        let v5 = client.link.as_ref().is_some_and(|link| link.version.is_v5());
         if v5 && tolerated != 0 && client.session.received.len() > tolerated {
             // [MQTT-3.3.4-7]; 3.x has no receive maximum, and no more than 65,535 ids.
             client.session.received.remove(publish.packet_id);
@@ -383,19 +367,11 @@ impl Worker {
         let id = &client.id;
         self.turn.log(LogKind::Debug, || {
             let name = kind.name();
-            format!(
-                "Sending {name} to {id} (m{}, rc{})",
-                publish.packet_id, reason as u8
-            )
+            format!("Sending {name} to {id} (m{}, rc{})", publish.packet_id, reason as u8)
         });
-        let ack = Ack {
-            packet_id: publish.packet_id,
-            reason,
-            properties: properties.as_properties(),
-        };
-        client.ack(key, &mut self.turn, |version, out| {
-            ack.encode(version, kind, out)
-        });
+        let ack =
+            Ack { packet_id: publish.packet_id, reason, properties: properties.as_properties() };
+        client.ack(key, &mut self.turn, |version, out| ack.encode(version, kind, out));
     }
 
     fn log_received(&mut self, key: u32, publish: &RawPublish<'_>, topic: &[u8]) {
@@ -469,19 +445,13 @@ impl Delivering<'_> {
             let Some(client) = self.clients.current(key, member.generation) else {
                 return;
             };
-            let way = Way::live(
-                &member.target,
-                view,
-                turn.cfg.upgrade_outgoing_qos,
-                Some(group),
-            );
+            let way = Way::live(&member.target, view, turn.cfg.upgrade_outgoing_qos, Some(group));
             client.deliver(key, turn, view, shared, way);
             return;
         }
         turn.appended += self.outbox.directed(member, group, view);
         if turn.cfg.durable && view.qos != QoS::AtMostOnce && member.durable {
-            self.outbox
-                .want_confirm(crate::interest::bit(member.worker), turn);
+            self.outbox.want_confirm(crate::interest::bit(member.worker), turn);
         }
     }
 }
@@ -501,18 +471,13 @@ fn expires_at_ms(properties: Properties<'_>, now_ms: u64) -> u64 {
 fn retain(retained: &Retained, turn: &mut Turn, view: &MessageView<'_>, shared: &mut SharedCopy) {
     if view.payload.is_empty() {
         retained.remove(&view.topic_text());
-        turn.durable(|| StoreOp::RetainedEnd {
-            topic: view.topic_text().into(),
-        });
+        turn.durable(|| StoreOp::RetainedEnd { topic: view.topic_text().into() });
         return;
     }
     let message: Message = shared.get(view, &mut turn.scratch);
     match retained.set(message.clone(), turn.cfg.max_retained_messages) {
         Stored::Full => turn.log(LogKind::Warning, || {
-            format!(
-                "Retained message on '{}' not kept: max_retained_messages.",
-                view.topic_text()
-            )
+            format!("Retained message on '{}' not kept: max_retained_messages.", view.topic_text())
         }),
         Stored::Done if view.topic.starts_with(b"$SYS/") => {}
         Stored::Done => turn.durable(|| StoreOp::Retained { message }),

@@ -214,15 +214,9 @@ const LARGEST_CHUNK: usize = 16 * 1024;
 impl Ring {
     /// A buffer that `len` bytes are appended to.
     fn room_for(&mut self, len: usize) -> &mut Vec<u8> {
-        let fits = self
-            .chunks
-            .back()
-            .is_some_and(|chunk| chunk.capacity() - chunk.len() >= len);
+        let fits = self.chunks.back().is_some_and(|chunk| chunk.capacity() - chunk.len() >= len);
         if !fits {
-            let grown = self
-                .chunks
-                .back()
-                .map_or(FIRST_CHUNK, |last| last.capacity() * 2);
+            let grown = self.chunks.back().map_or(FIRST_CHUNK, |last| last.capacity() * 2);
             let mut chunk = std::mem::take(&mut self.spare);
             chunk.clear();
             chunk.reserve_exact(grown.min(LARGEST_CHUNK).max(len));
@@ -234,10 +228,7 @@ impl Ring {
 
     /// Moves the first `len` bytes to `out`. They were written in one piece.
     fn pop(&mut self, len: usize, out: &mut Vec<u8>) {
-        if self
-            .chunks
-            .front()
-            .is_some_and(|first| self.start == first.len())
+        if self.chunks.front().is_some_and(|first| self.start == first.len())
             && let Some(empty) = self.chunks.pop_front()
         {
             self.start = 0;
@@ -245,10 +236,8 @@ impl Ring {
                 self.spare = empty;
             }
         }
-        if let Some(bytes) = self
-            .chunks
-            .front()
-            .and_then(|first| first.get(self.start..self.start + len))
+        if let Some(bytes) =
+            self.chunks.front().and_then(|first| first.get(self.start..self.start + len))
         {
             out.extend_from_slice(bytes);
             self.start += len;
@@ -264,14 +253,7 @@ mod tests {
 
     fn delivery(message: Option<Message>) -> Delivery {
         let qos = QoS::AtLeastOnce;
-        Delivery {
-            message,
-            qos,
-            retain: false,
-            ids: Ids::None,
-            group: None,
-            weight: 5,
-        }
+        Delivery { message, qos, retain: false, ids: Ids::None, group: None, weight: 5 }
     }
 
     #[test]

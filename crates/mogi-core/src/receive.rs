@@ -47,10 +47,7 @@ impl Worker {
         let interest_version = self.node.interest.version();
         let mut consumed = 0;
         let Some(link) = self.link_mut(key, token) else {
-            return Received {
-                consumed,
-                next: Next::Gone,
-            };
+            return Received { consumed, next: Next::Gone };
         };
         link.last_received_ms = now_ms;
         let version = link.version;
@@ -119,10 +116,7 @@ impl Worker {
             return Ok(());
         }
         let what = "packet larger than max_packet_size";
-        Err(Ending::Broken(DecodeError::new(
-            Reason::PacketTooLarge,
-            what,
-        )))
+        Err(Ending::Broken(DecodeError::new(Reason::PacketTooLarge, what)))
     }
 
     #[inline]
@@ -164,16 +158,14 @@ impl Worker {
             PacketKind::Auth => {
                 Auth::decode(version, body).map_err(broken)?;
                 // No authentication was begun ([MQTT-4.12.0-7]).
-                Err(broken(DecodeError::protocol(
-                    "AUTH without an authentication method",
-                )))
+                Err(broken(DecodeError::protocol("AUTH without an authentication method")))
             }
             PacketKind::Connack
             | PacketKind::Suback
             | PacketKind::Unsuback
-            | PacketKind::Pingresp => Err(broken(DecodeError::protocol(
-                "packet only a server may send",
-            ))),
+            | PacketKind::Pingresp => {
+                Err(broken(DecodeError::protocol("packet only a server may send")))
+            }
         }
     }
 
@@ -182,17 +174,14 @@ impl Worker {
             return;
         };
         let id = &client.id;
-        self.turn
-            .log(LogKind::Debug, || format!("Received PINGREQ from {id}"));
-        self.turn
-            .log(LogKind::Debug, || format!("Sending PINGRESP to {id}"));
+        self.turn.log(LogKind::Debug, || format!("Received PINGREQ from {id}"));
+        self.turn.log(LogKind::Debug, || format!("Sending PINGRESP to {id}"));
         // [MQTT-3.12.4-1]. It answers nothing durable, so it overtakes what waits for tickets.
         if client.link.as_ref().is_some_and(|link| link.open) {
             let Some(link) = &mut client.link else { return };
             self.turn.stats.packets_sent += 1;
             let out = crate::client::output(link, key, &mut self.turn);
-            out.bytes()
-                .extend_from_slice(&[(PacketKind::Pingresp as u8) << 4, 0]);
+            out.bytes().extend_from_slice(&[(PacketKind::Pingresp as u8) << 4, 0]);
         } else {
             client.ack(key, &mut self.turn, |_, out| {
                 out.extend_from_slice(&[(PacketKind::Pingresp as u8) << 4, 0]);
@@ -246,10 +235,7 @@ impl Worker {
         // PUBACK, PUBCOMP, or PUBREC with an error: done ([MQTT-4.4.0-2]).
         client.session.inflight.remove(packet_id);
         if client.session.expiry.outlives_connection() {
-            self.turn.durable(|| StoreOp::Delivered {
-                client: Arc::clone(id),
-                packet_id,
-            });
+            self.turn.durable(|| StoreOp::Delivered { client: Arc::clone(id), packet_id });
         }
         self.turn.pump_due = true;
         Ok(())
@@ -260,9 +246,7 @@ impl Worker {
             return;
         };
         let id = &client.id;
-        self.turn.log(LogKind::Debug, || {
-            format!("Sending PUBREL to {id} (m{packet_id})")
-        });
+        self.turn.log(LogKind::Debug, || format!("Sending PUBREL to {id} (m{packet_id})"));
         client.ack(key, &mut self.turn, |version, out| {
             Ack::new(packet_id, reason).encode(version, PacketKind::Pubrel, out);
         });
@@ -286,19 +270,10 @@ impl Worker {
         let known = client.session.received.remove(packet_id);
         let id = &client.id;
         if known && client.session.expiry.outlives_connection() {
-            self.turn.durable(|| StoreOp::Released {
-                client: Arc::clone(id),
-                packet_id,
-            });
+            self.turn.durable(|| StoreOp::Released { client: Arc::clone(id), packet_id });
         }
-        self.turn.log(LogKind::Debug, || {
-            format!("Sending PUBCOMP to {id} (m{packet_id})")
-        });
-        let reason = if known {
-            Reason::Success
-        } else {
-            Reason::PacketIdentifierNotFound
-        };
+        self.turn.log(LogKind::Debug, || format!("Sending PUBCOMP to {id} (m{packet_id})"));
+        let reason = if known { Reason::Success } else { Reason::PacketIdentifierNotFound };
         client.ack(key, &mut self.turn, |version, out| {
             Ack::new(packet_id, reason).encode(version, PacketKind::Pubcomp, out);
         });
@@ -309,8 +284,7 @@ impl Worker {
             return Ok(());
         };
         let id = &client.id;
-        self.turn
-            .log(LogKind::Debug, || format!("Received DISCONNECT from {id}"));
+        self.turn.log(LogKind::Debug, || format!("Received DISCONNECT from {id}"));
         if let Some(expiry_s) = disconnect.properties.int(PropertyId::SessionExpiryInterval) {
             let wanted = crate::session::Expiry::from_s(expiry_s);
             let had = client.session.expiry;

@@ -64,21 +64,14 @@ impl Session {
         }
         let (granted, id) = (subscription.options.qos, subscription.id);
         let (now_ms, upgrade) = (turn.now_ms, turn.cfg.upgrade_outgoing_qos);
-        let mounted = self
-            .mount
-            .as_deref()
-            .map(|mount| format!("{mount}{filter}"));
+        let mounted = self.mount.as_deref().map(|mount| format!("{mount}{filter}"));
         let queue = &mut self.queue;
         let filter = mounted.as_deref().unwrap_or(&filter);
         turn.node.retained.matching(filter, |message| {
             if message.expired(now_ms) {
                 return;
             }
-            let qos = if upgrade {
-                granted
-            } else {
-                granted.min(message.qos())
-            };
+            let qos = if upgrade { granted } else { granted.min(message.qos()) };
             queue.push_backlog(Delivery {
                 message: Some(message.clone()),
                 qos,

@@ -70,11 +70,7 @@ const RETAIN_AS_PUBLISHED: u8 = 0b1000;
 
 impl Target {
     pub(crate) const fn new(client: u32, options: SubscribeOptions, id: u32) -> Self {
-        Self {
-            client,
-            options: options.encode() & 0x0F,
-            ids: Ids::from_id(id),
-        }
+        Self { client, options: options.encode() & 0x0F, ids: Ids::from_id(id) }
     }
 
     #[inline]
@@ -133,11 +129,7 @@ impl Subscribers {
             Self::One(only) if only.client == target.client => *only = target,
             Self::One(only) => *self = Self::Many(vec![only.clone(), target]),
             Self::Many(targets) => {
-                match targets
-                    .iter_mut()
-                    .rev()
-                    .find(|other| other.client == target.client)
-                {
+                match targets.iter_mut().rev().find(|other| other.client == target.client) {
                     Some(other) => *other = target,
                     None => targets.push(target),
                 }
@@ -263,10 +255,7 @@ impl Routing {
         }
         self.bytes += topic.len();
         let at = self.routes.len() as u32;
-        self.routes.push(Route {
-            topic: topic.into(),
-            ..Route::default()
-        });
+        self.routes.push(Route { topic: topic.into(), ..Route::default() });
         self.refresh(at, interest_version);
         let (hash, routes) = (&self.hash, &self.routes);
         let of = |&at: &u32| hash.hash_one(routes[at as usize].topic.as_bytes());
@@ -287,13 +276,7 @@ impl Routing {
     }
 
     fn refresh(&mut self, at: u32, interest_version: u64) {
-        let Self {
-            routes,
-            subs,
-            scratch,
-            node,
-            ..
-        } = self;
+        let Self { routes, subs, scratch, node, .. } = self;
         let route = &mut routes[at as usize];
         self.receivers -= route.receivers();
         rebuild(route, subs, &node.interest, scratch);

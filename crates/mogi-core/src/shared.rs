@@ -52,48 +52,30 @@ pub(crate) struct Group {
 
 impl Group {
     pub(crate) fn new(name: &str, filter: &str, member: Member) -> Self {
-        Self {
-            name: name.into(),
-            filter: filter.into(),
-            members: Vec::new(),
-            online: 0,
-        }
-        .with(member)
+        Self { name: name.into(), filter: filter.into(), members: Vec::new(), online: 0 }
+            .with(member)
     }
 
     /// A copy with `member` in it.
     pub(crate) fn with(&self, member: Member) -> Self {
         let (worker, client) = (member.worker, member.target.client);
-        let mut members: Vec<Member> = self
-            .members
-            .iter()
-            .filter(|other| !other.is(worker, client))
-            .cloned()
-            .collect();
+        let mut members: Vec<Member> =
+            self.members.iter().filter(|other| !other.is(worker, client)).cloned().collect();
         members.push(member);
         self.rebuilt(members)
     }
 
     /// A copy without that client; `None` when nobody is left.
     pub(crate) fn without(&self, worker: u16, client: u32) -> Option<Self> {
-        let members: Vec<Member> = self
-            .members
-            .iter()
-            .filter(|member| !member.is(worker, client))
-            .cloned()
-            .collect();
+        let members: Vec<Member> =
+            self.members.iter().filter(|member| !member.is(worker, client)).cloned().collect();
         (!members.is_empty()).then(|| self.rebuilt(members))
     }
 
     fn rebuilt(&self, mut members: Vec<Member>) -> Self {
         members.sort_by_key(|member| !member.online);
         let online = members.iter().take_while(|member| member.online).count();
-        Self {
-            name: Arc::clone(&self.name),
-            filter: Arc::clone(&self.filter),
-            members,
-            online,
-        }
+        Self { name: Arc::clone(&self.name), filter: Arc::clone(&self.filter), members, online }
     }
 
     pub(crate) fn shared_name(&self) -> Arc<str> {
@@ -136,8 +118,6 @@ impl Group {
 
     /// Whether somebody other than that client is online.
     pub(crate) fn others_online(&self, worker: u16, client: u32) -> bool {
-        self.members[..self.online]
-            .iter()
-            .any(|member| !member.is(worker, client))
+        self.members[..self.online].iter().any(|member| !member.is(worker, client))
     }
 }

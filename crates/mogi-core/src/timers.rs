@@ -24,12 +24,7 @@ pub(crate) enum Due {
 }
 
 impl Due {
-    const ALL: [Self; 4] = [
-        Self::KeepAlive,
-        Self::Will,
-        Self::SessionEnd,
-        Self::SendTimeout,
-    ];
+    const ALL: [Self; 4] = [Self::KeepAlive, Self::Will, Self::SessionEnd, Self::SendTimeout];
 }
 
 /// An entry: time, client key and generation, reason.
@@ -48,10 +43,7 @@ pub(crate) struct Timers {
 
 impl Timers {
     pub(crate) fn new(hash: FixedState) -> Self {
-        Self {
-            heap: BinaryHeap::new(),
-            armed: Map::with_hasher(hash),
-        }
+        Self { heap: BinaryHeap::new(), armed: Map::with_hasher(hash) }
     }
 
     /// Asks for a look at `at_ms` at the latest, rounded up to half a second so that many fall

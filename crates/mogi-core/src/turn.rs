@@ -114,24 +114,16 @@ pub(crate) struct SharedCopy {
 
 impl SharedCopy {
     pub(crate) const fn of(message: Message) -> Self {
-        Self {
-            message: Some(message),
-            unshared: false,
-        }
+        Self { message: Some(message), unshared: false }
     }
 
     /// A copy for a message with so many receivers here.
     pub(crate) const fn for_receivers(count: usize) -> Self {
-        Self {
-            message: None,
-            unshared: count == 1,
-        }
+        Self { message: None, unshared: count == 1 }
     }
 
     pub(crate) fn get(&mut self, view: &MessageView<'_>, scratch: &mut Vec<u8>) -> Message {
-        self.message
-            .get_or_insert_with(|| Message::new(view, scratch))
-            .clone()
+        self.message.get_or_insert_with(|| Message::new(view, scratch)).clone()
     }
 
     /// Whether the copy was made already.

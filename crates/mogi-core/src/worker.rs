@@ -57,8 +57,7 @@ impl Clients {
 
     /// The client with that key, if it is still the one of that generation.
     pub(crate) fn current(&mut self, key: u32, generation: u32) -> Option<&mut Client> {
-        self.get_mut(key)
-            .filter(|client| client.generation == generation)
+        self.get_mut(key).filter(|client| client.generation == generation)
     }
 }
 
@@ -68,11 +67,7 @@ impl Worker {
         let hash = node.hash();
         Self {
             index,
-            clients: Clients {
-                slab: Slab::new(),
-                by_id: Map::with_hasher(hash),
-                generations: 0,
-            },
+            clients: Clients { slab: Slab::new(), by_id: Map::with_hasher(hash), generations: 0 },
             routing: Routing::new(index, Arc::clone(&node), &cfg),
             turn: Turn::new(cfg, Arc::clone(&node)),
             timers: Timers::new(node.hash()),
@@ -191,11 +186,7 @@ impl Worker {
 
     /// The link of a connection, if it is still that client's.
     pub(crate) fn link_mut(&mut self, key: u32, token: u32) -> Option<&mut Link> {
-        self.clients
-            .get_mut(key)?
-            .link
-            .as_mut()
-            .filter(|link| link.token == token)
+        self.clients.get_mut(key)?.link.as_mut().filter(|link| link.token == token)
     }
 
     /// Does what is due: keep alives, wills, session ends, send time-outs.

@@ -127,11 +127,7 @@ impl Config {
             nodelay: false,
             no_tls: false,
             not_built: None,
-            version: if tool == Tool::Rr {
-                Version::V5
-            } else {
-                Version::V311
-            },
+            version: if tool == Tool::Rr { Version::V5 } else { Version::V311 },
             client_id: None,
             id_prefix: None,
             disable_clean_session: false,

@@ -26,24 +26,17 @@ pub(crate) fn driver(config: &Config) -> Driver {
 pub(crate) fn dial(config: &Config, driver: &mut Driver) -> Result<(), String> {
     let address = match &config.unix {
         Some(path) => Address::Unix(path.clone()),
-        None => Address::Tcp {
-            host: config.shown_host(),
-            port: config.port.unwrap_or(1883),
-        },
+        None => Address::Tcp { host: config.shown_host(), port: config.port.unwrap_or(1883) },
     };
     let options = DialOptions {
         bind: config.bind.clone(),
         nodelay: config.nodelay,
-        timeout: config
-            .timeout
-            .map_or(DIAL_TIMEOUT, |it| it.min(DIAL_TIMEOUT)),
+        timeout: config.timeout.map_or(DIAL_TIMEOUT, |it| it.min(DIAL_TIMEOUT)),
     };
-    driver
-        .connect(&address, &options)
-        .map_err(|error| match error {
-            DialError::Lookup(_) => "Unable to connect (Lookup error).".to_owned(),
-            DialError::Io(error) => format!("Error: {}", system_text(&error)),
-        })
+    driver.connect(&address, &options).map_err(|error| match error {
+        DialError::Lookup(_) => "Unable to connect (Lookup error).".to_owned(),
+        DialError::Io(error) => format!("Error: {}", system_text(&error)),
+    })
 }
 
 /// The session expiry interval the flags ask for: `-x`, or never with `-c`.
@@ -143,11 +136,7 @@ mod tests {
             it.session_expiry_s = Some(7);
             it.properties.connect.int(TopicAliasMaximum, 5);
         });
-        let expected = [
-            (TopicAliasMaximum, 5),
-            (SessionExpiryInterval, 7),
-            (given, 20),
-        ];
+        let expected = [(TopicAliasMaximum, 5), (SessionExpiryInterval, 7), (given, 20)];
         assert_eq!(some, expected);
         let own = properties(|it| {
             it.properties.connect.int(ReceiveMaximum, 3);

@@ -102,8 +102,9 @@ impl<'a> PidFile<'a> {
     /// # Errors
     /// It cannot be written.
     pub(crate) fn write(path: &'a Path) -> Result<Self, String> {
-        std::fs::write(path, format!("{}\n", std::process::id()))
-            .map_err(|error| format!("Error: Unable to write pid file {}: {error}.", path.display()))?;
+        std::fs::write(path, format!("{}\n", std::process::id())).map_err(|error| {
+            format!("Error: Unable to write pid file {}: {error}.", path.display())
+        })?;
         Ok(Self(path))
     }
 }

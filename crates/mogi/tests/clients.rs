@@ -32,10 +32,7 @@ fn main() -> ExitCode {
     ];
     let mut total = Count::default();
     for (interpreter, script) in scripts {
-        if filter
-            .as_ref()
-            .is_some_and(|filter| !script.contains(filter.as_str()))
-        {
+        if filter.as_ref().is_some_and(|filter| !script.contains(filter.as_str())) {
             continue;
         }
         let count = run(interpreter, script);
@@ -43,11 +40,7 @@ fn main() -> ExitCode {
         total.failed += count.failed;
     }
     println!("clients: {} passed, {} failed", total.passed, total.failed);
-    if total.failed == 0 && total.passed > 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if total.failed == 0 && total.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Runs one script against a broker of its own. A script that does not come to its end is one
@@ -79,10 +72,7 @@ fn run(interpreter: &str, script: &str) -> Count {
     if count.failed > 0 {
         let log = broker.log();
         let last = log.lines().rev().take(40).collect::<Vec<_>>();
-        println!(
-            "--- the end of the broker's log, backwards:\n{}",
-            last.join("\n")
-        );
+        println!("--- the end of the broker's log, backwards:\n{}", last.join("\n"));
     }
     count
 }

@@ -14,10 +14,7 @@ fn a_message_goes_from_one_client_to_another() {
         for qos in 0..=2 {
             bob.publish(Out::new("greetings/all", "hello").qos(qos));
             let message = alice.receive("greetings/all", "hello");
-            assert_eq!(
-                (message.qos, message.retain, message.dup),
-                (qos, false, false)
-            );
+            assert_eq!((message.qos, message.retain, message.dup), (qos, false, false));
         }
         alice.unsubscribe(&["greetings/+"]);
         bob.publish(Out::new("greetings/all", "anybody?"));
@@ -57,9 +54,7 @@ fn a_session_outlives_its_connection() {
         let mut sleeper = broker.connect(&dial);
         sleeper.subscribe("news", 1);
         sleeper.disconnect();
-        broker
-            .client(version, "paper")
-            .publish(Out::new("news", "extra").qos(1));
+        broker.client(version, "paper").publish(Out::new("news", "extra").qos(1));
         let mut sleeper = broker.dial(&dial);
         let connack = sleeper.expect_connected();
         assert_eq!(connack.session_present(), version != support::V31);
@@ -73,9 +68,7 @@ fn a_will_is_sent_for_a_client_that_vanishes() {
     for version in VERSIONS {
         let mut heir = broker.client(version, "heir");
         heir.subscribe("will", 1);
-        let dial = Dial::new(version, "aunt")
-            .will("will", "all of it")
-            .will_qos(1);
+        let dial = Dial::new(version, "aunt").will("will", "all of it").will_qos(1);
         broker.connect(&dial).abort();
         heir.receive("will", "all of it");
         broker.connect(&dial).disconnect();
@@ -89,11 +82,7 @@ fn properties_reach_the_subscriber() {
     let mut alice = broker.client(V5, "alice");
     let mut bob = broker.client(V5, "bob");
     alice.subscribe("a", 0);
-    bob.publish(
-        Out::new("a", "b")
-            .str(Id::ContentType, "text/plain")
-            .user("k", "v"),
-    );
+    bob.publish(Out::new("a", "b").str(Id::ContentType, "text/plain").user("k", "v"));
     let message = alice.expect_message("a", "b");
     assert_eq!(message.props.str(Id::ContentType), Some("text/plain"));
     assert_eq!(message.props.users(), [("k", "v")]);
@@ -103,9 +92,7 @@ fn properties_reach_the_subscriber() {
 fn clients_of_different_workers_talk_to_each_other() {
     let broker = Broker::setup().conf("").own("worker_threads 2\n").start();
     // Enough of them that some are on each worker, whatever the client ids' hashes are.
-    let mut clients: Vec<_> = (0..16)
-        .map(|n| broker.client(V5, &format!("client-{n}")))
-        .collect();
+    let mut clients: Vec<_> = (0..16).map(|n| broker.client(V5, &format!("client-{n}"))).collect();
     for client in &mut clients {
         client.subscribe("all", 2);
     }

@@ -26,12 +26,8 @@ pub(crate) fn connack(
     properties: &PropertyBuf,
     out: &mut Vec<u8>,
 ) {
-    Connack {
-        session_present,
-        code: 0,
-        properties: properties.as_properties(),
-    }
-    .encode(version, out);
+    Connack { session_present, code: 0, properties: properties.as_properties() }
+        .encode(version, out);
 }
 
 pub(crate) fn publish(
@@ -56,13 +52,7 @@ pub(crate) fn publish(
 }
 
 pub(crate) fn request<'a>(topic: &'a str, payload: &'a [u8], qos: QoS) -> PublishRequest<'a> {
-    PublishRequest {
-        topic,
-        payload,
-        qos,
-        retain: false,
-        properties: Properties::default(),
-    }
+    PublishRequest { topic, payload, qos, retain: false, properties: Properties::default() }
 }
 
 /// Everything the client tells about these bytes.
@@ -80,23 +70,19 @@ pub(crate) fn feed(client: &mut Client, mut bytes: &[u8]) -> Vec<String> {
 
 pub(crate) fn text(event: &Event<'_>) -> String {
     match event {
-        Event::Connected {
-            session_present, ..
-        } => format!("Connected {session_present}"),
+        Event::Connected { session_present, .. } => format!("Connected {session_present}"),
         Event::Refused { code, .. } => format!("Refused {code}"),
         Event::Message(message) => {
             let payload = String::from_utf8_lossy(&message.payload);
             format!("Message {} {payload}", message.topic)
         }
-        Event::Published {
-            packet_id, reason, ..
-        } => format!("Published {packet_id} 0x{:02X}", *reason as u8),
-        Event::Subscribed {
-            packet_id, codes, ..
-        } => format!("Subscribed {packet_id} {codes:?}"),
-        Event::Unsubscribed {
-            packet_id, codes, ..
-        } => format!("Unsubscribed {packet_id} {codes:?}"),
+        Event::Published { packet_id, reason, .. } => {
+            format!("Published {packet_id} 0x{:02X}", *reason as u8)
+        }
+        Event::Subscribed { packet_id, codes, .. } => format!("Subscribed {packet_id} {codes:?}"),
+        Event::Unsubscribed { packet_id, codes, .. } => {
+            format!("Unsubscribed {packet_id} {codes:?}")
+        }
         Event::Disconnected { reason, .. } => format!("Disconnected 0x{:02X}", *reason as u8),
     }
 }

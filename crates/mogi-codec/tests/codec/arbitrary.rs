@@ -76,10 +76,7 @@ impl Owned {
             Self::Subscribe(id, properties, filters) => {
                 let filters: Vec<_> = filters
                     .iter()
-                    .map(|(filter, options)| SubscribeFilter {
-                        filter,
-                        options: *options,
-                    })
+                    .map(|(filter, options)| SubscribeFilter { filter, options: *options })
                     .collect();
                 Subscribe::encode(version, *id, properties.as_properties(), &filters, out);
             }
@@ -90,18 +87,10 @@ impl Owned {
             Self::Codes(kind, packet_id, properties, codes) => {
                 let (packet_id, properties) = (*packet_id, properties.as_properties());
                 if *kind == PacketKind::Suback {
-                    let packet = Suback {
-                        packet_id,
-                        properties,
-                        codes,
-                    };
+                    let packet = Suback { packet_id, properties, codes };
                     packet.encode(version, out);
                 } else {
-                    let packet = Unsuback {
-                        packet_id,
-                        properties,
-                        codes,
-                    };
+                    let packet = Unsuback { packet_id, properties, codes };
                     packet.encode(version, out);
                 }
             }
@@ -153,16 +142,7 @@ impl Owned {
 
     /// The PUBLISH this is.
     pub(crate) fn as_publish(&self) -> Publish<'_> {
-        let Self::Publish {
-            dup,
-            qos,
-            retain,
-            topic,
-            packet_id,
-            properties,
-            payload,
-        } = self
-        else {
+        let Self::Publish { dup, qos, retain, topic, packet_id, properties, payload } = self else {
             panic!("no PUBLISH");
         };
         Publish {
@@ -214,33 +194,25 @@ fn connect(version: Version) -> BoxedStrategy<Owned> {
     let flags = (any::<bool>(), any::<bool>(), any::<u16>());
     let section = section(version, Section::Packet(PacketKind::Connect));
     (flags, section, text(), option::of(will(version)), login)
-        .prop_map(
-            |(flags, properties, client_id, will, (username, password))| {
-                let (bridge, clean_start, keep_alive_s) = flags;
-                Owned::Connect {
-                    bridge,
-                    clean_start,
-                    keep_alive_s,
-                    properties,
-                    client_id,
-                    will,
-                    username,
-                    password,
-                }
-            },
-        )
+        .prop_map(|(flags, properties, client_id, will, (username, password))| {
+            let (bridge, clean_start, keep_alive_s) = flags;
+            Owned::Connect {
+                bridge,
+                clean_start,
+                keep_alive_s,
+                properties,
+                client_id,
+                will,
+                username,
+                password,
+            }
+        })
         .boxed()
 }
 
 fn will(version: Version) -> impl Strategy<Value = OwnedWill> {
     let payload = vec(any::<u8>(), 0..40);
-    let parts = (
-        qos(),
-        any::<bool>(),
-        section(version, Section::Will),
-        topic(),
-        payload,
-    );
+    let parts = (qos(), any::<bool>(), section(version, Section::Will), topic(), payload);
     parts.prop_map(|(qos, retain, properties, topic, payload)| OwnedWill {
         qos,
         retain,
@@ -269,31 +241,25 @@ fn publish(version: Version) -> BoxedStrategy<Owned> {
     ];
     let flags = (qos(), any::<bool>(), any::<bool>(), 1u16..);
     (flags, section, topic(), payload, any::<bool>())
-        .prop_map(
-            |((qos, dup, retain, packet_id), properties, topic, payload, alias)| {
-                let by_alias = alias && properties.as_properties().has(PropertyId::TopicAlias);
-                let acked = qos != QoS::AtMostOnce;
-                Owned::Publish {
-                    dup: dup && acked,
-                    qos,
-                    retain,
-                    topic: if by_alias { String::new() } else { topic },
-                    packet_id: if acked { packet_id } else { 0 },
-                    properties,
-                    payload,
-                }
-            },
-        )
+        .prop_map(|((qos, dup, retain, packet_id), properties, topic, payload, alias)| {
+            let by_alias = alias && properties.as_properties().has(PropertyId::TopicAlias);
+            let acked = qos != QoS::AtMostOnce;
+            Owned::Publish {
+                dup: dup && acked,
+                qos,
+                retain,
+                topic: if by_alias { String::new() } else { topic },
+                packet_id: if acked { packet_id } else { 0 },
+                properties,
+                payload,
+            }
+        })
         .boxed()
 }
 
 fn ack(version: Version) -> BoxedStrategy<Owned> {
-    let kinds = vec![
-        PacketKind::Puback,
-        PacketKind::Pubrec,
-        PacketKind::Pubrel,
-        PacketKind::Pubcomp,
-    ];
+    let kinds =
+        vec![PacketKind::Puback, PacketKind::Pubrec, PacketKind::Pubrel, PacketKind::Pubcomp];
     select(kinds)
         .prop_flat_map(move |kind| {
             let section = section(version, Section::Packet(kind));
@@ -304,23 +270,12 @@ fn ack(version: Version) -> BoxedStrategy<Owned> {
 }
 
 fn subscribe(version: Version) -> BoxedStrategy<Owned> {
-    let handling = select(vec![
-        RetainHandling::Send,
-        RetainHandling::SendIfNew,
-        RetainHandling::DoNotSend,
-    ]);
+    let handling =
+        select(vec![RetainHandling::Send, RetainHandling::SendIfNew, RetainHandling::DoNotSend]);
     let options = (qos(), any::<bool>(), any::<bool>(), handling).prop_map(
         move |(qos, no_local, retain_as_published, retain_handling)| match version {
-            Version::V5 => SubscribeOptions {
-                qos,
-                no_local,
-                retain_as_published,
-                retain_handling,
-            },
-            _ => SubscribeOptions {
-                qos,
-                ..SubscribeOptions::default()
-            },
+            Version::V5 => SubscribeOptions { qos, no_local, retain_as_published, retain_handling },
+            _ => SubscribeOptions { qos, ..SubscribeOptions::default() },
         },
     );
     let section = section(version, Section::Packet(PacketKind::Subscribe));
@@ -402,12 +357,7 @@ pub(crate) fn section(version: Version, section: Section) -> BoxedStrategy<Prope
         .collect();
     let all = once.len();
     let user = vec((text(), text()), 0..4);
-    (
-        subsequence(once, 0..=all).prop_shuffle(),
-        user,
-        vec(seed(), all),
-        any::<Index>(),
-    )
+    (subsequence(once, 0..=all).prop_shuffle(), user, vec(seed(), all), any::<Index>())
         .prop_map(move |(ids, user, seeds, user_at)| {
             let mut buf = PropertyBuf::new();
             let user_at = user_at.index(ids.len() + 1);
@@ -423,10 +373,7 @@ pub(crate) fn section(version: Version, section: Section) -> BoxedStrategy<Prope
                 };
                 // In CONNECT the data may not stand without the method.
                 if id != PropertyId::AuthenticationData || method {
-                    buf.push(Property {
-                        id,
-                        value: value(id, seed),
-                    });
+                    buf.push(Property { id, value: value(id, seed) });
                 }
             }
             buf

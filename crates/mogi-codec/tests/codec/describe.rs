@@ -42,19 +42,11 @@ fn connect(packet: &Connect<'_>) -> String {
     for (flag, name) in [(packet.bridge, " bridge"), (packet.clean_start, " clean")] {
         text += if flag { name } else { "" };
     }
-    let _ = write!(
-        text,
-        " keep={} client={:?}",
-        packet.keep_alive_s, packet.client_id
-    );
+    let _ = write!(text, " keep={} client={:?}", packet.keep_alive_s, packet.client_id);
     if let Some(will) = packet.will {
         let retain = if will.retain { "r" } else { "" };
         let (topic, payload) = (will.topic, bytes(will.payload));
-        let _ = write!(
-            text,
-            " will[q{}{retain} {topic:?}={payload}",
-            will.qos as u8
-        );
+        let _ = write!(text, " will[q{}{retain} {topic:?}={payload}", will.qos as u8);
         text += &properties(will.properties);
         text += "]";
     }
@@ -68,16 +60,8 @@ fn connect(packet: &Connect<'_>) -> String {
 }
 
 fn connack(packet: &Connack<'_>) -> String {
-    let present = if packet.session_present {
-        " present"
-    } else {
-        ""
-    };
-    format!(
-        "CONNACK {:#04x}{present}{}",
-        packet.code,
-        properties(packet.properties)
-    )
+    let present = if packet.session_present { " present" } else { "" };
+    format!("CONNACK {:#04x}{present}{}", packet.code, properties(packet.properties))
 }
 
 fn publish(packet: &Publish<'_>) -> String {
@@ -94,11 +78,7 @@ fn publish(packet: &Publish<'_>) -> String {
 
 fn ack(name: &str, packet: &Ack<'_>) -> String {
     let reason = packet.reason as u8;
-    format!(
-        "{name} id={} {reason:#04x}{}",
-        packet.packet_id,
-        properties(packet.properties)
-    )
+    format!("{name} id={} {reason:#04x}{}", packet.packet_id, properties(packet.properties))
 }
 
 fn subscribe(packet: &Subscribe<'_>) -> String {
@@ -119,11 +99,7 @@ fn subscribe(packet: &Subscribe<'_>) -> String {
 }
 
 fn codes(name: &str, id: u16, codes: &[u8], section: Properties<'_>) -> String {
-    format!(
-        "{name} id={id} codes={}{}",
-        bytes(codes),
-        properties(section)
-    )
+    format!("{name} id={id} codes={}{}", bytes(codes), properties(section))
 }
 
 fn properties(section: Properties<'_>) -> String {

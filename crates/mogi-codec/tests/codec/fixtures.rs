@@ -35,11 +35,7 @@ pub(crate) fn fixtures() -> Vec<Fixture> {
         };
         let wire = bytes(body());
         let mut words = head.splitn(3, ' ');
-        let mut word = || {
-            words
-                .next()
-                .unwrap_or_else(|| panic!("{head}: a word is missing"))
-        };
+        let mut word = || words.next().unwrap_or_else(|| panic!("{head}: a word is missing"));
         let (kind, versions, rest) = (word(), word(), word());
         let (verdict, clause) = match kind {
             "bad" => {
@@ -81,11 +77,7 @@ fn bytes(text: &str) -> Vec<u8> {
         }
         let digits: String = part.split(' ').collect();
         assert!(digits.len().is_multiple_of(2), "{text}: half a byte");
-        bytes.extend(
-            (0..digits.len())
-                .step_by(2)
-                .map(|at| byte(&digits[at..at + 2])),
-        );
+        bytes.extend((0..digits.len()).step_by(2).map(|at| byte(&digits[at..at + 2])));
     }
     bytes
 }

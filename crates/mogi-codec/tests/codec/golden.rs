@@ -29,9 +29,8 @@ fn good_packets_are_written_as_they_stand() {
             continue;
         };
         for &version in &fixture.versions {
-            let (packet, _) = Packet::parse(version, &fixture.wire)
-                .expect(fixture.clause)
-                .expect(fixture.clause);
+            let (packet, _) =
+                Packet::parse(version, &fixture.wire).expect(fixture.clause).expect(fixture.clause);
             let mut written = Vec::new();
             encode(version, &packet, &mut written);
             if canonical {
@@ -112,12 +111,7 @@ fn a_packet_ends_where_it_ends() {
         followed.extend_from_slice(&[0xC0, 0, 0xFF]);
         for &version in &fixture.versions {
             let alone = Packet::parse(version, &fixture.wire);
-            assert_eq!(
-                Packet::parse(version, &followed),
-                alone,
-                "{}",
-                fixture.clause
-            );
+            assert_eq!(Packet::parse(version, &followed), alone, "{}", fixture.clause);
         }
     }
 }

@@ -28,11 +28,7 @@ const TABLE: &[(u8, &[u8], &[u8])] = &[
     (0x23, &[3], &[0, 1]),
     (0x24, &[2], &[1]),
     (0x25, &[2], &[0]),
-    (
-        0x26,
-        &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14, 15],
-        b"\0\x01k\0\0",
-    ),
+    (0x26, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14, 15], b"\0\x01k\0\0"),
     (0x27, &[1, 2], &[0, 0, 0, 1]),
     (0x28, &[2], &[0]),
     (0x29, &[2], &[1]),
@@ -59,9 +55,7 @@ const OUT_OF_RANGE: &[(u8, &[u8], Reason)] = &[
 ];
 
 fn sections() -> impl Iterator<Item = (u8, Section)> {
-    let packets = PacketKind::ALL
-        .into_iter()
-        .map(|kind| (kind as u8, Section::Packet(kind)));
+    let packets = PacketKind::ALL.into_iter().map(|kind| (kind as u8, Section::Packet(kind)));
     packets.chain([(0, Section::Will)])
 }
 
@@ -169,11 +163,7 @@ fn variable_byte_integers_have_one_form() {
     assert_eq!(decode(&[0]), Ok(0));
     assert_eq!(decode(&[0x80, 0x01]), Ok(128));
     assert_eq!(decode(&[0xFF, 0xFF, 0xFF, 0x7F]), Ok(268_435_455));
-    for long in [
-        &[0x80, 0x00][..],
-        &[0x81, 0x80, 0x00],
-        &[0xFF, 0xFF, 0xFF, 0x00],
-    ] {
+    for long in [&[0x80, 0x00][..], &[0x81, 0x80, 0x00], &[0xFF, 0xFF, 0xFF, 0x00]] {
         assert_eq!(decode(long), Err(Reason::MalformedPacket), "{long:?}");
     }
     assert_eq!(decode(&[0x80; 5]), Err(Reason::MalformedPacket));
@@ -199,10 +189,7 @@ fn a_built_section_reads_like_a_decoded_one() {
     assert_eq!(decoded, built);
     assert_eq!(decoded.int(PropertyId::SubscriptionIdentifier), Some(200));
     assert_eq!(decoded.str(PropertyId::ContentType), Some("text/plain"));
-    assert_eq!(
-        decoded.bytes(PropertyId::CorrelationData),
-        Some(&[0, 255][..])
-    );
+    assert_eq!(decoded.bytes(PropertyId::CorrelationData), Some(&[0, 255][..]));
     // A value is given out as what it is, or not at all.
     assert_eq!(decoded.int(PropertyId::ContentType), None);
     assert_eq!(decoded.str(PropertyId::CorrelationData), None);

@@ -12,26 +12,12 @@ const TABLE: &[(PacketKind, &[u8])] = &[
             0x95, 0x97, 0x99, 0x9A, 0x9B, 0x9C, 0x9D, 0x9F,
         ],
     ),
-    (
-        PacketKind::Puback,
-        &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99],
-    ),
-    (
-        PacketKind::Pubrec,
-        &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99],
-    ),
+    (PacketKind::Puback, &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]),
+    (PacketKind::Pubrec, &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]),
     (PacketKind::Pubrel, &[0x00, 0x92]),
     (PacketKind::Pubcomp, &[0x00, 0x92]),
-    (
-        PacketKind::Suback,
-        &[
-            0x00, 0x01, 0x02, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2,
-        ],
-    ),
-    (
-        PacketKind::Unsuback,
-        &[0x00, 0x11, 0x80, 0x83, 0x87, 0x8F, 0x91],
-    ),
+    (PacketKind::Suback, &[0x00, 0x01, 0x02, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2]),
+    (PacketKind::Unsuback, &[0x00, 0x11, 0x80, 0x83, 0x87, 0x8F, 0x91]),
     (
         PacketKind::Disconnect,
         &[
@@ -46,18 +32,10 @@ const TABLE: &[(PacketKind, &[u8])] = &[
 #[test]
 fn each_packet_may_carry_the_codes_of_its_table() {
     for kind in PacketKind::ALL {
-        let listed = TABLE
-            .iter()
-            .find(|row| row.0 == kind)
-            .map_or(&[][..], |row| row.1);
+        let listed = TABLE.iter().find(|row| row.0 == kind).map_or(&[][..], |row| row.1);
         for code in 0..=u8::MAX {
             let allowed = Reason::from_u8(code).is_some_and(|reason| reason.allowed_in(kind));
-            assert_eq!(
-                allowed,
-                listed.contains(&code),
-                "{code:#04x} in {}",
-                kind.name()
-            );
+            assert_eq!(allowed, listed.contains(&code), "{code:#04x} in {}", kind.name());
         }
     }
 }
@@ -69,10 +47,7 @@ fn decoding_keeps_to_the_tables() {
         _ => vec![0, 1],
     };
     for &(kind, codes) in TABLE {
-        if matches!(
-            kind,
-            PacketKind::Connack | PacketKind::Suback | PacketKind::Unsuback
-        ) {
+        if matches!(kind, PacketKind::Connack | PacketKind::Suback | PacketKind::Unsuback) {
             // Those give their codes out as they stand.
             continue;
         }
@@ -83,11 +58,7 @@ fn decoding_keeps_to_the_tables() {
             wire[1] = wire.len() as u8 - 2;
             let found = Packet::parse(Version::V5, &wire);
             match codes.contains(&code) {
-                true => assert!(
-                    matches!(found, Ok(Some(_))),
-                    "{code:#04x} in {}",
-                    kind.name()
-                ),
+                true => assert!(matches!(found, Ok(Some(_))), "{code:#04x} in {}", kind.name()),
                 false => assert_eq!(
                     found.map_err(|err| err.reason),
                     Err(Reason::ProtocolError),
@@ -122,8 +93,6 @@ fn return_codes_of_3_x() {
     ] {
         assert_eq!(reason.as_v3_connack(), code, "{}", reason.text());
     }
-    let codes = (0..=u8::MAX)
-        .filter_map(Reason::from_u8)
-        .map(Reason::as_v3_connack);
+    let codes = (0..=u8::MAX).filter_map(Reason::from_u8).map(Reason::as_v3_connack);
     assert!(codes.into_iter().all(|code| code <= 5));
 }

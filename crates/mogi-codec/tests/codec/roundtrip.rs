@@ -43,28 +43,17 @@ fn same(version: Version, owned: &Owned, packet: &Packet<'_>) -> Result<(), Test
                 Packet::Pubcomp(ack) => (PacketKind::Pubcomp, ack),
                 other => return Err(TestCaseError::fail(format!("{other:?}"))),
             };
-            prop_assert_eq!(
-                (found_kind, found.packet_id, found.reason),
-                (*kind, *id, *reason)
-            );
+            prop_assert_eq!((found_kind, found.packet_id, found.reason), (*kind, *id, *reason));
             prop_assert_eq!(found.properties, properties.as_properties());
         }
         (Owned::Subscribe(id, properties, filters), Packet::Subscribe(found)) => {
-            prop_assert_eq!(
-                (found.packet_id, found.properties),
-                (*id, properties.as_properties())
-            );
-            let found: Vec<_> = found
-                .filters()
-                .map(|filter| (filter.filter.to_owned(), filter.options))
-                .collect();
+            prop_assert_eq!((found.packet_id, found.properties), (*id, properties.as_properties()));
+            let found: Vec<_> =
+                found.filters().map(|filter| (filter.filter.to_owned(), filter.options)).collect();
             prop_assert_eq!(&found, filters);
         }
         (Owned::Unsubscribe(id, properties, filters), Packet::Unsubscribe(found)) => {
-            prop_assert_eq!(
-                (found.packet_id, found.properties),
-                (*id, properties.as_properties())
-            );
+            prop_assert_eq!((found.packet_id, found.properties), (*id, properties.as_properties()));
             prop_assert_eq!(&found.filters().collect::<Vec<_>>(), filters);
         }
         (Owned::Codes(PacketKind::Suback, id, properties, codes), Packet::Suback(found)) => {

@@ -63,57 +63,27 @@ fn every_string_of_a_packet_is_checked() {
     let connect = b"\0\x04MQTT\x05";
     let packets: Vec<(u8, Vec<u8>)> = vec![
         (0x10, [&connect[..], b"\x02\0\0\0", &bad].concat()),
-        (
-            0x10,
-            [&connect[..], b"\x06\0\0\0\0\0\0", &bad, b"\0\0"].concat(),
-        ),
+        (0x10, [&connect[..], b"\x06\0\0\0\0\0\0", &bad, b"\0\0"].concat()),
         (0x10, [&connect[..], b"\x82\0\0\0\0\0", &bad].concat()),
-        (
-            0x10,
-            [&connect[..], b"\x02\0\0", &section(user(&bad)), b"\0\0"].concat(),
-        ),
+        (0x10, [&connect[..], b"\x02\0\0", &section(user(&bad)), b"\0\0"].concat()),
         (0x30, [&bad[..], b"\0"].concat()),
         (0x30, [b"\0\x01t", &section(user(&bad))[..]].concat()),
         (0x30, [b"\0\x01t", &section(user_value(&bad))[..]].concat()),
-        (
-            0x30,
-            [b"\0\x01t", &section([b"\x03", &bad[..]].concat())[..]].concat(),
-        ),
-        (
-            0x30,
-            [b"\0\x01t", &section([b"\x08", &bad[..]].concat())[..]].concat(),
-        ),
-        (
-            0x40,
-            [b"\0\x01\0", &section([b"\x1F", &bad[..]].concat())[..]].concat(),
-        ),
+        (0x30, [b"\0\x01t", &section([b"\x03", &bad[..]].concat())[..]].concat()),
+        (0x30, [b"\0\x01t", &section([b"\x08", &bad[..]].concat())[..]].concat()),
+        (0x40, [b"\0\x01\0", &section([b"\x1F", &bad[..]].concat())[..]].concat()),
         (0x82, [b"\0\x01\0", &bad[..], b"\0"].concat()),
         (0xA2, [b"\0\x01\0", &bad[..]].concat()),
-        (
-            0xE0,
-            [b"\0", &section([b"\x1F", &bad[..]].concat())[..]].concat(),
-        ),
-        (
-            0xF0,
-            [b"\0", &section([b"\x15", &bad[..]].concat())[..]].concat(),
-        ),
+        (0xE0, [b"\0", &section([b"\x1F", &bad[..]].concat())[..]].concat()),
+        (0xF0, [b"\0", &section([b"\x15", &bad[..]].concat())[..]].concat()),
     ];
     for (first, body) in packets {
         let refusal = |body: &[u8]| {
             let wire = [&[first, body.len() as u8], body].concat();
-            Packet::parse(Version::V5, &wire)
-                .map(|_| ())
-                .map_err(|err| err.reason)
+            Packet::parse(Version::V5, &wire).map(|_| ()).map_err(|err| err.reason)
         };
-        assert_eq!(
-            refusal(&body),
-            Err(Reason::MalformedPacket),
-            "{first:#x} {body:?}"
-        );
-        let at = body
-            .windows(3)
-            .position(|bytes| bytes == b"a\nb")
-            .expect("is in there");
+        assert_eq!(refusal(&body), Err(Reason::MalformedPacket), "{first:#x} {body:?}");
+        let at = body.windows(3).position(|bytes| bytes == b"a\nb").expect("is in there");
         let mut mended = body.clone();
         mended[at + 1] = b'n';
         assert_eq!(refusal(&mended), Ok(()), "{first:#x} {mended:?}");

@@ -57,10 +57,7 @@ fn literals_and_wildcards_at_every_depth_do_not_multiply() {
     for depth in [10, 25, 26, 60, 30_000] {
         let (_, looked_at) = walk(&trie, &["a"; 30_000][..depth].join("/"));
         let levels = depth.min(51);
-        assert!(
-            looked_at <= trie.counts().0 + 1 + levels,
-            "{depth} {looked_at}"
-        );
+        assert!(looked_at <= trie.counts().0 + 1 + levels, "{depth} {looked_at}");
     }
 }
 
@@ -128,11 +125,7 @@ fn a_search_ends_when_it_is_told_to() {
     let mut seen = Vec::new();
     tree.for_each_match("#", |i| {
         seen.push(*i);
-        if *i == 3 {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        if *i == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     assert_eq!(seen, [0, 1, 2, 3]);
 }

@@ -15,10 +15,7 @@ pub(super) struct Seeded {
 
 impl Seeded {
     pub(super) const fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            shared: SharedSeed::from_u64(seed.rotate_left(32)),
-        }
+        Self { seed, shared: SharedSeed::from_u64(seed.rotate_left(32)) }
     }
 
     /// The hash of a level's text.

@@ -66,12 +66,7 @@ pub(super) fn split(text: &str) -> impl Iterator<Item = &[u8]> {
 impl<K: Default> Levels<K> {
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            nodes: vec![Node {
-                parent: NONE,
-                symbol: NONE,
-                value: NONE,
-                kin: K::default(),
-            }],
+            nodes: vec![Node { parent: NONE, symbol: NONE, value: NONE, kin: K::default() }],
             free: NONE,
             edges: HashTable::new(),
             symbols: Symbols::new(seed),
@@ -106,9 +101,7 @@ impl<K: Default> Levels<K> {
             let node = self.node(id);
             node.parent == parent && node.symbol == symbol
         };
-        self.edges
-            .find(self.hash.edge(parent, symbol), equal)
-            .copied()
+        self.edges.find(self.hash.edge(parent, symbol), equal).copied()
     }
 
     /// Adds a node under `parent`, which has none for this text.
@@ -119,9 +112,7 @@ impl<K: Default> Levels<K> {
 
     /// Makes [`Self::child`] find `id`; once per node, and not for `+`.
     pub(super) fn connect(&mut self, id: u32) {
-        let Self {
-            nodes, edges, hash, ..
-        } = self;
+        let Self { nodes, edges, hash, .. } = self;
         let of = |&id: &u32| {
             let node = &nodes[id as usize];
             hash.edge(node.parent, node.symbol)
@@ -151,12 +142,7 @@ impl<K: Default> Levels<K> {
             self.symbols.release(symbol);
         }
         let next = std::mem::replace(&mut self.free, id);
-        *self.node_mut(id) = Node {
-            parent: next,
-            symbol: NONE,
-            value: NONE,
-            kin: K::default(),
-        };
+        *self.node_mut(id) = Node { parent: next, symbol: NONE, value: NONE, kin: K::default() };
     }
 
     /// Gives memory back; for owners that removed their last node.
@@ -180,20 +166,11 @@ impl<K: Default> Levels<K> {
         let used = |id: u32| Some(id).filter(|&id| id != NONE);
         let free = std::iter::successors(used(self.free), |&id| used(self.node(id).parent));
         let free = free.count();
-        (
-            self.nodes.len() - 1 - free,
-            self.edges.len(),
-            self.symbols.len(),
-        )
+        (self.nodes.len() - 1 - free, self.edges.len(), self.symbols.len())
     }
 
     fn place(&mut self, parent: u32, symbol: u32) -> u32 {
-        let node = Node {
-            parent,
-            symbol,
-            value: NONE,
-            kin: K::default(),
-        };
+        let node = Node { parent, symbol, value: NONE, kin: K::default() };
         if self.free != NONE {
             let id = self.free;
             self.free = self.node(id).parent;
@@ -217,9 +194,6 @@ pub(super) fn make_room<T>(items: &mut Vec<T>) {
 /// An index as id.
 pub(super) fn next_id(index: usize) -> u32 {
     // Not reachable before memory runs out, see above; a wrapped id would mix up subscribers.
-    assert!(
-        index < ID_END,
-        "more than two billion topic levels in memory"
-    );
+    assert!(index < ID_END, "more than two billion topic levels in memory");
     index as u32
 }

@@ -23,16 +23,8 @@ pub(super) fn matches(filter: &str, topic: &str) -> bool {
 fn examples_of_the_specification() {
     let cases = [
         ("sport/tennis/player1/#", "sport/tennis/player1", true),
-        (
-            "sport/tennis/player1/#",
-            "sport/tennis/player1/ranking",
-            true,
-        ),
-        (
-            "sport/tennis/player1/#",
-            "sport/tennis/player1/score/wimbledon",
-            true,
-        ),
+        ("sport/tennis/player1/#", "sport/tennis/player1/ranking", true),
+        ("sport/tennis/player1/#", "sport/tennis/player1/score/wimbledon", true),
         ("sport/#", "sport", true),
         ("#", "/", true),
         ("sport/tennis/+", "sport/tennis/player1", true),

@@ -17,9 +17,7 @@ fn level() -> impl Strategy<Value = &'static str> {
 
 fn topic() -> impl Strategy<Value = String> {
     let levels = prop_oneof![9 => vec(level(), 1..5), 1 => vec(level(), 5..40)];
-    levels
-        .prop_map(|levels| levels.join("/"))
-        .prop_filter("not empty", |topic| !topic.is_empty())
+    levels.prop_map(|levels| levels.join("/")).prop_filter("not empty", |topic| !topic.is_empty())
 }
 
 fn filter() -> impl Strategy<Value = String> {
@@ -59,11 +57,8 @@ fn named(tree: &RetainedTree<u32>, filter: &str) -> Vec<u32> {
 
 /// The values of `model` whose key is `wanted`.
 fn expected(model: &BTreeMap<String, u32>, wanted: impl Fn(&str) -> bool) -> Vec<u32> {
-    let mut found: Vec<u32> = model
-        .iter()
-        .filter(|(key, _)| wanted(key))
-        .map(|(_, value)| *value)
-        .collect();
+    let mut found: Vec<u32> =
+        model.iter().filter(|(key, _)| wanted(key)).map(|(_, value)| *value).collect();
     found.sort_unstable();
     found
 }

@@ -40,11 +40,7 @@ struct Links {
 
 impl Default for Links {
     fn default() -> Self {
-        Self {
-            first: NONE,
-            next: NONE,
-            prev: NONE,
-        }
+        Self { first: NONE, next: NONE, prev: NONE }
     }
 }
 
@@ -69,10 +65,7 @@ enum Step {
 impl<V> RetainedTree<V> {
     /// An empty tree. `seed` must not be known to those who choose the topics.
     pub fn new(seed: u64) -> Self {
-        Self {
-            levels: Levels::new(seed),
-            values: Slab::new(),
-        }
+        Self { levels: Levels::new(seed), values: Slab::new() }
     }
 
     /// How many topics have a value.
@@ -87,8 +80,7 @@ impl<V> RetainedTree<V> {
 
     /// The value of `topic`.
     pub fn get(&self, topic: &str) -> Option<&V> {
-        self.values
-            .get(self.levels.node(self.find(topic)?).value as usize)
+        self.values.get(self.levels.node(self.find(topic)?).value as usize)
     }
 
     /// Makes `value` the value of `topic`; the one before.
@@ -284,9 +276,7 @@ impl<V> RetainedTree<V> {
 
 impl<V> fmt::Debug for RetainedTree<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetainedTree")
-            .field("len", &self.len())
-            .finish_non_exhaustive()
+        f.debug_struct("RetainedTree").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 

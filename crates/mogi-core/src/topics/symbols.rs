@@ -20,18 +20,9 @@ pub(super) const PLUS: u32 = 0;
 const SHORT: usize = 18;
 
 enum Slot {
-    Short {
-        len: u8,
-        users: u32,
-        bytes: [u8; SHORT],
-    },
-    Long {
-        users: u32,
-        bytes: Box<[u8]>,
-    },
-    Free {
-        next: u32,
-    },
+    Short { len: u8, users: u32, bytes: [u8; SHORT] },
+    Long { users: u32, bytes: Box<[u8]> },
+    Free { next: u32 },
 }
 
 /// The symbols of one tree.
@@ -46,12 +37,7 @@ pub(super) struct Symbols {
 impl Symbols {
     pub(super) fn new(seed: u64) -> Self {
         let slots = vec![Slot::new(b"+")];
-        Self {
-            slots,
-            index: HashTable::new(),
-            free: NONE,
-            hash: Seeded::new(seed),
-        }
+        Self { slots, index: HashTable::new(), free: NONE, hash: Seeded::new(seed) }
     }
 
     /// The symbol of `level`, if a node uses it.
@@ -70,9 +56,7 @@ impl Symbols {
             return symbol;
         }
         let symbol = self.place(Slot::new(level));
-        let Self {
-            slots, index, hash, ..
-        } = self;
+        let Self { slots, index, hash, .. } = self;
         let of = |&symbol: &u32| hash.text(slots[symbol as usize].bytes());
         index.insert_unique(hash.text(level), symbol, of);
         symbol
@@ -142,16 +126,9 @@ impl Slot {
         match bytes.get_mut(..text.len()) {
             Some(short) => {
                 short.copy_from_slice(text);
-                Self::Short {
-                    len: text.len() as u8,
-                    users: 1,
-                    bytes,
-                }
+                Self::Short { len: text.len() as u8, users: 1, bytes }
             }
-            None => Self::Long {
-                users: 1,
-                bytes: text.into(),
-            },
+            None => Self::Long { users: 1, bytes: text.into() },
         }
     }
 

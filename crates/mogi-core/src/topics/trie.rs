@@ -52,11 +52,7 @@ const ONLY: u32 = 1 << 31;
 
 impl Default for Branch {
     fn default() -> Self {
-        Self {
-            rest: NONE,
-            plus: NONE,
-            literals: Literals::default(),
-        }
+        Self { rest: NONE, plus: NONE, literals: Literals::default() }
     }
 }
 
@@ -81,10 +77,7 @@ struct Place {
 impl<T> Trie<T> {
     /// An empty trie. `seed` must not be known to those who choose the filters.
     pub fn new(seed: u64) -> Self {
-        Self {
-            levels: Levels::new(seed),
-            values: Slab::new(),
-        }
+        Self { levels: Levels::new(seed), values: Slab::new() }
     }
 
     /// How many filters have a value.
@@ -113,11 +106,7 @@ impl<T> Trie<T> {
             }
             let symbol = self.levels.symbols().find(level);
             for &id in &*now {
-                let Branch {
-                    rest,
-                    plus,
-                    literals,
-                } = self.levels.node(id).kin;
+                let Branch { rest, plus, literals } = self.levels.node(id).kin;
                 if wildcards {
                     self.visit(rest, &mut visit);
                     if plus != NONE {
@@ -278,31 +267,19 @@ impl<T> Trie<T> {
 
     fn key(&self, place: Place) -> u32 {
         let node = self.levels.node(place.node);
-        if place.rest {
-            node.kin.rest
-        } else {
-            node.value
-        }
+        if place.rest { node.kin.rest } else { node.value }
     }
 
     fn key_mut(&mut self, place: Place) -> &mut u32 {
         let node = self.levels.node_mut(place.node);
-        if place.rest {
-            &mut node.kin.rest
-        } else {
-            &mut node.value
-        }
+        if place.rest { &mut node.kin.rest } else { &mut node.value }
     }
 
     /// Removes `id` and the nodes before it, as far as nothing needs them any more.
     fn prune(&mut self, mut id: u32) {
         while id != ROOT {
             let node = self.levels.node(id);
-            let Branch {
-                rest,
-                plus,
-                literals,
-            } = node.kin;
+            let Branch { rest, plus, literals } = node.kin;
             if node.value != NONE || rest != NONE || plus != NONE || literals.any() {
                 return;
             }
@@ -354,11 +331,7 @@ impl Literals {
     /// The only child, if it is not in the table.
     #[inline]
     const fn only(self) -> Option<u32> {
-        if self.0 & ONLY == 0 {
-            None
-        } else {
-            Some(self.0 & !ONLY)
-        }
+        if self.0 & ONLY == 0 { None } else { Some(self.0 & !ONLY) }
     }
 
     /// One more; without any before, the only one.
@@ -372,19 +345,13 @@ impl Literals {
 
     /// One less.
     const fn without_one(self) -> Self {
-        if self.only().is_some() {
-            Self(0)
-        } else {
-            Self(self.0 - 1)
-        }
+        if self.only().is_some() { Self(0) } else { Self(self.0 - 1) }
     }
 }
 
 impl<T> fmt::Debug for Trie<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trie")
-            .field("len", &self.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Trie").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 

@@ -55,9 +55,8 @@ pub(super) fn run(options: &Options, net: &mut Net) -> Result<Report, String> {
     let after = broker_usage(options)?;
     report.measured.seconds = started.elapsed().as_secs_f64();
     report.measured.delivered = connections;
-    report.measured.broker_cpu_s = after
-        .zip(before)
-        .map(|(after, before)| after.cpu_s - before.cpu_s);
+    report.measured.broker_cpu_s =
+        after.zip(before).map(|(after, before)| after.cpu_s - before.cpu_s);
     report.measured.generator_cpu_s = procfs::own_usage().cpu_s - own.cpu_s;
     report.set_latency(&latency);
     report.rss_before = before.map(|usage| usage.rss_bytes);

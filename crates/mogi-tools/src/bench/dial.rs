@@ -170,24 +170,14 @@ impl Call {
     }
 
     fn finish(self) -> Dialed {
-        Dialed {
-            link: self.link,
-            receive_max: self.receive_max,
-            connect_time: self.connect_time,
-        }
+        Dialed { link: self.link, receive_max: self.receive_max, connect_time: self.connect_time }
     }
 
     fn step(&mut self, scratch: &mut [u8], version: Version, spec: &Spec) -> Result<(), Ended> {
         if !self.send()? {
             return Ok(());
         }
-        let Self {
-            link,
-            state,
-            receive_max,
-            started,
-            connect_time,
-        } = self;
+        let Self { link, state, receive_max, started, connect_time } = self;
         link.read(scratch, |header, body, out| {
             match (header.kind, *state) {
                 (PacketKind::Connack, State::Connecting) => {
@@ -239,9 +229,7 @@ fn check_connack(version: Version, body: &[u8]) -> Result<u16, String> {
         code => return Err(format!("the broker refused it: return code {code}")),
     }
     let announced = connack.properties.int(PropertyId::ReceiveMaximum);
-    Ok(announced
-        .and_then(|max| u16::try_from(max).ok())
-        .unwrap_or(u16::MAX))
+    Ok(announced.and_then(|max| u16::try_from(max).ok()).unwrap_or(u16::MAX))
 }
 
 /// Checks that every filter was taken.

@@ -83,20 +83,13 @@ fn answer(
     let ack =
         |id, kind, out: &mut Vec<u8>| Ack::new(id, Reason::Success).encode(version, kind, out);
     match packet {
-        Packet::Connect(_) => Connack {
-            session_present: false,
-            code: 0,
-            properties,
+        Packet::Connect(_) => {
+            Connack { session_present: false, code: 0, properties }.encode(version, &mut out)
         }
-        .encode(version, &mut out),
         Packet::Subscribe(subscribe) => {
             let codes = vec![0; subscribe.filters().count()];
-            Suback {
-                packet_id: subscribe.packet_id,
-                properties,
-                codes: &codes,
-            }
-            .encode(version, &mut out);
+            Suback { packet_id: subscribe.packet_id, properties, codes: &codes }
+                .encode(version, &mut out);
             let mut state = state.lock().expect("no panic");
             for filter in subscribe.filters() {
                 let stream = stream.try_clone().expect("a descriptor");
@@ -114,19 +107,14 @@ fn answer(
                 QoS::AtLeastOnce => ack(publish.packet_id, PacketKind::Puback, &mut out),
                 QoS::ExactlyOnce => ack(publish.packet_id, PacketKind::Pubrec, &mut out),
             }
-            state
-                .lock()
-                .expect("no panic")
-                .route(version, publish, faults);
+            state.lock().expect("no panic").route(version, publish, faults);
         }
         Packet::Pubrel(release) => ack(release.packet_id, PacketKind::Pubcomp, &mut out),
         Packet::Pingreq => out.extend_from_slice(&[0xD0, 0]),
-        Packet::Unsubscribe(packet) => Unsuback {
-            packet_id: packet.packet_id,
-            properties,
-            codes: &[],
+        Packet::Unsubscribe(packet) => {
+            Unsuback { packet_id: packet.packet_id, properties, codes: &[] }
+                .encode(version, &mut out)
         }
-        .encode(version, &mut out),
         _ => {}
     }
     out
@@ -135,12 +123,7 @@ fn answer(
 impl State {
     fn route(&mut self, version: Version, publish: &Publish<'_>, faults: Faults) {
         let mut frame = Vec::new();
-        let delivery = Publish {
-            qos: QoS::AtMostOnce,
-            packet_id: 0,
-            retain: false,
-            ..*publish
-        };
+        let delivery = Publish { qos: QoS::AtMostOnce, packet_id: 0, retain: false, ..*publish };
         delivery.encode(version, &mut frame);
         if publish.retain {
             if publish.payload.is_empty() {
@@ -228,20 +211,13 @@ fn a_good_broker_gets_a_clean_report() {
         assert!(report.clean(), "{line}: {report:?}");
         assert!(report.measured.published > 0, "{line}");
         let latency = report.latency_us.expect("messages arrived");
-        assert!(
-            latency.p50 <= latency.p99 && latency.p99 <= latency.max,
-            "{line}"
-        );
+        assert!(latency.p50 <= latency.p99 && latency.p99 <= latency.max, "{line}");
     }
 }
 
 #[test]
 fn what_is_lost_and_repeated_is_counted() {
-    let faults = Faults {
-        lose: true,
-        repeat: true,
-        overtake: false,
-    };
+    let faults = Faults { lose: true, repeat: true, overtake: false };
     for (line, deliveries) in [
         ("pairs -n 1 -c 1000", 1),
         ("pairs -n 1 -q 2 -c 1000 -V 5", 1),
@@ -251,21 +227,14 @@ fn what_is_lost_and_repeated_is_counted() {
         let report = run(line, faults).remove(0);
         let published = report.measured.published;
         assert_eq!(report.lost, deliveries * ending_in(3, published), "{line}");
-        assert_eq!(
-            report.duplicated,
-            deliveries * ending_in(5, published),
-            "{line}"
-        );
+        assert_eq!(report.duplicated, deliveries * ending_in(5, published), "{line}");
         assert_eq!((report.reordered, report.foreign), (0, 0), "{line}");
     }
 }
 
 #[test]
 fn what_overtakes_is_counted() {
-    let faults = Faults {
-        overtake: true,
-        ..Faults::default()
-    };
+    let faults = Faults { overtake: true, ..Faults::default() };
     for line in ["pairs -n 1 -c 1000", "shared -n 1 --members 1 -c 1000"] {
         let report = run(line, faults).remove(0);
         let published = report.measured.published;
@@ -278,10 +247,7 @@ fn what_overtakes_is_counted() {
 
 #[test]
 fn retained_messages_are_stored_fetched_and_deleted() {
-    for line in [
-        "retained --items 500 --rounds 2",
-        "retained --items 500 -q 1 -V 5",
-    ] {
+    for line in ["retained --items 500 --rounds 2", "retained --items 500 -q 1 -V 5"] {
         let reports = run(line, Faults::default());
         let parts: Vec<_> = reports.iter().map(|report| report.part.as_str()).collect();
         assert_eq!(parts, ["retained-store", "retained-deliver"]);
@@ -307,9 +273,6 @@ fn nobody_there_is_said_in_words() {
     for mode in ["pairs", "connect", "retained"] {
         let options = Options::parse([mode, "-h", "127.0.0.1", "-p", &port]).expect("good");
         let err = measure(&options).expect_err("nobody listens");
-        assert!(
-            err.contains(&port) && err.contains("refused"),
-            "{mode}: {err}"
-        );
+        assert!(err.contains(&port) && err.contains("refused"), "{mode}: {err}");
     }
 }

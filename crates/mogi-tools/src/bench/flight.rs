@@ -15,14 +15,8 @@ pub(super) struct Flight {
 impl Flight {
     /// Room for `limit` messages on their way; what is older than the ring counts as settled.
     pub(super) fn new(limit: u32) -> Self {
-        let slots = (limit.max(1) as usize)
-            .saturating_mul(4)
-            .next_power_of_two();
-        Self {
-            left: vec![0; slots].into_boxed_slice(),
-            next: 0,
-            open: 0,
-        }
+        let slots = (limit.max(1) as usize).saturating_mul(4).next_power_of_two();
+        Self { left: vec![0; slots].into_boxed_slice(), next: 0, open: 0 }
     }
 
     /// Messages with deliveries outstanding.

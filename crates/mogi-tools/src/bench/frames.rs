@@ -90,12 +90,7 @@ impl Template {
     ) -> Self {
         let (topic, prefix_len, range) = match topics {
             Topics::One(topic) => (topic.clone(), 0, None),
-            Topics::Items {
-                prefix,
-                suffix,
-                first,
-                count,
-            } => {
+            Topics::Items { prefix, suffix, first, count } => {
                 let topic = format!("{prefix}{ITEM_PLACEHOLDER}{suffix}");
                 (topic, prefix.len(), Some((*first, (*count).max(1))))
             }
@@ -132,11 +127,7 @@ impl Template {
         let start = out.len();
         out.extend_from_slice(&self.frame);
         let frame = &mut out[start..];
-        let stamp = Stamp {
-            publisher: self.publisher,
-            seq,
-            due_ns,
-        };
+        let stamp = Stamp { publisher: self.publisher, seq, due_ns };
         frame[self.stamp_at..][..STAMP_LEN].copy_from_slice(&stamp.bytes());
         if self.qos != QoS::AtMostOnce {
             frame[self.packet_id_at..][..2].copy_from_slice(&packet_id.to_be_bytes());
@@ -222,16 +213,10 @@ pub(super) fn put_subscribes(
     filters: &[String],
     out: &mut Vec<u8>,
 ) -> usize {
-    let options = SubscribeOptions {
-        qos,
-        ..SubscribeOptions::default()
-    };
+    let options = SubscribeOptions { qos, ..SubscribeOptions::default() };
     let mut packets = 0;
     for chunk in filters.chunks(FILTERS_PER_PACKET) {
-        let list: Vec<_> = chunk
-            .iter()
-            .map(|filter| SubscribeFilter { filter, options })
-            .collect();
+        let list: Vec<_> = chunk.iter().map(|filter| SubscribeFilter { filter, options }).collect();
         packets += 1;
         let packet_id = (packets % usize::from(u16::MAX)) as u16;
         Subscribe::encode(version, packet_id.max(1), Properties::default(), &list, out);
@@ -265,11 +250,7 @@ mod tests {
                     assert_eq!((publish.topic, publish.packet_id), ("bench/7", id));
                     assert_eq!(publish.payload.len(), size);
                     let stamp = Stamp::read(publish.payload);
-                    let expected = Stamp {
-                        publisher: 7,
-                        seq: 99,
-                        due_ns: 123_456,
-                    };
+                    let expected = Stamp { publisher: 7, seq: 99, due_ns: 123_456 };
                     assert_eq!(stamp, Some(expected));
                 }
             }
@@ -278,12 +259,8 @@ mod tests {
 
     #[test]
     fn item_topics_go_round() {
-        let topics = Topics::Items {
-            prefix: "b/".into(),
-            suffix: "/x".into(),
-            first: 300,
-            count: 2,
-        };
+        let topics =
+            Topics::Items { prefix: "b/".into(), suffix: "/x".into(), first: 300, count: 2 };
         let template = Template::new(Version::V5, 0, &topics, QoS::AtLeastOnce, true, 64);
         for (seq, topic) in [(0, "b/0000300/x"), (1, "b/0000301/x"), (2, "b/0000300/x")] {
             let mut frame = Vec::new();

@@ -42,12 +42,7 @@ impl std::fmt::Display for Ended {
 impl Link {
     /// Takes over a stream, connected or on its way to be.
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self {
-            stream,
-            out: Vec::new(),
-            sent: 0,
-            tail: Vec::new(),
-        }
+        Self { stream, out: Vec::new(), sent: 0, tail: Vec::new() }
     }
 
     /// Has every write leave at once, where the system lets us; it costs time, not correctness,

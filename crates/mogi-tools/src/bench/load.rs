@@ -92,9 +92,7 @@ impl Load {
             flight: Flight::new(plan.in_flight),
             deliveries: publisher.deliveries,
             unacked: 0,
-            window: windows
-                .get(i)
-                .map_or(1, |&max| options.window.min(u32::from(max))),
+            window: windows.get(i).map_or(1, |&max| options.window.min(u32::from(max))),
             last_id: 0,
             woken: true,
             gone: false,
@@ -115,9 +113,7 @@ impl Load {
             version: options.version,
             size: options.size,
             subscribers: plan.subscribers.iter().map(subscriber).collect(),
-            group: plan
-                .shared
-                .then(|| vec![Sequence::default(); publishers.len()]),
+            group: plan.shared.then(|| vec![Sequence::default(); publishers.len()]),
             in_flight: plan.in_flight,
             counts: Counts::default(),
             latency,
@@ -248,10 +244,7 @@ impl Load {
         for stream in self.group.iter().flatten() {
             // That members overtake each other is no reordering.
             let reordered = 0;
-            sum += Tally {
-                reordered,
-                ..stream.tally()
-            };
+            sum += Tally { reordered, ..stream.tally() };
         }
         sum
     }
@@ -267,9 +260,7 @@ impl Load {
 
     /// Whether every handshake of every publisher that is still there is complete.
     pub(super) fn all_acked(&self) -> bool {
-        self.publishers
-            .iter()
-            .all(|publisher| publisher.gone || publisher.unacked == 0)
+        self.publishers.iter().all(|publisher| publisher.gone || publisher.unacked == 0)
     }
 
     fn ack<'a>(&self, header: Header, body: &'a [u8]) -> Result<Ack<'a>, String> {
@@ -305,8 +296,7 @@ impl Load {
             None => self.counts.foreign += 1,
             Some((stamp, fresh)) => {
                 if fresh && self.measured_ns.contains(&stamp.due_ns) {
-                    self.latency
-                        .saturating_record(now_ns.saturating_sub(stamp.due_ns));
+                    self.latency.saturating_record(now_ns.saturating_sub(stamp.due_ns));
                 }
             }
         }
@@ -379,16 +369,14 @@ mod tests {
         let header = Header::parse(frame).expect("header").expect("whole");
         let mut answer = Vec::new();
         let body = &frame[header.header_len..];
-        load.on_packet(Role::Subscriber(to), header, body, 5, &mut answer)
-            .expect("taken");
+        load.on_packet(Role::Subscriber(to), header, body, 5, &mut answer).expect("taken");
         answer
     }
 
     fn answer(load: &mut Load, to: usize, packet: &[u8]) -> Vec<u8> {
         let header = Header::parse(packet).expect("header").expect("whole");
         let mut out = Vec::new();
-        load.on_packet(Role::Publisher(to), header, &packet[2..], 5, &mut out)
-            .expect("taken");
+        load.on_packet(Role::Publisher(to), header, &packet[2..], 5, &mut out).expect("taken");
         out
     }
 
@@ -401,10 +389,7 @@ mod tests {
         }
         deliver(&mut load, 1, &frames[3]);
         let tally = load.tally();
-        assert_eq!(
-            (tally.distinct, tally.duplicated, tally.reordered),
-            (4, 1, 1)
-        );
+        assert_eq!((tally.distinct, tally.duplicated, tally.reordered), (4, 1, 1));
         assert_eq!((load.outstanding(), load.counts.foreign), (1, 1));
         assert_eq!((load.counts.published, load.counts.delivered), (5, 6));
     }
@@ -439,17 +424,11 @@ mod tests {
         deliver(&mut load, 0, &frames[0]);
         deliver(&mut load, 0, &frames[3]);
         let tally = load.tally();
-        assert_eq!(
-            (tally.distinct, tally.duplicated, tally.reordered),
-            (3, 0, 0)
-        );
+        assert_eq!((tally.distinct, tally.duplicated, tally.reordered), (3, 0, 0));
         deliver(&mut load, 0, &frames[2]);
         deliver(&mut load, 1, &frames[2]);
         let tally = load.tally();
-        assert_eq!(
-            (tally.distinct, tally.duplicated, tally.reordered),
-            (4, 1, 1)
-        );
+        assert_eq!((tally.distinct, tally.duplicated, tally.reordered), (4, 1, 1));
         assert_eq!(load.outstanding(), 0);
     }
 

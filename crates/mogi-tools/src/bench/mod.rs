@@ -64,9 +64,7 @@ pub fn bench_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn measure_and_show(options: &Options) -> Result<String, String> {
     let earlier = options.compare.as_deref().map(read_reports).transpose()?;
-    let reports = Reports {
-        reports: measure(options)?,
-    };
+    let reports = Reports { reports: measure(options)? };
     let json = options.json || !std::io::stdout().is_terminal();
     let mut text = if json {
         let json = serde_json::to_string_pretty(&reports);

@@ -147,9 +147,7 @@ impl Options {
         // Brokers that listen on one family only listen on IPv4.
         let all: Vec<_> = found.collect();
         let v4 = all.iter().find(|addr| addr.is_ipv4());
-        v4.or_else(|| all.first())
-            .copied()
-            .ok_or_else(|| format!("{} has no address", self.host))
+        v4.or_else(|| all.first()).copied().ok_or_else(|| format!("{} has no address", self.host))
     }
 
     fn defaults(mode: Mode) -> Self {
@@ -258,18 +256,12 @@ fn own(arg: &lexopt::Arg<'_>) -> String {
 }
 
 fn dashed(option: &str) -> String {
-    if option.chars().count() == 1 {
-        format!("-{option}")
-    } else {
-        format!("--{option}")
-    }
+    if option.chars().count() == 1 { format!("-{option}") } else { format!("--{option}") }
 }
 
 fn text(parser: &mut lexopt::Parser) -> Result<String, String> {
     let value = parser.value().map_err(say)?;
-    value
-        .into_string()
-        .map_err(|value| format!("{value:?} is not UTF-8"))
+    value.into_string().map_err(|value| format!("{value:?} is not UTF-8"))
 }
 
 fn number<T>(parser: &mut lexopt::Parser, min: T, max: T) -> Result<T, String>
@@ -292,9 +284,7 @@ fn version(text: &str) -> Result<Version, String> {
         "31" | "3" | "mqttv31" => Ok(Version::V31),
         "311" | "4" | "mqttv311" => Ok(Version::V311),
         "5" | "mqttv5" => Ok(Version::V5),
-        _ => Err(format!(
-            "unknown protocol version {text:?}, one of 31, 311, 5"
-        )),
+        _ => Err(format!("unknown protocol version {text:?}, one of 31, 311, 5")),
     }
 }
 
@@ -310,10 +300,7 @@ mod tests {
     fn reads_a_full_line() {
         let line = "fan-out -n 7 -q1 --size 1024 -V 5 -p 1884 --rate 1000 -d 0.5 --broker-pid 12";
         let options = Options::parse(line.split(' ')).expect("good line");
-        assert_eq!(
-            (options.mode, options.clients, options.size),
-            (Mode::FanOut, 7, 1024)
-        );
+        assert_eq!((options.mode, options.clients, options.size), (Mode::FanOut, 7, 1024));
         assert_eq!((options.version, options.port), (Version::V5, 1884));
         assert_eq!((options.qos, options.window), (QoS::AtLeastOnce, 100));
         assert_eq!(options.rate, Some(1000.0));

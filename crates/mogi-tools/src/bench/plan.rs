@@ -39,10 +39,8 @@ impl Plan {
         let n = options.clients;
         let one = |i: u32| Topics::One(format!("{prefix}/{i}"));
         let publisher = |topics, deliveries| PublisherPlan { topics, deliveries };
-        let subscriber = |filter: String, publishers| SubscriberPlan {
-            filters: vec![filter],
-            publishers,
-        };
+        let subscriber =
+            |filter: String, publishers| SubscriberPlan { filters: vec![filter], publishers };
         let (publishers, subscribers): (Vec<_>, Vec<_>) = match options.mode {
             Mode::FanOut => {
                 let subs = (0..n).map(|_| subscriber(format!("{prefix}/0"), 0..1));
@@ -68,12 +66,7 @@ impl Plan {
         };
         let shared = options.mode == Mode::Shared;
         let in_flight = in_flight(options, publishers.len(), subscribers.len(), shared);
-        Self {
-            publishers,
-            subscribers,
-            shared,
-            in_flight,
-        }
+        Self { publishers, subscribers, shared, in_flight }
     }
 
     /// The clients to dial: subscribers first, so that nothing is published to nobody.
@@ -110,14 +103,9 @@ fn item_pair(options: &Options, prefix: &str, i: u32) -> (PublisherPlan, Subscri
         first,
         count: end - first,
     };
-    let publisher = PublisherPlan {
-        topics,
-        deliveries: u32::from(end > first),
-    };
-    let subscriber = SubscriberPlan {
-        filters: (first..end).map(filter).collect(),
-        publishers: i..i + 1,
-    };
+    let publisher = PublisherPlan { topics, deliveries: u32::from(end > first) };
+    let subscriber =
+        SubscriberPlan { filters: (first..end).map(filter).collect(), publishers: i..i + 1 };
     (publisher, subscriber)
 }
 
@@ -129,9 +117,7 @@ fn in_flight(options: &Options, publishers: usize, subscribers: usize, shared: b
         _ => 1,
     };
     let total = u64::from(options.in_flight) * receivers as u64;
-    u32::try_from(total / per_receiver as u64)
-        .unwrap_or(u32::MAX)
-        .max(1)
+    u32::try_from(total / per_receiver as u64).unwrap_or(u32::MAX).max(1)
 }
 
 #[cfg(test)]

@@ -33,10 +33,7 @@ fn read_usage(dir: &Path) -> Result<Usage, String> {
     };
     let ticks = cpu_ticks(&read("stat")?).ok_or("unexpected contents of its stat file")?;
     let rss_bytes = rss_bytes(&read("status")?).ok_or("unexpected contents of its status file")?;
-    Ok(Usage {
-        cpu_s: ticks as f64 / TICKS_PER_S,
-        rss_bytes,
-    })
+    Ok(Usage { cpu_s: ticks as f64 / TICKS_PER_S, rss_bytes })
 }
 
 /// `USER_HZ`, the unit of the times in /proc: 100 on every architecture Linux has.
@@ -76,10 +73,7 @@ mod tests {
 
     #[test]
     fn resident_set_is_in_kibibytes() {
-        assert_eq!(
-            rss_bytes("Name:\tx\nVmRSS:\t    2048 kB\nThreads:\t1\n"),
-            Some(2 << 20)
-        );
+        assert_eq!(rss_bytes("Name:\tx\nVmRSS:\t    2048 kB\nThreads:\t1\n"), Some(2 << 20));
         assert_eq!(rss_bytes("Name:\tx\nState:\tZ (zombie)\n"), Some(0));
         assert_eq!(rss_bytes("Name:\tx\nVmRSS:\t many kB\n"), None);
         assert_eq!(rss_bytes("nonsense"), None);

@@ -146,28 +146,15 @@ impl Report {
         let measured = &self.measured;
         let mut rows = Rows::default();
         rows.title(self);
-        let what = if self.part == "connect" {
-            "connections"
-        } else {
-            "delivered"
-        };
+        let what = if self.part == "connect" { "connections" } else { "delivered" };
         if measured.published > 0 {
-            rows.count(
-                "published",
-                measured.published,
-                measured.per_s(measured.published),
-            );
+            rows.count("published", measured.published, measured.per_s(measured.published));
         }
         if measured.delivered > 0 {
             rows.count(what, measured.delivered, measured.per_s(measured.delivered));
         }
         if let Some(latency) = self.latency_us {
-            let Latency {
-                p50,
-                p99,
-                p999,
-                max,
-            } = latency;
+            let Latency { p50, p99, p999, max } = latency;
             rows.row(
                 "latency",
                 &format!("p50 {p50:.0}  p99 {p99:.0}  p99.9 {p999:.0}  max {max:.0} µs"),
@@ -176,10 +163,7 @@ impl Report {
         rows.row("lost", &self.faults());
         let cpu = |rows: &mut Rows, name: &str, cpu_s: f64| {
             if let Some(per_million) = measured.per_million(cpu_s) {
-                rows.row(
-                    name,
-                    &format!("{cpu_s:.2} s, {per_million:.3} s per million"),
-                );
+                rows.row(name, &format!("{cpu_s:.2} s, {per_million:.3} s per million"));
             }
         };
         if let Some(cpu_s) = measured.broker_cpu_s {
@@ -193,10 +177,8 @@ impl Report {
     }
 
     fn faults(&self) -> String {
-        let mut text = format!(
-            "{}, duplicated {}, reordered {}",
-            self.lost, self.duplicated, self.reordered
-        );
+        let mut text =
+            format!("{}, duplicated {}, reordered {}", self.lost, self.duplicated, self.reordered);
         for (name, count) in [
             ("foreign", self.foreign),
             ("refused", self.refused),
@@ -246,16 +228,10 @@ pub(super) fn compare(old: &Reports, new: &Reports) -> String {
             text,
             "  {}: CPU per delivery {}, deliveries/s {}, p99 {}, memory {}",
             report.part,
-            ratio(
-                report.measured.cpu_per_million(),
-                old.measured.cpu_per_million()
-            ),
+            ratio(report.measured.cpu_per_million(), old.measured.cpu_per_million()),
             ratio(per_s(report), per_s(old)),
             ratio(p99(report), p99(old)),
-            ratio(
-                report.rss.map(|rss| rss as f64),
-                old.rss.map(|rss| rss as f64)
-            ),
+            ratio(report.rss.map(|rss| rss as f64), old.rss.map(|rss| rss as f64)),
         );
     }
     text
@@ -269,17 +245,8 @@ struct Rows {
 
 impl Rows {
     fn title(&mut self, report: &Report) {
-        let Report {
-            part,
-            qos,
-            size,
-            clients,
-            ..
-        } = report;
-        let _ = write!(
-            self.text,
-            "{part}: {clients} clients, QoS {qos}, {size} bytes"
-        );
+        let Report { part, qos, size, clients, .. } = report;
+        let _ = write!(self.text, "{part}: {clients} clients, QoS {qos}, {size} bytes");
         if let Some(members) = report.members {
             let _ = write!(self.text, ", {members} members");
         }
@@ -325,10 +292,7 @@ mod tests {
     fn cpu_is_counted_per_million_deliveries() {
         let report = sample();
         assert_eq!(report.measured.cpu_per_million(), Some(3.0));
-        let stored = Measured {
-            delivered: 0,
-            ..report.measured
-        };
+        let stored = Measured { delivered: 0, ..report.measured };
         assert_eq!(stored.cpu_per_million(), Some(1.5));
         assert_eq!(Measured::default().cpu_per_million(), None);
     }
@@ -347,16 +311,10 @@ mod tests {
         let mut report = sample();
         report.set_latency(&histogram);
         let latency = report.latency_us.expect("recorded");
-        for (found, expected) in [
-            (latency.p50, 500.0),
-            (latency.p99, 990.0),
-            (latency.max, 1000.0),
-        ] {
+        for (found, expected) in [(latency.p50, 500.0), (latency.p99, 990.0), (latency.max, 1000.0)]
+        {
             let off: f64 = found - expected;
-            assert!(
-                off.abs() <= expected * 0.002 + 1.0,
-                "{found} is not {expected}"
-            );
+            assert!(off.abs() <= expected * 0.002 + 1.0, "{found} is not {expected}");
         }
     }
 
@@ -369,16 +327,12 @@ mod tests {
 
     #[test]
     fn ratios_name_the_part_and_what_is_missing() {
-        let old = Reports {
-            reports: vec![sample()],
-        };
+        let old = Reports { reports: vec![sample()] };
         let mut faster = sample();
         faster.measured.broker_cpu_s = Some(0.15);
         let mut other = sample();
         other.part = "pairs".into();
-        let new = Reports {
-            reports: vec![faster, other],
-        };
+        let new = Reports { reports: vec![faster, other] };
         let text = compare(&old, &new);
         assert!(text.contains("filters: CPU per delivery 0.100"), "{text}");
         assert!(text.contains("pairs is not in the earlier run"), "{text}");
@@ -391,10 +345,6 @@ mod tests {
         report.disconnected = 2;
         report.disconnect_reason = Some("gone".into());
         assert!(!report.clean());
-        assert!(
-            report.table().contains("disconnected 2 (gone)"),
-            "{}",
-            report.table()
-        );
+        assert!(report.table().contains("disconnected 2 (gone)"), "{}", report.table());
     }
 }

@@ -37,15 +37,9 @@ fn store_all(options: &Options, net: &mut Net) -> Result<(u64, u64), String> {
     let (version, qos, size) = (options.version, options.qos, options.size);
     let template = Template::new(version, 0, &topics, qos, true, size);
     let (mut link, window) = dial(options, net, "store")?;
-    publish_items(
-        net,
-        &mut link,
-        qos,
-        (options.items, window),
-        |out, item, packet_id| {
-            template.put(out, item, 0, packet_id);
-        },
-    )?;
+    publish_items(net, &mut link, qos, (options.items, window), |out, item, packet_id| {
+        template.put(out, item, 0, packet_id);
+    })?;
     Ok((u64::from(options.items), 0))
 }
 
@@ -53,24 +47,18 @@ fn store_all(options: &Options, net: &mut Net) -> Result<(u64, u64), String> {
 fn delete_all(options: &Options, net: &mut Net) -> Result<(), String> {
     let (mut link, window) = dial(options, net, "delete")?;
     let qos = QoS::AtMostOnce;
-    publish_items(
-        net,
-        &mut link,
-        qos,
-        (options.items, window),
-        |out, item, _| {
-            let publish = Publish {
-                dup: false,
-                qos,
-                retain: true,
-                topic: &format!("{}/{}/state", options.topic, item_name(item)),
-                packet_id: 0,
-                properties: Properties::default(),
-                payload: b"",
-            };
-            publish.encode(options.version, out);
-        },
-    )
+    publish_items(net, &mut link, qos, (options.items, window), |out, item, _| {
+        let publish = Publish {
+            dup: false,
+            qos,
+            retain: true,
+            topic: &format!("{}/{}/state", options.topic, item_name(item)),
+            packet_id: 0,
+            properties: Properties::default(),
+            payload: b"",
+        };
+        publish.encode(options.version, out);
+    })
 }
 
 /// Subscribes `options.rounds` times to everything stored, each time as a new client.
@@ -82,18 +70,14 @@ fn fetch(options: &Options, net: &mut Net) -> Result<Report, String> {
         let (mut link, _) = dial(options, net, &format!("fetch{round}"))?;
         let mut fetch = Fetch::new(options, &mut latency);
         let measured = measure(options, || {
-            fetch
-                .run(options, net, &mut link)
-                .map_err(|ended| format!("fetching: {ended}"))?;
+            fetch.run(options, net, &mut link).map_err(|ended| format!("fetching: {ended}"))?;
             Ok((0, fetch.delivered))
         })?;
         let sum = &mut report.measured;
         sum.seconds += measured.seconds;
         sum.delivered += measured.delivered;
         sum.generator_cpu_s += measured.generator_cpu_s;
-        sum.broker_cpu_s = measured
-            .broker_cpu_s
-            .map(|cpu| cpu + sum.broker_cpu_s.unwrap_or(0.0));
+        sum.broker_cpu_s = measured.broker_cpu_s.map(|cpu| cpu + sum.broker_cpu_s.unwrap_or(0.0));
         report.lost += u64::from(options.items) - fetch.distinct;
         report.duplicated += fetch.duplicated;
         report.foreign += fetch.foreign;
@@ -137,8 +121,7 @@ impl<'a> Fetch<'a> {
         let mut last = (0, self.started);
         while self.distinct < self.seen.len() as u64 && last.1.elapsed() < options.drain {
             link.flush()?;
-            net.wait(Some(Duration::from_millis(100)))
-                .map_err(Ended::Refused)?;
+            net.wait(Some(Duration::from_millis(100))).map_err(Ended::Refused)?;
             let now_ns = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
             link.read(&mut net.scratch, |header, body, out| {
                 self.on_packet(header, body, now_ns, out)

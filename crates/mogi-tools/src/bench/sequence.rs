@@ -128,34 +128,22 @@ mod tests {
 
     #[test]
     fn a_stream_in_order_has_nothing_to_report() {
-        let expected = Tally {
-            distinct: 4,
-            ..Tally::default()
-        };
+        let expected = Tally { distinct: 4, ..Tally::default() };
         assert_eq!(tally_of(&[0, 1, 2, 3]), expected);
     }
 
     #[test]
     fn a_gap_counts_once_and_may_be_filled_late() {
         let tally = tally_of(&[0, 5, 3, 1, 2, 4]);
-        assert_eq!(
-            (tally.distinct, tally.duplicated, tally.reordered),
-            (6, 0, 4)
-        );
+        assert_eq!((tally.distinct, tally.duplicated, tally.reordered), (6, 0, 4));
         let tally = tally_of(&[2, 3]);
-        assert_eq!(
-            (tally.distinct, tally.duplicated, tally.reordered),
-            (2, 0, 0)
-        );
+        assert_eq!((tally.distinct, tally.duplicated, tally.reordered), (2, 0, 0));
     }
 
     #[test]
     fn what_was_seen_is_a_duplicate_also_inside_a_filled_gap() {
         let tally = tally_of(&[0, 0, 4, 2, 2, 4, 0]);
-        assert_eq!(
-            (tally.distinct, tally.duplicated, tally.reordered),
-            (3, 4, 1)
-        );
+        assert_eq!((tally.distinct, tally.duplicated, tally.reordered), (3, 4, 1));
     }
 
     #[test]

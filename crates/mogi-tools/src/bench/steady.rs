@@ -67,11 +67,7 @@ struct Slot {
 
 impl Slot {
     fn new(link: Link, role: Role) -> Self {
-        Self {
-            link: Some(link.no_delay()),
-            role,
-            dirty: false,
-        }
+        Self { link: Some(link.no_delay()), role, dirty: false }
     }
 }
 
@@ -126,10 +122,7 @@ impl Steady<'_> {
             };
             self.turn(until_done)?;
             if self.load.publishers.iter().all(|publisher| publisher.gone) {
-                return Err(format!(
-                    "every publisher was disconnected: {}",
-                    self.last_loss
-                ));
+                return Err(format!("every publisher was disconnected: {}", self.last_loss));
             }
             if self.load.counts.delivered != last.0 {
                 last = (self.load.counts.delivered, Instant::now());

@@ -42,15 +42,11 @@ pub(super) fn publish_items(
             last_progress = Instant::now();
         } else if last_progress.elapsed() > PATIENCE {
             let Store { settled, sent, .. } = store;
-            return Err(format!(
-                "storing: no progress, {sent} sent, {settled} acknowledged"
-            ));
+            return Err(format!("storing: no progress, {sent} sent, {settled} acknowledged"));
         }
     }
     link.out.extend_from_slice(&DISCONNECT);
-    link.flush()
-        .map(|_| ())
-        .map_err(|ended| format!("storing: {ended}"))
+    link.flush().map(|_| ()).map_err(|ended| format!("storing: {ended}"))
 }
 
 struct Store {
@@ -67,11 +63,7 @@ struct Store {
 
 impl Store {
     fn done(&self) -> bool {
-        if self.acked {
-            self.settled == self.items
-        } else {
-            self.answered
-        }
+        if self.acked { self.settled == self.items } else { self.answered }
     }
 
     fn fill(&mut self, out: &mut Vec<u8>, put: &impl Fn(&mut Vec<u8>, u32, u16)) {
@@ -102,9 +94,7 @@ impl Store {
         let more = !self.acked && self.sent < self.items && link.backlog() == 0;
         let wait = Duration::from_millis(if more { 0 } else { 100 });
         net.wait(Some(wait)).map_err(Ended::Refused)?;
-        link.read(&mut net.scratch, |header, body, out| {
-            self.on_packet(header, body, out)
-        })
+        link.read(&mut net.scratch, |header, body, out| self.on_packet(header, body, out))
     }
 
     fn on_packet(&mut self, header: Header, body: &[u8], out: &mut Vec<u8>) -> Result<(), String> {

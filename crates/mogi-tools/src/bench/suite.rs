@@ -51,18 +51,9 @@ struct Load {
 }
 
 const LOADS: &[Load] = &[
-    Load {
-        args: "pairs -q0",
-        cells: &[Cell("50 pairs, QoS 0", "pairs", Metric::Cpu, "1/25")],
-    },
-    Load {
-        args: "pairs -q1",
-        cells: &[Cell("50 pairs, QoS 1", "pairs", Metric::Cpu, "1/14")],
-    },
-    Load {
-        args: "pairs -q2",
-        cells: &[Cell("50 pairs, QoS 2", "pairs", Metric::Cpu, "1/13")],
-    },
+    Load { args: "pairs -q0", cells: &[Cell("50 pairs, QoS 0", "pairs", Metric::Cpu, "1/25")] },
+    Load { args: "pairs -q1", cells: &[Cell("50 pairs, QoS 1", "pairs", Metric::Cpu, "1/14")] },
+    Load { args: "pairs -q2", cells: &[Cell("50 pairs, QoS 2", "pairs", Metric::Cpu, "1/13")] },
     Load {
         args: "pairs -q0 -s1024",
         cells: &[Cell("50 pairs, 1 KiB, QoS 0", "pairs", Metric::Cpu, "1/9")],
@@ -87,18 +78,9 @@ const LOADS: &[Load] = &[
         args: "fan-out -q0 -n500",
         cells: &[Cell("fan-out 500, QoS 0", "fan-out", Metric::Cpu, "1/25")],
     },
-    Load {
-        args: "fan-in -q0",
-        cells: &[Cell("fan-in 100, QoS 0", "fan-in", Metric::Cpu, "1/5")],
-    },
-    Load {
-        args: "fan-in -q1",
-        cells: &[Cell("fan-in 100, QoS 1", "fan-in", Metric::Cpu, "1/7")],
-    },
-    Load {
-        args: "fan-in -q2",
-        cells: &[Cell("fan-in 100, QoS 2", "fan-in", Metric::Cpu, "1/10")],
-    },
+    Load { args: "fan-in -q0", cells: &[Cell("fan-in 100, QoS 0", "fan-in", Metric::Cpu, "1/5")] },
+    Load { args: "fan-in -q1", cells: &[Cell("fan-in 100, QoS 1", "fan-in", Metric::Cpu, "1/7")] },
+    Load { args: "fan-in -q2", cells: &[Cell("fan-in 100, QoS 2", "fan-in", Metric::Cpu, "1/10")] },
     Load {
         args: "shared -q0",
         cells: &[Cell("shared 10 → 10, QoS 0", "shared", Metric::Cpu, "1/12")],
@@ -110,24 +92,14 @@ const LOADS: &[Load] = &[
     Load {
         args: "pingpong -q0",
         cells: &[
-            Cell(
-                "one message at a time, QoS 0",
-                "pingpong",
-                Metric::Cpu,
-                "0.7",
-            ),
+            Cell("one message at a time, QoS 0", "pingpong", Metric::Cpu, "0.7"),
             Cell("one message at a time, QoS 0", "pingpong", Metric::P99, ""),
         ],
     },
     Load {
         args: "pingpong -q1",
         cells: &[
-            Cell(
-                "one message at a time, QoS 1",
-                "pingpong",
-                Metric::Cpu,
-                "0.75",
-            ),
+            Cell("one message at a time, QoS 1", "pingpong", Metric::Cpu, "0.75"),
             Cell("one message at a time, QoS 1", "pingpong", Metric::P99, ""),
         ],
     },
@@ -135,52 +107,27 @@ const LOADS: &[Load] = &[
         args: "filters -q0",
         cells: &[
             Cell("wildcard filters, matching", "filters", Metric::Cpu, "1/9"),
-            Cell(
-                "wildcard filters, memory",
-                "filters",
-                Metric::BytesEach,
-                "≤ 500 bytes",
-            ),
+            Cell("wildcard filters, memory", "filters", Metric::BytesEach, "≤ 500 bytes"),
         ],
     },
     Load {
         args: "retained -q0 --rounds 10",
         cells: &[
             Cell("retained, store", "retained-store", Metric::Cpu, "1/3"),
-            Cell(
-                "retained, deliver on '#'",
-                "retained-deliver",
-                Metric::Cpu,
-                "1/3",
-            ),
-            Cell(
-                "retained, memory",
-                "retained-store",
-                Metric::BytesEach,
-                "≤ 450 bytes + payload",
-            ),
+            Cell("retained, deliver on '#'", "retained-deliver", Metric::Cpu, "1/3"),
+            Cell("retained, memory", "retained-store", Metric::BytesEach, "≤ 450 bytes + payload"),
         ],
     },
     Load {
         args: "connect",
         cells: &[
             Cell("connect and disconnect", "connect", Metric::Cpu, ""),
-            Cell(
-                "connect and disconnect",
-                "connect",
-                Metric::PerSecond,
-                "≥ 2",
-            ),
+            Cell("connect and disconnect", "connect", Metric::PerSecond, "≥ 2"),
         ],
     },
     Load {
         args: "connect -n10000 --hold 1",
-        cells: &[Cell(
-            "idle connection, memory",
-            "connect",
-            Metric::BytesEach,
-            "≤ 4096 bytes",
-        )],
+        cells: &[Cell("idle connection, memory", "connect", Metric::BytesEach, "≤ 4096 bytes")],
     },
 ];
 
@@ -284,12 +231,7 @@ impl Suite {
         let per_s = median(&values(&runs[0], PACED_PART, Metric::PerSecond)).unwrap_or(0.0);
         let rate = (per_s * PACED_SHARE).floor().max(1.0);
         let runs = self.run_load(&format!("{PACED} --rate {rate}"))?;
-        let cell = Cell(
-            "50 pairs at 30 % of the base's maximum",
-            PACED_PART,
-            Metric::P99,
-            "1",
-        );
+        let cell = Cell("50 pairs at 30 % of the base's maximum", PACED_PART, Metric::P99, "1");
         Ok(self.row(&cell, &runs))
     }
 
@@ -421,11 +363,7 @@ fn show(value: f64) -> String {
 
 /// A ratio as the goals are written: below one half as a fraction.
 fn show_ratio(ratio: f64) -> String {
-    if ratio > 0.0 && ratio < 0.5 {
-        format!("1/{:.1}", 1.0 / ratio)
-    } else {
-        format!("{ratio:.2}")
-    }
+    if ratio > 0.0 && ratio < 0.5 { format!("1/{:.1}", 1.0 / ratio) } else { format!("{ratio:.2}") }
 }
 
 #[cfg(test)]
@@ -448,11 +386,7 @@ mod tests {
     #[test]
     fn reads_brokers_and_what_is_passed_on() {
         let suite = suite("--broker a=12:1883 --broker b=13:1884 --rounds 5 -d 2").expect("good");
-        let names: Vec<_> = suite
-            .brokers
-            .iter()
-            .map(|broker| broker.name.as_str())
-            .collect();
+        let names: Vec<_> = suite.brokers.iter().map(|broker| broker.name.as_str()).collect();
         assert_eq!((names, suite.rounds), (vec!["a", "b"], 5));
         assert_eq!(suite.passed_on, ["--duration", "3", "--duration", "2"]);
     }
@@ -460,15 +394,11 @@ mod tests {
     #[test]
     fn loads_are_chosen_by_name() {
         let suite = suite("--broker a=1:2 --only QoS --without fan --without KiB").expect("good");
-        let wanted: Vec<_> = [
-            "50 pairs, QoS 0",
-            "fan-in 100, QoS 0",
-            "50 pairs, 1 KiB, QoS 0",
-            "x",
-        ]
-        .into_iter()
-        .filter(|name| suite.wants(name))
-        .collect();
+        let wanted: Vec<_> =
+            ["50 pairs, QoS 0", "fan-in 100, QoS 0", "50 pairs, 1 KiB, QoS 0", "x"]
+                .into_iter()
+                .filter(|name| suite.wants(name))
+                .collect();
         assert_eq!(wanted, ["50 pairs, QoS 0"]);
     }
 
@@ -496,28 +426,14 @@ mod tests {
     fn a_row_shows_the_ratio_and_whose_fault_it_is() {
         let suite = suite("--broker a=12:1883 --broker b=13:1884").expect("good");
         let report = |cpu_s, lost| {
-            let mut report = Report {
-                part: "pairs".into(),
-                lost,
-                ..Report::default()
-            };
+            let mut report = Report { part: "pairs".into(), lost, ..Report::default() };
             report.measured.delivered = 1_000_000;
             report.measured.broker_cpu_s = Some(cpu_s);
             report
         };
         let runs = [vec![report(10.0, 0)], vec![report(0.4, 7)]];
         let row = suite.row(&Cell("x", "pairs", Metric::Cpu, "1/25"), &runs);
-        assert_eq!(
-            row,
-            "| x | CPU s/M | 10.0 | 0.400 | 1/25.0 | 1/25 | b: lost 7 |\n"
-        );
-        assert_eq!(
-            suite
-                .head()
-                .lines()
-                .next()
-                .map(|head| head.matches('|').count()),
-            Some(8)
-        );
+        assert_eq!(row, "| x | CPU s/M | 10.0 | 0.400 | 1/25.0 | 1/25 | b: lost 7 |\n");
+        assert_eq!(suite.head().lines().next().map(|head| head.matches('|').count()), Some(8));
     }
 }

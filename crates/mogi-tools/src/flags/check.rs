@@ -32,14 +32,10 @@ fn identity(config: &Config) -> Result<(), Stop> {
         ));
     }
     if !has_id && config.version != Version::V5 && config.disable_clean_session {
-        return Err(Stop::wrong(
-            "You must provide a client id if you are using the -c option.",
-        ));
+        return Err(Stop::wrong("You must provide a client id if you are using the -c option."));
     }
-    let too_long = config
-        .password
-        .as_ref()
-        .is_some_and(|password| password.len() > usize::from(u16::MAX));
+    let too_long =
+        config.password.as_ref().is_some_and(|password| password.len() > usize::from(u16::MAX));
     // [MQTT-3.1.2-22] of 3.1.1.
     let alone = config.version != Version::V5 && config.username.is_none();
     if too_long || (alone && config.password.is_some()) {
@@ -70,14 +66,8 @@ fn will(config: &Config) -> Result<(), Stop> {
 /// Mosquitto's tools then fail, or hang.
 fn properties(config: &Config) -> Result<(), Stop> {
     let all = &config.properties;
-    let given = [
-        &all.connect,
-        &all.publish,
-        &all.will,
-        &all.subscribe,
-        &all.unsubscribe,
-        &all.disconnect,
-    ];
+    let given =
+        [&all.connect, &all.publish, &all.will, &all.subscribe, &all.unsubscribe, &all.disconnect];
     let twice = |section: &PropertyBuf, id: PropertyId, flag: &str, by_flag: bool| {
         if by_flag && section.as_properties().has(id) {
             let name = id.name();
@@ -88,33 +78,19 @@ fn properties(config: &Config) -> Result<(), Stop> {
         Ok(())
     };
     let expiry = PropertyId::SessionExpiryInterval;
-    twice(
-        &all.connect,
-        expiry,
-        "-x",
-        config.session_expiry_s.is_some(),
-    )?;
+    twice(&all.connect, expiry, "-x", config.session_expiry_s.is_some())?;
     let response = PropertyId::ResponseTopic;
-    twice(
-        &all.publish,
-        response,
-        "-e",
-        config.response_topic.is_some(),
-    )?;
+    twice(&all.publish, response, "-e", config.response_topic.is_some())?;
     let any = given.iter().any(|it| !it.as_properties().is_empty());
     if any && config.version != Version::V5 {
-        return Err(Stop::wrong(
-            "-D properties need MQTT 5, and -V asks for an older version.",
-        ));
+        return Err(Stop::wrong("-D properties need MQTT 5, and -V asks for an older version."));
     }
     Ok(())
 }
 
 fn publishing(config: &Config) -> Result<(), Stop> {
     if config.topics.is_empty() || config.payload.is_none() {
-        return Err(Stop::Lost(
-            "Both topic and message must be supplied.".to_owned(),
-        ));
+        return Err(Stop::Lost("Both topic and message must be supplied.".to_owned()));
     }
     Ok(())
 }
@@ -126,18 +102,14 @@ fn subscribing(config: &Config) -> Result<(), Stop> {
         ));
     }
     if config.no_retained && config.retained_only {
-        return Err(Stop::wrong(
-            "Combining '-R' and '--retained-only' makes no sense.",
-        ));
+        return Err(Stop::wrong("Combining '-R' and '--retained-only' makes no sense."));
     }
     Ok(())
 }
 
 fn requesting(config: &Config) -> Result<(), Stop> {
     if config.topics.is_empty() || config.payload.is_none() || config.response_topic.is_none() {
-        return Err(Stop::wrong(
-            "All of topic, message, and response topic must be supplied.",
-        ));
+        return Err(Stop::wrong("All of topic, message, and response topic must be supplied."));
     }
     Ok(())
 }

@@ -17,10 +17,9 @@ pub(super) fn text(tool: Tool, program: &str) -> String {
             "publishes messages to an MQTT broker",
             "-t TOPIC {-m TEXT | -f FILE | -s | -l | -n} [options]",
         ),
-        Tool::Sub => (
-            "prints the messages of an MQTT broker",
-            "{-t FILTER | -U FILTER}... [options]",
-        ),
+        Tool::Sub => {
+            ("prints the messages of an MQTT broker", "{-t FILTER | -U FILTER}... [options]")
+        }
         Tool::Rr => (
             "publishes a request and prints the response to it",
             "-t TOPIC -e RESPONSE-TOPIC {-m TEXT | -f FILE | -s | -n} [options]",
@@ -60,11 +59,7 @@ fn describe(text: &mut String, flag: &Flag) {
         Takes::One(value, ..) => value,
         Takes::Property => "PACKET PROPERTY [NAME] VALUE",
     };
-    let start = if value.is_empty() {
-        names
-    } else {
-        format!("{names} {value}")
-    };
+    let start = if value.is_empty() { names } else { format!("{names} {value}") };
     let mut column = start.chars().count();
     text.push_str(&start);
     if column + 2 > INDENT {

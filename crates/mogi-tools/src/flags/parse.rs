@@ -191,10 +191,7 @@ mod tests {
         let missing = "-M argument given but max_inflight not specified.";
         assert_eq!(wrong(Tool::Sub, &["-M"]), missing);
         let few = "--property argument given but not enough arguments specified.";
-        assert_eq!(
-            wrong(Tool::Pub, &["-D", "publish", "user-property", "a"]),
-            few
-        );
+        assert_eq!(wrong(Tool::Pub, &["-D", "publish", "user-property", "a"]), few);
         for (given, what) in [
             (["-q", "3"], "Invalid QoS given: 3"),
             (["-p", "70000"], "Invalid port given: 70000"),
@@ -202,14 +199,8 @@ mod tests {
             (["-W", "-1"], "Invalid timeout \"-1\"."),
             (["-V", "6"], "Invalid protocol version argument given."),
             (["-x", "a"], "session-expiry-interval not a number."),
-            (
-                ["-x", "4294967296"],
-                "session-expiry-interval out of range.",
-            ),
-            (
-                ["-k", "4"],
-                "Invalid keepalive given, it must be between 5 and 65535 inclusive.",
-            ),
+            (["-x", "4294967296"], "session-expiry-interval out of range."),
+            (["-k", "4"], "Invalid keepalive given, it must be between 5 and 65535 inclusive."),
             (
                 ["-t", "a#"],
                 "Invalid subscription topic 'a#', are all '+' and '#' wildcards correct?",
@@ -228,14 +219,8 @@ mod tests {
         let publish = config.properties.publish.as_properties();
         assert_eq!(publish.str(mogi_codec::PropertyId::ContentType), Some("x"));
         for (given, what) in [
-            (
-                "bogus content-type x",
-                "Invalid command bogus given in --property argument.",
-            ),
-            (
-                "publish bogus x",
-                "Invalid property name bogus given in --property argument.",
-            ),
+            ("bogus content-type x", "Invalid command bogus given in --property argument."),
+            ("publish bogus x", "Invalid property name bogus given in --property argument."),
             (
                 "connect content-type x",
                 "content-type property not allowed for connect in --property argument.",
@@ -248,10 +233,7 @@ mod tests {
                 "publish topic-alias 65536",
                 "Property value (65536) out of range for property topic-alias.",
             ),
-            (
-                "publish topic-alias 0",
-                "Property topic-alias of publish is wrong: topic alias 0.",
-            ),
+            ("publish topic-alias 0", "Property topic-alias of publish is wrong: topic alias 0."),
         ] {
             let given: Vec<_> = ["-D"].into_iter().chain(given.split(' ')).collect();
             assert_eq!(wrong(Tool::Pub, &given), what);

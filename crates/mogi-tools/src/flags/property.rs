@@ -14,10 +14,7 @@ const COMMANDS: [(&str, Option<Section>); 15] = [
     ("publish", Some(Section::Packet(PacketKind::Publish))),
     ("will", Some(Section::Will)),
     ("subscribe", Some(Section::Packet(PacketKind::Subscribe))),
-    (
-        "unsubscribe",
-        Some(Section::Packet(PacketKind::Unsubscribe)),
-    ),
+    ("unsubscribe", Some(Section::Packet(PacketKind::Unsubscribe))),
     ("disconnect", Some(Section::Packet(PacketKind::Disconnect))),
     ("connack", None),
     ("puback", None),
@@ -41,22 +38,16 @@ pub(super) fn value_count(property: Option<&OsStr>) -> usize {
 pub(super) fn apply(config: &mut Config, it: Values<'_>) -> Result<(), Stop> {
     let (command, name) = (it.text_at(0)?, it.text_at(1)?);
     let given = "given in --property argument.";
-    let known = COMMANDS
-        .iter()
-        .find(|(it, _)| it.eq_ignore_ascii_case(command));
+    let known = COMMANDS.iter().find(|(it, _)| it.eq_ignore_ascii_case(command));
     let Some((_, section)) = known else {
         return Err(Stop::Wrong(format!("Invalid command {command} {given}")));
     };
-    let id = PropertyId::ALL
-        .iter()
-        .find(|id| id.name().eq_ignore_ascii_case(name));
+    let id = PropertyId::ALL.iter().find(|id| id.name().eq_ignore_ascii_case(name));
     let Some(&id) = id else {
         return Err(Stop::Wrong(format!("Invalid property name {name} {given}")));
     };
     let refused = |why: &str| {
-        Stop::Wrong(format!(
-            "{name} property not {why} for {command} in --property argument."
-        ))
+        Stop::Wrong(format!("{name} property not {why} for {command} in --property argument."))
     };
     let Some(section) = *section else {
         return Err(refused("supported"));

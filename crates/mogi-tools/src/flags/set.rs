@@ -30,9 +30,7 @@ pub(super) fn will_topic(config: &mut Config, topic: &str) -> Result {
 
 fn name(what: &str, topic: &str) -> Result {
     check_name(topic).map_err(|_| {
-        Stop::Wrong(format!(
-            "Invalid {what} topic '{topic}', does it contain '+' or '#'?"
-        ))
+        Stop::Wrong(format!("Invalid {what} topic '{topic}', does it contain '+' or '#'?"))
     })
 }
 
@@ -75,8 +73,7 @@ pub(super) fn payload(config: &mut Config, payload: Payload) -> Result {
 
 pub(super) fn qos(it: Values<'_>, wrong: &str) -> std::result::Result<QoS, Stop> {
     let qos = it.int().and_then(|qos| u8::try_from(qos).ok());
-    qos.and_then(QoS::from_u8)
-        .ok_or_else(|| Stop::Wrong(format!("{wrong}{}", it.shown())))
+    qos.and_then(QoS::from_u8).ok_or_else(|| Stop::Wrong(format!("{wrong}{}", it.shown())))
 }
 
 pub(super) fn repeat(config: &mut Config, it: Values<'_>) -> Result {
@@ -176,9 +173,7 @@ pub(super) fn keep_alive(config: &mut Config, it: Values<'_>) -> Result {
 pub(super) fn session_expiry(config: &mut Config, it: Values<'_>) -> Result {
     let expiry_s = match it.bytes() {
         b"\xE2\x88\x9E" => -1,
-        _ => it
-            .int()
-            .ok_or_else(|| Stop::wrong("session-expiry-interval not a number."))?,
+        _ => it.int().ok_or_else(|| Stop::wrong("session-expiry-interval not a number."))?,
     };
     let expiry_s = match expiry_s {
         -1 => Some(u32::MAX),

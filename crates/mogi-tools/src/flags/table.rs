@@ -53,10 +53,7 @@ impl Group {
         (Self::Output, "What to print"),
         (Self::Connection, "Where to connect"),
         (Self::Session, "How to connect"),
-        (
-            Self::Will,
-            "The will, sent by the broker if the connection breaks",
-        ),
+        (Self::Will, "The will, sent by the broker if the connection breaks"),
         (Self::Other, "Other"),
         (Self::Later, "Not built yet"),
     ];

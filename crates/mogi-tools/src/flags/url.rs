@@ -77,14 +77,7 @@ fn parse(text: &str) -> Result<Url<'_>, Stop> {
             None => (server, None),
         },
     };
-    Ok(Url {
-        scheme,
-        username,
-        password,
-        host,
-        port,
-        topic,
-    })
+    Ok(Url { scheme, username, password, host, port, topic })
 }
 
 #[cfg(test)]

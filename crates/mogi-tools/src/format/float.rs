@@ -14,10 +14,7 @@ pub(super) fn fixed(out: &mut Vec<u8>, width: Width, value: f64) {
     match text.strip_prefix('-') {
         Some(digits) if width.zero && !width.left => {
             out.push(b'-');
-            let width = Width {
-                width: width.width.saturating_sub(1),
-                ..width
-            };
+            let width = Width { width: width.width.saturating_sub(1), ..width };
             pad(out, width, true, digits.as_bytes());
         }
         _ => pad(out, width, width.zero, text.as_bytes()),
@@ -43,11 +40,7 @@ pub(super) fn general(value: f64, digits: usize) -> String {
 }
 
 fn trim(number: &str) -> &str {
-    if number.contains('.') {
-        number.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        number
-    }
+    if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
 }
 
 const fn special(value: f64) -> &'static str {

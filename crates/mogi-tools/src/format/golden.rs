@@ -73,15 +73,7 @@ fn hexadecimal_in_groups_and_fields() {
     let bytes = message(b"\x00\x01\xFF", QoS::AtMostOnce, 0, false);
     check(&[("%x", b"0001ff"), ("%.2:X", b"00:01:FF")], bytes);
     let nothing = message(b"", QoS::AtMostOnce, 0, false);
-    check(
-        &[
-            ("%x", b""),
-            ("%.2x", b""),
-            ("%3x|", b"   |"),
-            ("%3p|", b"   |"),
-        ],
-        nothing,
-    );
+    check(&[("%x", b""), ("%.2x", b""), ("%3x|", b"   |"), ("%3p|", b"   |")], nothing);
 }
 
 #[test]
@@ -100,12 +92,7 @@ fn floating_point_payloads() {
     assert_eq!(out, b"<>");
     let text = "requested double printing, but non-double data received";
     assert_eq!(errors, [text]);
-    let pi = message(
-        b"\x18\x2D\x44\x54\xFB\x21\x09\x40",
-        QoS::AtMostOnce,
-        0,
-        false,
-    );
+    let pi = message(b"\x18\x2D\x44\x54\xFB\x21\x09\x40", QoS::AtMostOnce, 0, false);
     check(
         &[
             ("%d", b"3.141593"),
@@ -155,12 +142,7 @@ fn messages_as_json() {
     let text = r#"{...,"qos":0,"retain":false,"payloadlen":0,"payload":null}"#;
     assert_eq!(json("%j", empty), text);
     assert_eq!(json("%J", empty), text);
-    let controls = message(
-        b"a\"b\\c/d\x08\x0C\n\r\t\x01\x1F\x7F",
-        QoS::AtMostOnce,
-        0,
-        false,
-    );
+    let controls = message(b"a\"b\\c/d\x08\x0C\n\r\t\x01\x1F\x7F", QoS::AtMostOnce, 0, false);
     let text = json("%j", controls);
     assert!(text.ends_with("\"payload\":\"a\\\"b\\\\c/d\\b\\f\\n\\r\\t\\u0001\\u001f\x7F\"}"));
     let text = json("%j", message(b"a\0b", QoS::AtMostOnce, 0, false));

@@ -27,11 +27,9 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn value(&mut self, depth: usize) -> Option<Json> {
         self.blanks();
-        for (word, value) in [
-            (&b"null"[..], Json::Null),
-            (b"true", Json::Bool(true)),
-            (b"false", Json::Bool(false)),
-        ] {
+        for (word, value) in
+            [(&b"null"[..], Json::Null), (b"true", Json::Bool(true)), (b"false", Json::Bool(false))]
+        {
             if let Some(rest) = self.rest.strip_prefix(word) {
                 self.rest = rest;
                 return Some(value);
@@ -258,10 +256,7 @@ mod tests {
             ("-.5", "-0.5"),
             ("1.e5", "100000"),
             ("[1, 2 ,3]", "[1,2,3]"),
-            (
-                r#" { "a" : [ 1 , {"b":null} ] } "#,
-                r#"{"a":[1,{"b":null}]}"#,
-            ),
+            (r#" { "a" : [ 1 , {"b":null} ] } "#, r#"{"a":[1,{"b":null}]}"#),
             (r#"{"a":1,"a":2}"#, r#"{"a":1,"a":2}"#),
             (r#""\u0041\u00e9\ud83d\ude00""#, "\"A\u{e9}\u{1f600}\""),
             (r#""\/\b\f\n\r\t\"\\""#, r#""/\b\f\n\r\t\"\\""#),

@@ -54,10 +54,9 @@ fn properties(all: Properties<'_>) -> Json {
             Value::Int(value) => Json::number(value),
             Value::Str(text) => Json::text(text),
             Value::Bytes(bytes) => Json::text(bytes),
-            Value::Pair(name, value) => Json::Array(vec![Json::Object(vec![(
-                name.as_bytes().to_vec(),
-                Json::text(value),
-            )])]),
+            Value::Pair(name, value) => {
+                Json::Array(vec![Json::Object(vec![(name.as_bytes().to_vec(), Json::text(value))])])
+            }
         };
         match members.iter_mut().find(|(it, _)| it == name) {
             None => members.push((name.to_vec(), value)),

@@ -67,9 +67,7 @@ mod tests {
 
     #[test]
     fn every_letter_is_that_of_the_c_library() {
-        let now: Zoned = "2026-11-01T05:07:09.5[America/St_Johns]"
-            .parse()
-            .expect("valid");
+        let now: Zoned = "2026-11-01T05:07:09.5[America/St_Johns]".parse().expect("valid");
         // What strftime(3) of glibc 2.36 says about that second.
         let expected = [
             ('A', "Sunday"),

@@ -106,11 +106,8 @@ fn read_field(rest: &mut &[u8]) -> Result<Piece, String> {
     if width > WIDTH_MAX {
         return Err(format!("Field width {width} is more than {WIDTH_MAX}."));
     }
-    let precision = if take(rest, b'.') {
-        Some(digits(rest).unwrap_or(0).min(WIDTH_MAX))
-    } else {
-        None
-    };
+    let precision =
+        if take(rest, b'.') { Some(digits(rest).unwrap_or(0).min(WIDTH_MAX)) } else { None };
     // Any sign that is none of the fields may stand between the nibbles of %x; the other fields
     // pay no attention to it.
     let separator = rest
@@ -122,16 +119,9 @@ fn read_field(rest: &mut &[u8]) -> Result<Piece, String> {
     }
     match next(rest) {
         None => Err(INCOMPLETE.to_owned()),
-        Some(field) if FIELDS.contains(&field) => Ok(Piece::Field(
-            field,
-            Width {
-                left,
-                zero,
-                width,
-                precision,
-                separator,
-            },
-        )),
+        Some(field) if FIELDS.contains(&field) => {
+            Ok(Piece::Field(field, Width { left, zero, width, precision, separator }))
+        }
         Some(other) => Err(invalid("format", other)),
     }
 }
@@ -207,13 +197,8 @@ mod tests {
         assert_eq!(parse("a%%b\\\\c"), [text("a%b\\c")]);
         assert_eq!(parse("%ld"), [plain(b'l'), text("d")]);
         assert_eq!(parse("@Ez"), [Piece::Time(b'E'), text("z")]);
-        let width = Width {
-            left: true,
-            zero: true,
-            width: 12,
-            precision: Some(4),
-            separator: Some(b':'),
-        };
+        let width =
+            Width { left: true, zero: true, width: 12, precision: Some(4), separator: Some(b':') };
         assert_eq!(parse("%-012.4:x"), [Piece::Field(b'x', width)]);
     }
 }

@@ -74,9 +74,7 @@ fn wait(publisher: &mut Publisher<'_>, lines: &mut Lines) -> Result<(), Failed> 
     let wanted = publisher.may_publish() && !lines.ended();
     let others = if wanted { &fds[..] } else { &[] };
     let status = &publisher.status;
-    let until_ms = status
-        .is_shown()
-        .then(|| publisher.link.driver.now_ms() + status.every_ms());
+    let until_ms = status.is_shown().then(|| publisher.link.driver.now_ms() + status.every_ms());
     let ready = publisher.link.wait(until_ms, others);
     if ready.map_err(|_| Failed::Connection)?.first() == Some(&true) {
         lines.fill().map_err(Failed::Input)?;

@@ -45,9 +45,7 @@ fn read_all(input: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     input.take(LEN_MAX as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > LEN_MAX {
-        return Err(io::Error::other(
-            "more than 268435455 bytes, the most a packet holds",
-        ));
+        return Err(io::Error::other("more than 268435455 bytes, the most a packet holds"));
     }
     Ok(bytes)
 }
@@ -94,9 +92,7 @@ impl Lines {
     /// The next line without its end. A last line without one counts too (Mosquitto's `pub`
     /// loses it).
     pub(crate) fn next(&mut self) -> Option<&[u8]> {
-        let found = self.buffer[self.searched..]
-            .iter()
-            .position(|byte| *byte == b'\n');
+        let found = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
         let (start, end, next) = match found {
             Some(at) => (self.start, self.searched + at, self.searched + at + 1),
             None => {

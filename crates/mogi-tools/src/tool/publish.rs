@@ -24,12 +24,7 @@ fn run_single(config: &Config, payload: &[u8]) -> i32 {
         Ok(publisher) => publisher,
         Err(code) => return code,
     };
-    let single = Single {
-        publisher,
-        left: config.repeat,
-        delivered: true,
-        due_ms: 0,
-    };
+    let single = Single { publisher, left: config.repeat, delivered: true, due_ms: 0 };
     single.run(payload)
 }
 

@@ -74,11 +74,7 @@ impl<'a> Publisher<'a> {
                     report::error(config, report::refused_again(config.version, code));
                     return Some(Told::Refused(i32::from(code)));
                 }
-                Event::Published {
-                    packet_id,
-                    reason,
-                    properties,
-                } => {
+                Event::Published { packet_id, reason, properties } => {
                     self.status.acknowledged();
                     if reason.is_error() {
                         self.status.failed();
@@ -190,10 +186,7 @@ impl<'a> Publisher<'a> {
 
 fn warn_failed(config: &Config, packet_id: u16, reason: Reason, properties: Properties<'_>) {
     let why = name(reason as u8);
-    report::error(
-        config,
-        &format!("Warning: Publish {packet_id} failed: {why}."),
-    );
+    report::error(config, &format!("Warning: Publish {packet_id} failed: {why}."));
     if let Some(text) = properties.str(PropertyId::ReasonString) {
         report::error(config, text);
     }

@@ -23,14 +23,9 @@ pub(crate) fn run(config: &Config) -> i32 {
         Ok(link) => link,
         Err(code) => return code,
     };
-    let timeout_ms = config
-        .timeout
-        .map(|timeout| link.driver.now_ms() + timeout.as_millis() as u64);
-    let mut request = Request {
-        link,
-        payload,
-        sent: None,
-    };
+    let timeout_ms =
+        config.timeout.map(|timeout| link.driver.now_ms() + timeout.as_millis() as u64);
+    let mut request = Request { link, payload, sent: None };
     loop {
         let end = request.events().or_else(|| request.wait(timeout_ms));
         if let Some((code, reason)) = end {
@@ -100,10 +95,7 @@ impl Request<'_> {
                 }
                 Event::Disconnected { reason, .. } => {
                     let why = name(reason as u8);
-                    Some((
-                        exit::LOST,
-                        format!("Error: The connection was lost ({why})"),
-                    ))
+                    Some((exit::LOST, format!("Error: The connection was lost ({why})")))
                 }
                 Event::Published { .. } | Event::Unsubscribed { .. } => None,
             };
@@ -130,10 +122,7 @@ impl Request<'_> {
 }
 
 fn subscribe(config: &Config, now_ms: u64, client: &mut Client) {
-    let mut options = SubscribeOptions {
-        qos: config.qos,
-        ..SubscribeOptions::default()
-    };
+    let mut options = SubscribeOptions { qos: config.qos, ..SubscribeOptions::default() };
     if config.version.is_v5() {
         options.retain_as_published = config.retain_as_published;
         options.retain_handling = config.retain_handling;

@@ -89,11 +89,7 @@ impl Status {
         if self.shown {
             let took = self.began.elapsed();
             let line = self.line(took);
-            let _ = writeln!(
-                io::stderr().lock(),
-                "{line}, in {:.1} s",
-                took.as_secs_f64()
-            );
+            let _ = writeln!(io::stderr().lock(), "{line}, in {:.1} s", took.as_secs_f64());
         }
     }
 

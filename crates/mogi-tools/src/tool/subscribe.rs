@@ -199,9 +199,7 @@ impl Subscriber<'_> {
                 return Some(End::Gone(report::refused(self.config, code)));
             }
             Event::Message(message) => self.on_message(&message, output),
-            Event::Subscribed {
-                packet_id, codes, ..
-            } => {
+            Event::Subscribed { packet_id, codes, .. } => {
                 if let Some(end) = self.on_subscribed(packet_id, codes, output) {
                     return Some(end);
                 }
@@ -238,17 +236,10 @@ impl Subscriber<'_> {
                 mogi_codec::RetainHandling::Send
             },
         };
-        let filters: Vec<_> = config
-            .topics
-            .iter()
-            .map(|filter| SubscribeFilter { filter, options })
-            .collect();
+        let filters: Vec<_> =
+            config.topics.iter().map(|filter| SubscribeFilter { filter, options }).collect();
         // Both are told by `None` that there is nothing to ask for.
-        client.subscribe(
-            now_ms,
-            &filters,
-            config.properties.subscribe.as_properties(),
-        );
+        client.subscribe(now_ms, &filters, config.properties.subscribe.as_properties());
         let properties = config.properties.unsubscribe.as_properties();
         for filter in &config.unsubscribe {
             client.unsubscribe(now_ms, &[filter], properties);
@@ -258,10 +249,7 @@ impl Subscriber<'_> {
     fn on_subscribed(&self, packet_id: u16, codes: &[u8], output: &mut Output) -> Option<End> {
         if self.config.debug {
             let codes: Vec<_> = codes.iter().map(u8::to_string).collect();
-            output.line(&format!(
-                "Subscribed (mid: {packet_id}): {}",
-                codes.join(", ")
-            ));
+            output.line(&format!("Subscribed (mid: {packet_id}): {}", codes.join(", ")));
         }
         if codes.iter().all(|code| *code >= 0x80) {
             output.flush();
@@ -321,10 +309,7 @@ impl Subscriber<'_> {
                 properties: Properties::default(),
             };
             let waits = [PublishError::WindowFull, PublishError::NotConnected];
-            if client
-                .publish(now_ms, &request)
-                .is_err_and(|error| waits.contains(&error))
-            {
+            if client.publish(now_ms, &request).is_err_and(|error| waits.contains(&error)) {
                 return;
             }
             self.removals.pop_front();

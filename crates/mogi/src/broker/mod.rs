@@ -26,13 +26,7 @@ use std::time::Instant;
 /// # Errors
 /// A listening socket cannot be opened, or the system refuses what the loops need.
 pub(crate) fn run(plan: Plan) -> io::Result<()> {
-    let Plan {
-        listeners,
-        settings,
-        log,
-        signals,
-        announce,
-    } = plan;
+    let Plan { listeners, settings, log, signals, announce } = plan;
     let mut doors = Vec::new();
     let mut states = Vec::new();
     for listener in listeners {
@@ -84,22 +78,13 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     });
     let mut signals = signals;
     if let (Some(signals), Some(poll)) = (&mut signals, polls.first()) {
-        poll.registry()
-            .register(&mut signals.stream, SIGNALS, Interest::READABLE)?;
+        poll.registry().register(&mut signals.stream, SIGNALS, Interest::READABLE)?;
     }
-    let front_door = FrontDoor {
-        listeners: doors,
-        chores: chores::chores(signals, &shared),
-    };
+    let front_door = FrontDoor { listeners: doors, chores: chores::chores(signals, &shared) };
     let mut loops = Vec::new();
     let mut door = Some(front_door);
     for (index, poll) in polls.into_iter().enumerate() {
-        loops.push(EventLoop::new(
-            index as u16,
-            poll,
-            Arc::clone(&shared),
-            door.take(),
-        )?);
+        loops.push(EventLoop::new(index as u16, poll, Arc::clone(&shared), door.take())?);
     }
     announce();
     Captain::new(shared, loops)?.run()

@@ -21,9 +21,7 @@ type Gauge = fn(&Source<'_>) -> u64;
 
 /// Topics below `$SYS/broker/` and their values, in the order they are published.
 const GAUGES: &[(&str, Gauge)] = &[
-    ("clients/total", |s| {
-        s.stats.clients_connected + s.stats.clients_disconnected
-    }),
+    ("clients/total", |s| s.stats.clients_connected + s.stats.clients_disconnected),
     ("clients/maximum", |s| s.clients_max),
     ("clients/disconnected", |s| s.stats.clients_disconnected),
     ("clients/inactive", |s| s.stats.clients_disconnected),
@@ -38,12 +36,8 @@ const GAUGES: &[(&str, Gauge)] = &[
         s.stats.messages_queued_bytes + s.shared.node.retained.bytes() as u64
     }),
     ("subscriptions/count", |s| s.stats.subscriptions),
-    ("shared_subscriptions/count", |s| {
-        s.stats.shared_subscriptions
-    }),
-    ("retained messages/count", |s| {
-        s.shared.node.retained.len() as u64
-    }),
+    ("shared_subscriptions/count", |s| s.stats.shared_subscriptions),
+    ("retained messages/count", |s| s.shared.node.retained.len() as u64),
     ("heap/current", |s| s.resident_bytes),
     ("heap/maximum", |s| s.resident_max_bytes),
     ("bytes/received", |s| s.stats.bytes_received),
@@ -69,9 +63,7 @@ const LOADS: &[(&str, Gauge)] = &[
     ("publish/sent", |s| s.stats.publish_sent),
     ("bytes/received", |s| s.stats.bytes_received),
     ("bytes/sent", |s| s.stats.bytes_sent),
-    ("sockets", |s| {
-        s.shared.accepted.load(Ordering::Relaxed) as u64
-    }),
+    ("sockets", |s| s.shared.accepted.load(Ordering::Relaxed) as u64),
     ("connections", |s| s.stats.connects),
 ];
 
@@ -141,9 +133,7 @@ impl Sys {
     fn source<'a>(&mut self, worker: &Worker, shared: &'a Shared) -> Source<'a> {
         let mut stats = shared.total_stats();
         // This worker's own counts are fresher than what it reported last.
-        stats.clients_connected = stats
-            .clients_connected
-            .max(worker.stats().clients_connected);
+        stats.clients_connected = stats.clients_connected.max(worker.stats().clients_connected);
         let resident_bytes = resident_bytes();
         self.resident_max_bytes = self.resident_max_bytes.max(resident_bytes);
         let clients = stats.clients_connected + stats.clients_disconnected;
@@ -203,9 +193,6 @@ impl Out<'_> {
 fn resident_bytes() -> u64 {
     const PAGE_BYTES: u64 = 4096;
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm
-        .split(' ')
-        .nth(1)
-        .and_then(|pages| pages.parse::<u64>().ok());
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
     pages.unwrap_or(0) * PAGE_BYTES
 }

@@ -118,7 +118,8 @@ pub(crate) fn retain_expiry_interval(to: &mut Builder, line: &Line<'_>) -> Outco
 
 pub(crate) fn persistent_client_expiration(to: &mut Builder, line: &Line<'_>) -> Outcome {
     let text = line.text()?;
-    let wrong = || Problem::new(format!("Error: Invalid '{}' duration in configuration.", line.name));
+    let wrong =
+        || Problem::new(format!("Error: Invalid '{}' duration in configuration.", line.name));
     let (count, unit) = text.split_at(text.len() - 1);
     let seconds: u64 = match unit {
         "s" => 1,

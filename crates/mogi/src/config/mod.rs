@@ -314,9 +314,9 @@ impl Builder {
                 self.note(&format!("The '{name}' option has no effect: {why}."));
                 Ok(())
             }
-            Status::NotYet => Err(Problem::new(format!(
-                "Error: The '{name}' option is not built into mogi yet."
-            ))),
+            Status::NotYet => {
+                Err(Problem::new(format!("Error: The '{name}' option is not built into mogi yet.")))
+            }
         }
     }
 

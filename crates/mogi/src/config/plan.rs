@@ -55,7 +55,10 @@ fn addresses(config: &Config, listener: &Listener) -> io::Result<Vec<SocketAddr>
             .to_socket_addrs()
             .map_err(|error| {
                 let place = &listener.place;
-                io::Error::new(error.kind(), format!("listener address '{host}': {error} ({place})"))
+                io::Error::new(
+                    error.kind(),
+                    format!("listener address '{host}': {error} ({place})"),
+                )
             })?
             .collect(),
         None if config.local_only => vec![
@@ -109,7 +112,10 @@ pub(crate) fn describe(config: &Config) -> Vec<String> {
         let core = listener_core(config, listener);
         let host = listener.host.as_deref().unwrap_or("all addresses");
         let anonymous = if core.allow_anonymous { "anybody" } else { "nobody without a user name" };
-        format!("Listener on {host}, port {}: lets in {anonymous} ({}).", listener.port, listener.place)
+        format!(
+            "Listener on {host}, port {}: lets in {anonymous} ({}).",
+            listener.port, listener.place
+        )
     };
     config.listeners.iter().filter(|_| !config.local_only).map(describe).collect()
 }

@@ -25,7 +25,8 @@ fn fails(text: &str) -> String {
 
 #[test]
 fn a_listener_means_all_addresses_and_no_anonymous_clients() {
-    let (config, _) = read("listener 1884\nmax_connections 5\nlistener 1885 127.0.0.1\n").expect("ok");
+    let (config, _) =
+        read("listener 1884\nmax_connections 5\nlistener 1885 127.0.0.1\n").expect("ok");
     assert_eq!(config.listeners.len(), 2);
     assert_eq!(config.listeners[0].max_connections, Some(5));
     assert_eq!(config.listeners[1].host.as_deref(), Some("127.0.0.1"));

@@ -35,7 +35,10 @@ impl Destination {
             Self::Syslog => Open::Syslog(UnixDatagram::unbound().ok()),
             Self::File(path) => {
                 let file = append(path).map_err(|error| {
-                    format!("Error: Unable to open log file {} for writing: {error}.", path.display())
+                    format!(
+                        "Error: Unable to open log file {} for writing: {error}.",
+                        path.display()
+                    )
                 })?;
                 Open::File(path.clone(), file)
             }

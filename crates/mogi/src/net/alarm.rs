@@ -34,10 +34,7 @@ impl Alarm {
     /// Makes it ring at `at_ms` at the latest; `false` if that is not in the future, or the system
     /// does not let it.
     pub(crate) fn set(&mut self, at_ms: u64, now_ms: u64) -> bool {
-        if self
-            .at_ms
-            .is_some_and(|armed_ms| armed_ms <= at_ms && armed_ms > now_ms)
-        {
+        if self.at_ms.is_some_and(|armed_ms| armed_ms <= at_ms && armed_ms > now_ms) {
             return true;
         }
         if at_ms <= now_ms {
@@ -47,9 +44,7 @@ impl Alarm {
         let wait = Duration::from_millis(at_ms - now_ms + 1);
         let expiration = Expiration::OneShot(TimeSpec::from_duration(wait));
         self.at_ms = Some(at_ms);
-        self.timer
-            .set(expiration, TimerSetTimeFlags::empty())
-            .is_ok()
+        self.timer.set(expiration, TimerSetTimeFlags::empty()).is_ok()
     }
 
     /// It rang: it has to be set again.

@@ -62,20 +62,12 @@ impl Captain {
         let mut fds = Vec::new();
         for (at, each) in loops.iter_mut().enumerate() {
             let fd = each.poll_fd();
-            watch
-                .registry()
-                .register(&mut SourceFd(&fd), Token(at), Interest::READABLE)?;
+            watch.registry().register(&mut SourceFd(&fd), Token(at), Interest::READABLE)?;
             fds.push(fd);
         }
         let mates = loops.iter().map(|_| None).collect();
-        let mut this = Self {
-            shared,
-            aboard: loops,
-            watch,
-            fds,
-            mates,
-            meter: Meter::new(CAPTAIN_SPAN),
-        };
+        let mut this =
+            Self { shared, aboard: loops, watch, fds, mates, meter: Meter::new(CAPTAIN_SPAN) };
         this.say_together();
         Ok(this)
     }
@@ -92,11 +84,7 @@ impl Captain {
                 break;
             }
             let together = self.aboard.len() > 1;
-            let idle = if together {
-                self.run_together(&mut events)?
-            } else {
-                self.run_alone()?
-            };
+            let idle = if together { self.run_together(&mut events)? } else { self.run_alone()? };
             if let Some(busy) = self.meter.add(idle) {
                 self.shared.busy[0].store(busy, Ordering::Relaxed);
                 if together && busy > SPREAD_ABOVE {
@@ -183,9 +171,7 @@ impl Captain {
     fn spread(&mut self) -> io::Result<()> {
         for mut each in self.aboard.split_off(1) {
             let index = usize::from(each.index());
-            self.watch
-                .registry()
-                .deregister(&mut SourceFd(&self.fds[index]))?;
+            self.watch.registry().deregister(&mut SourceFd(&self.fds[index]))?;
             each.set_together(false);
             self.shared.mailboxes[index].set_together(false);
             // What came while nobody rang.
@@ -207,23 +193,13 @@ impl Captain {
         if !self.shared.any_home.swap(false, Ordering::AcqRel) {
             return;
         }
-        let home = std::mem::take(
-            &mut *self
-                .shared
-                .home
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let home =
+            std::mem::take(&mut *self.shared.home.lock().unwrap_or_else(PoisonError::into_inner));
         for each in home {
             let index = usize::from(each.index());
             let fd = SourceFd(&self.fds[index]);
             let mut fd = fd;
-            if self
-                .watch
-                .registry()
-                .register(&mut fd, Token(index), Interest::READABLE)
-                .is_ok()
-            {
+            if self.watch.registry().register(&mut fd, Token(index), Interest::READABLE).is_ok() {
                 self.aboard.push(each);
             }
         }
@@ -269,11 +245,7 @@ impl Mate {
                 }
             }
             shared.busy[index].store(0, Ordering::Relaxed);
-            shared
-                .home
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(each);
+            shared.home.lock().unwrap_or_else(PoisonError::into_inner).push(each);
             shared.any_home.store(true, Ordering::Release);
             shared.mailboxes[0].wake();
         }
@@ -296,11 +268,7 @@ struct Meter {
 
 impl Meter {
     fn new(span: Duration) -> Self {
-        Self {
-            span,
-            since: Instant::now(),
-            slept: Duration::ZERO,
-        }
+        Self { span, since: Instant::now(), slept: Duration::ZERO }
     }
 
     /// Adds time slept; at the end of a span, the percentage of it the thread was busy.

@@ -70,10 +70,7 @@ impl Mailbox {
         if let Mail::Batch { bytes, .. } = &mail {
             self.batch_bytes.fetch_add(bytes.len(), Ordering::Relaxed);
         }
-        self.mail
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(mail);
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner).push(mail);
         self.ring(together);
     }
 
@@ -108,21 +105,14 @@ impl Mailbox {
     pub(crate) fn take(&self, empty: &mut Vec<Mail>) {
         debug_assert!(empty.is_empty());
         self.rung.store(false, Ordering::Release);
-        std::mem::swap(
-            &mut *self.mail.lock().unwrap_or_else(PoisonError::into_inner),
-            empty,
-        );
+        std::mem::swap(&mut *self.mail.lock().unwrap_or_else(PoisonError::into_inner), empty);
     }
 
     /// Tells that batches of so many bytes were dealt with; the workers to wake because they
     /// waited for that.
     pub(crate) fn dealt_with(&self, bytes: usize) -> u64 {
         let before = self.batch_bytes.fetch_sub(bytes, Ordering::AcqRel);
-        if before - bytes <= FULL_BYTES / 2 {
-            self.waiting.swap(0, Ordering::AcqRel)
-        } else {
-            0
-        }
+        if before - bytes <= FULL_BYTES / 2 { self.waiting.swap(0, Ordering::AcqRel) } else { 0 }
     }
 
     /// Whether worker `sender` has to wait for room; it is woken when there is some.

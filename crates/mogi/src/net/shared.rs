@@ -78,10 +78,7 @@ impl Shared {
 
     /// How busy all threads together were lately, in percent of one.
     pub(crate) fn total_busy(&self) -> u32 {
-        self.busy
-            .iter()
-            .map(|busy| busy.load(Ordering::Relaxed))
-            .sum()
+        self.busy.iter().map(|busy| busy.load(Ordering::Relaxed)).sum()
     }
 
     /// The counts of all workers together.
@@ -133,12 +130,5 @@ pub(crate) fn fresh_id() -> String {
         bytes.copy_from_slice(&nanos.to_be_bytes());
     }
     let hex: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
