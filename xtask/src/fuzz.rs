@@ -87,7 +87,7 @@ fn fuzz(target: &str, seconds: u32) -> Result<bool> {
 
 /// Adds those found inputs to the committed ones that reach code the committed ones do not.
 fn keep_corpus(target: &str) -> Result<bool> {
-    let mut command = shell::command(&program(target)?, &["-merge=1"]);
+    let mut command = shell::command(&program(target)?, &["-set_cover_merge=1"]);
     command.arg(seeds(target)).arg(found(target)?);
     shell::run(&mut command)
 }
