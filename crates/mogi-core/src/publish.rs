@@ -420,14 +420,14 @@ impl Delivering<'_> {
             client.deliver(target.client, self.turn, view, shared, way);
         }
         if route.peers != 0 {
-            self.to_peers(route.peers, route.durable_peers, view);
+            self.send_peers(route.peers, route.durable_peers, view);
         }
         for group in &route.groups {
-            self.to_group(group, view, shared);
+            self.send_group(group, view, shared);
         }
     }
 
-    fn to_peers(&mut self, peers: PeerSet, durable: PeerSet, view: &MessageView<'_>) {
+    fn send_peers(&mut self, peers: PeerSet, durable: PeerSet, view: &MessageView<'_>) {
         self.turn.appended += self.outbox.publish(peers, view);
         if self.turn.cfg.durable && view.qos != QoS::AtMostOnce && durable != 0 {
             self.outbox.want_confirm(durable, self.turn);
@@ -435,7 +435,7 @@ impl Delivering<'_> {
     }
 
     /// Gives the message to one member of a shared group.
-    fn to_group(&mut self, group: &Arc<Group>, view: &MessageView<'_>, shared: &mut SharedCopy) {
+    fn send_group(&mut self, group: &Arc<Group>, view: &MessageView<'_>, shared: &mut SharedCopy) {
         *self.share_turn = self.share_turn.wrapping_add(1);
         let turn = &mut *self.turn;
         let picked = group.pick(*self.share_turn, view.qos, turn.cfg.queue_qos0_messages);
