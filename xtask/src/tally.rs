@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn nextest_prints_one_line() {
-        let output = "PASS [ 0.1s] x\n    test result: FAILED. 0 passed; 1 failed\n     Summary [   1.03s] 8 tests run: 8 passed, 0 skipped\n";
+        let output = "PASS [ 0.1s] x\n    test result: FAILED. 0 passed; 1 failed\n     \
+                      Summary [   1.03s] 8 tests run: 8 passed, 0 skipped\n";
         assert_eq!(Tally::of(output), tally(8, 0, 0));
         let output = "Summary [ 9.1s] 10/12 tests run: 6 passed (1 slow, 1 flaky), \
             2 failed, 1 exec failed, 1 timed out, 3 skipped";

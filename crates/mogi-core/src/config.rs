@@ -1,4 +1,5 @@
-//! The limits and choices a worker runs with; each is an option of mosquitto.conf(5) or `mogi.conf`.
+//! The limits and choices a worker runs with; each is an option of mosquitto.conf(5) or of
+//! `mogi.conf`.
 
 use mogi_codec::QoS;
 

@@ -1,7 +1,7 @@
 //! An application message: borrowed while it passes through a turn, shared once it must outlive it.
 //!
 //! ```text
-//!  socket buffer ──► MessageView ──► receivers' output        nothing allocated, frame copied as it is
+//!  socket buffer ──► MessageView ──► receivers' output    nothing allocated, frame copied as it is
 //!                        │
 //!                        └──► Message (one Arc, made at most once) ──► queues, in flight, retained
 //! ```

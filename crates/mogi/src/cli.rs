@@ -98,8 +98,8 @@ pub(crate) fn usage(program: &str) -> String {
         "{program} is an MQTT v5.0/v3.1.1/v3.1 broker.\n\n\
          Usage: {program} [-c FILE] [-p PORT] [-d] [-q] [-v] [--mogi-config FILE] [--test-config]\n\
          \x20      {program} pub|sub|rr|bench [options]\n\n\
-         \x20-c, --config-file FILE  read the configuration from FILE, a mosquitto.conf\n\
-         \x20    --mogi-config FILE  and mogi's own options from FILE (mogi.conf beside the other)\n\
+         \x20-c, --config-file FILE  read the configuration from FILE\n\
+         \x20    --mogi-config FILE  and mogi's own options from FILE\n\
          \x20-p, --port PORT         listen on PORT, if no file defines a listener; up to 10 times\n\
          \x20-d, --daemon            go into the background\n\
          \x20-q, --quiet             log nothing\n\

@@ -2,6 +2,7 @@
 
 use crate::broker::plan::{Signal, Signals};
 use crate::broker::sys::Sys;
+use crate::net::event_loop;
 use crate::net::mailbox::Mail;
 use crate::net::shared::Shared;
 use mogi_codec::QoS;
@@ -10,10 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Makes the function the loop of worker 0 calls.
-pub(super) fn chores(
-    signals: Option<Signals>,
-    shared: &Arc<Shared>,
-) -> Box<dyn FnMut(&mut Worker, &Shared, u64, bool) -> Option<u64> + Send> {
+pub(super) fn chores(signals: Option<Signals>, shared: &Arc<Shared>) -> event_loop::Chores {
     let interval_ms = shared.sys_interval_s * 1000;
     let mut chores = Chores {
         signals,

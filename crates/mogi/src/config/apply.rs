@@ -43,14 +43,17 @@ const ANY: i64 = i64::MAX;
 
 numbers! {
     connect_timeout: 1, 3600 => to, n, to.config.connect_timeout_ms = n as u64 * 1000;
-    connection_buffer_limit: 65_536, ANY => to, n, to.config.core.connection_buffer_limit = n as usize;
+    connection_buffer_limit: 65_536, ANY => to, n,
+        to.config.core.connection_buffer_limit = n as usize;
     log_facility: 0, 7 => to, n, to.config.log.facility = Some(n as u8);
     max_inflight_bytes: 0, ANY => to, n, to.config.core.max_inflight_bytes = n as u64;
     max_keepalive: 0, 65_535 => to, n, to.config.core.max_keepalive_s = n as u16;
     max_retained_messages: 0, ANY => to, n, to.config.core.max_retained_messages = n as usize;
-    max_subscriptions_per_client: 0, ANY => to, n, to.config.core.max_subscriptions_per_client = n as usize;
+    max_subscriptions_per_client: 0, ANY => to, n,
+        to.config.core.max_subscriptions_per_client = n as usize;
     max_topic_levels: 0, 65_535 => to, n, to.config.core.max_topic_levels = n as usize;
-    receive_maximum_tolerance: 0, 65_535 => to, n, to.config.core.receive_maximum_tolerance = n as u32;
+    receive_maximum_tolerance: 0, 65_535 => to, n,
+        to.config.core.receive_maximum_tolerance = n as u32;
     route_cache_bytes: 1, ANY => to, n, to.config.core.route_cache_bytes = n as usize;
     route_cache_topics: 1, ANY => to, n, to.config.core.route_cache_topics = n as usize;
     send_timeout: 0, 86_400 => to, n, to.config.core.send_timeout_ms = n as u64 * 1000;
@@ -157,8 +160,8 @@ pub(crate) fn user(to: &mut Builder, line: &Line<'_>) -> Outcome {
 pub(crate) fn persistence(_: &mut Builder, line: &Line<'_>) -> Outcome {
     if line.bool()? {
         return Err(Problem::new(format!(
-            "Error: '{} true' is not built into mogi yet: its state lives in memory. Remove the line \
-             or set it to false.",
+            "Error: '{} true' is not built into mogi yet: its state lives in memory. Remove the \
+             line or set it to false.",
             line.name
         )));
     }

@@ -54,7 +54,10 @@ impl EventLoop {
             self.accept_again_ms = now_ms + ACCEPT_PAUSE_MS;
             self.shared.log.log(
                 LogKind::Error,
-                &format!("Unable to accept new connection, system socket count has been exceeded. Try increasing \"ulimit -n\" or equivalent ({error})."),
+                &format!(
+                    "Unable to accept new connection, system socket count has been exceeded. \
+                     Try increasing \"ulimit -n\" or equivalent ({error})."
+                ),
             );
         }
         exhausted

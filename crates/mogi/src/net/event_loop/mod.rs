@@ -49,10 +49,12 @@ const LISTENERS: usize = 1 << 40;
 /// What only worker 0 does besides its connections.
 pub(crate) struct FrontDoor {
     pub(crate) listeners: Vec<(u16, TcpListener)>,
-    /// Called once per loop: signals, `$SYS`, whatever is due. Says when it wants to be called
-    /// next, in milliseconds.
-    pub(crate) chores: Box<dyn FnMut(&mut Worker, &Shared, u64, bool) -> Option<u64> + Send>,
+    pub(crate) chores: Chores,
 }
+
+/// Signals, `$SYS`, whatever is due: called with the time in milliseconds and whether a signal
+/// came, it says when it wants to be called next.
+pub(crate) type Chores = Box<dyn FnMut(&mut Worker, &Shared, u64, bool) -> Option<u64> + Send>;
 
 /// The loop of one worker.
 pub(crate) struct EventLoop {
