@@ -165,7 +165,7 @@ fn mqtt_3_1_2_8_a_delayed_will_waits_for_the_delay_or_the_sessions_end() {
         broker.connect(&dial(&name, delay, expiry)).disconnect_with(Reason::DisconnectWithWill);
     }
     // These come back in time: before the delay has passed, and cleanly or not.
-    let back = dial("back", 2, 100);
+    let back = dial("back", 3, 100);
     broker.connect(&back).abort();
     let resumed = back.clone().resume();
     broker.connect(&resumed).disconnect();
