@@ -100,7 +100,7 @@ pub(crate) fn usage(program: &str) -> String {
          \x20      {program} pub|sub|rr|bench [options]\n\n\
          \x20-c, --config-file FILE  read the configuration from FILE\n\
          \x20    --mogi-config FILE  and mogi's own options from FILE\n\
-         \x20-p, --port PORT         listen on PORT, if no file defines a listener; up to 10 times\n\
+         \x20-p, --port PORT         listen on PORT if no file defines a listener; up to 10 times\n\
          \x20-d, --daemon            go into the background\n\
          \x20-q, --quiet             log nothing\n\
          \x20-v, --verbose           log everything\n\

@@ -100,9 +100,7 @@ impl Broker {
     /// Waits until the log contains `text`.
     #[track_caller]
     pub fn expect_log(&self, text: &str) {
-        super::eventually(&format!("{text:?} in the log"), || {
-            self.log().contains(text)
-        });
+        super::eventually(&format!("{text:?} in the log"), || self.log().contains(text));
     }
 
     /// Resident memory, in bytes.
@@ -189,10 +187,7 @@ impl Broker {
                 return false;
             }
             let log = self.log();
-            assert!(
-                Instant::now() < deadline,
-                "the broker does not listen:\n{log}"
-            );
+            assert!(Instant::now() < deadline, "the broker does not listen:\n{log}");
             std::thread::sleep(Duration::from_millis(2));
         }
         true
@@ -235,11 +230,7 @@ impl Drop for Broker {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
-            eprintln!(
-                "--- the broker's log, {}:\n{}",
-                self.dir.display(),
-                self.log()
-            );
+            eprintln!("--- the broker's log, {}:\n{}", self.dir.display(), self.log());
         } else {
             // A folder that stays is no reason to fail.
             let _ = fs::remove_dir_all(&self.dir);
@@ -321,13 +312,7 @@ impl Setup {
         let dir = fresh_dir();
         let port = free_port();
         let child = self.spawn(&dir, port);
-        let mut broker = Broker {
-            child,
-            setup: self,
-            port,
-            dir,
-            exited: None,
-        };
+        let mut broker = Broker { child, setup: self, port, dir, exited: None };
         let status = broker.wait();
         (status, broker.log())
     }
@@ -336,18 +321,13 @@ impl Setup {
         fs::create_dir_all(dir).expect("cannot make the broker's folder");
         let fill = |text: &str| {
             let dir = dir.to_str().expect("a folder in UTF-8");
-            text.replace("{port}", &port.to_string())
-                .replace("{dir}", dir)
+            text.replace("{port}", &port.to_string()).replace("{dir}", dir)
         };
         for (name, text) in &self.files {
             fs::write(dir.join(name), fill(text)).expect("cannot write a file");
         }
         let log = dir.join("log");
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .expect("cannot log");
+        let log = File::options().create(true).append(true).open(log).expect("cannot log");
         let program = std::env::var_os(OTHER).unwrap_or_else(|| env!("CARGO_BIN_EXE_mogi").into());
         let mut command = match self.wrapper.split_first() {
             Some((first, rest)) => {
@@ -369,9 +349,7 @@ impl Setup {
         }
         command.args(self.args.iter().map(|arg| fill(arg)));
         command.stdin(Stdio::null());
-        command
-            .stdout(log.try_clone().expect("cannot log"))
-            .stderr(log);
+        command.stdout(log.try_clone().expect("cannot log")).stderr(log);
         command.current_dir(dir);
         command.spawn().expect("cannot run the broker")
     }
@@ -380,10 +358,7 @@ impl Setup {
 /// `conf` with what every scenario wants, where it does not say otherwise.
 fn complete(conf: &str) -> String {
     let mut whole = String::new();
-    let speaks_of = |name: &str| {
-        conf.lines()
-            .any(|line| line.split(' ').next() == Some(name))
-    };
+    let speaks_of = |name: &str| conf.lines().any(|line| line.split(' ').next() == Some(name));
     if !speaks_of("listener") {
         whole.push_str("listener {port} 127.0.0.1\n");
     }
@@ -406,10 +381,7 @@ fn fresh_dir() -> PathBuf {
 
 fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("cannot bind a port");
-    listener
-        .local_addr()
-        .expect("a bound socket has an address")
-        .port()
+    listener.local_addr().expect("a bound socket has an address").port()
 }
 
 fn read_lossy(path: &Path) -> String {

@@ -31,19 +31,9 @@ impl Client {
     pub fn open(address: SocketAddr, version: Version) -> Self {
         let stream = TcpStream::connect(address).expect("cannot connect to the broker");
         stream.set_nodelay(true).expect("cannot set TCP_NODELAY");
-        stream
-            .set_read_timeout(Some(PATIENCE))
-            .expect("cannot set a timeout");
-        stream
-            .set_write_timeout(Some(PATIENCE))
-            .expect("cannot set a timeout");
-        Self {
-            stream,
-            version,
-            buf: Vec::new(),
-            inbox: VecDeque::new(),
-            last_id: 0,
-        }
+        stream.set_read_timeout(Some(PATIENCE)).expect("cannot set a timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("cannot set a timeout");
+        Self { stream, version, buf: Vec::new(), inbox: VecDeque::new(), last_id: 0 }
     }
 
     /// The socket, for what a scenario does to it.
@@ -53,11 +43,7 @@ impl Client {
 
     /// The next packet identifier, 1, 2, 3, …
     pub const fn next_id(&mut self) -> u16 {
-        self.last_id = if self.last_id == u16::MAX {
-            1
-        } else {
-            self.last_id + 1
-        };
+        self.last_id = if self.last_id == u16::MAX { 1 } else { self.last_id + 1 };
         self.last_id
     }
 
@@ -165,13 +151,7 @@ impl Client {
             .collect();
         let id = self.next_id();
         let mut bytes = Vec::new();
-        Subscribe::encode(
-            self.version,
-            id,
-            props.as_properties(),
-            &filters,
-            &mut bytes,
-        );
+        Subscribe::encode(self.version, id, props.as_properties(), &filters, &mut bytes);
         self.send(&bytes);
         self.await_ack(PacketKind::Suback, id)
     }
@@ -208,11 +188,7 @@ impl Client {
         self.send(&bytes);
         while let Some(frame) = self.next() {
             let kind = frame.kind();
-            assert_ne!(
-                kind,
-                PacketKind::Disconnect,
-                "DISCONNECT answered: {frame:?}"
-            );
+            assert_ne!(kind, PacketKind::Disconnect, "DISCONNECT answered: {frame:?}");
         }
     }
 
@@ -225,9 +201,7 @@ impl Client {
 
     /// Says that nothing more will be sent, and goes on receiving.
     pub fn half_close(&self) {
-        self.stream
-            .shutdown(Shutdown::Write)
-            .expect("cannot half-close");
+        self.stream.shutdown(Shutdown::Write).expect("cannot half-close");
     }
 
     // --- receiving
@@ -280,11 +254,7 @@ impl Client {
     #[track_caller]
     pub fn expect_ack(&mut self, kind: PacketKind, packet_id: u16, code: u8) -> Frame {
         let frame = self.expect(kind);
-        assert_eq!(
-            (frame.packet_id(), frame.code()),
-            (Some(packet_id), code),
-            "{frame:?}"
-        );
+        assert_eq!((frame.packet_id(), frame.code()), (Some(packet_id), code), "{frame:?}");
         frame
     }
 
@@ -334,11 +304,7 @@ impl Client {
     pub fn expect_nothing(&mut self) {
         self.send(&[0xC0, 0]);
         let frame = self.recv();
-        assert_eq!(
-            frame.kind(),
-            PacketKind::Pingresp,
-            "expected nothing, got {frame:?}"
-        );
+        assert_eq!(frame.kind(), PacketKind::Pingresp, "expected nothing, got {frame:?}");
     }
 
     /// Nothing that `publisher` has published so far comes to this client: a message that
@@ -405,10 +371,7 @@ impl Client {
         }
         loop {
             let Some(frame) = self.read_frame() else {
-                panic!(
-                    "connection closed instead of {what}; before it: {:?}",
-                    self.inbox
-                );
+                panic!("connection closed instead of {what}; before it: {:?}", self.inbox);
             };
             if wanted(&frame) {
                 return frame;
@@ -429,11 +392,7 @@ impl Client {
                 return Some(Frame::new(self.version, bytes));
             }
             if !self.fill() {
-                assert!(
-                    self.buf.is_empty(),
-                    "cut off in a packet: {:02x?}",
-                    self.buf
-                );
+                assert!(self.buf.is_empty(), "cut off in a packet: {:02x?}", self.buf);
                 return None;
             }
         }
@@ -463,8 +422,5 @@ impl Client {
 
 /// Whether the error says that the other side has closed the connection.
 fn is_closed(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::NotConnected
-    )
+    matches!(kind, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::NotConnected)
 }

@@ -45,11 +45,7 @@ impl Dial {
     /// It is resumed if there is one.
     pub fn persistent(version: Version, client_id: &str) -> Self {
         let dial = Self::new(version, client_id).resume();
-        if version.is_v5() {
-            dial.session_expiry(3600)
-        } else {
-            dial
-        }
+        if version.is_v5() { dial.session_expiry(3600) } else { dial }
     }
 
     /// Without Clean Session / Clean Start.

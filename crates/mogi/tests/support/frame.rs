@@ -156,13 +156,7 @@ impl Props {
     pub fn ints(&self, id: PropertyId) -> Vec<u32> {
         let values = self.all(id);
         values
-            .filter_map(|value| {
-                if let Owned::Int(it) = value {
-                    Some(*it)
-                } else {
-                    None
-                }
-            })
+            .filter_map(|value| if let Owned::Int(it) = value { Some(*it) } else { None })
             .collect()
     }
 
