@@ -2,12 +2,9 @@
 
 use crate::client::Ask;
 use crate::trace::note;
-use crate::world::World;
+use crate::world::{LONG_TURN_MS, World};
 use mogi_codec::{Ack, Packet, PacketKind, Reason, Suback, Unsuback, Version};
 use std::collections::BTreeMap;
-
-/// Milliseconds a turn may take.
-const TURN_MS_MAX: u64 = 30_000;
 
 /// What is known of the sending side of one connection.
 #[derive(Debug)]
@@ -80,7 +77,7 @@ impl World {
             && let Some(id) = crate::message::id_of(publish.payload)
         {
             self.oracle.left.insert((client, id));
-            self.check_expiry(token, publish.dup, id);
+            self.check_expiry(publish.dup, id);
         }
         if let Packet::Puback(ack) | Packet::Pubrec(ack) = packet {
             self.note_taken(token, ack);
@@ -110,15 +107,18 @@ impl World {
     }
 
     /// [MQTT-3.3.2-5]. A turn may take long here, and a socket may be stuck.
-    fn check_expiry(&self, token: u32, dup: bool, id: u32) {
+    fn check_expiry(&self, dup: bool, id: u32) {
         let message = &self.oracle.messages[id as usize];
-        let stuck = self.broker.conns.get(&token).is_none_or(|conn| conn.room != usize::MAX);
         if let (Some(expiry_s), Some(taken_ms)) = (message.expiry_s, message.taken_ms)
             && !dup
-            && !stuck
+            && self.plan.narrow == 0
             && message.sends == 1
         {
-            let last_ms = taken_ms + u64::from(expiry_s) * 1000 + TURN_MS_MAX;
+            let turn_ms = match self.plan.pace_ms {
+                pace_ms if pace_ms > LONG_TURN_MS => 1000,
+                pace_ms => 50 * pace_ms as u64 + 1000,
+            };
+            let last_ms = taken_ms + u64::from(expiry_s) * 1000 + turn_ms;
             assert!(self.broker.now_ms <= last_ms, "message {id} leaves after it expired");
         }
     }

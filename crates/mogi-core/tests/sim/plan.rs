@@ -75,7 +75,7 @@ impl Plan {
             takeovers: if quiet { 0 } else { *rng.pick(&[0, 20, 300]) },
             narrow: *rng.pick(&[0, 0, 20, 60]),
             chunk: *rng.pick(&[1, 7, 60, 5000, 100_000]),
-            pace_ms: *rng.pick(&[0, 3, 50, 400]),
+            pace_ms: *rng.pick(&[0, 3, 50, 400, 5000]),
             weights: [
                 rng.range(4, 30),
                 rng.range(4, 30),

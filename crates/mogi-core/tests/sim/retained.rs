@@ -22,6 +22,7 @@ pub(crate) struct Owed {
     /// where it is fetched late.
     count: usize,
     asked_at: u64,
+    filter: String,
 }
 
 impl Oracle {
@@ -51,7 +52,13 @@ impl Oracle {
                 && sub.matches(topic)
                 && self.messages[message as usize].expiry_s.is_none()
             {
-                self.owed.push(Owed { client, message, count: all.len(), asked_at: sub.asked_at });
+                self.owed.push(Owed {
+                    client,
+                    message,
+                    count: all.len(),
+                    asked_at: sub.asked_at,
+                    filter: sub.filter.clone(),
+                });
             }
         }
     }
@@ -65,7 +72,7 @@ impl Oracle {
                 sub.asked_at == owed.asked_at
                     && sub.acked_at.is_some()
                     && sub.sure_until == OPEN
-                    && sub.matches(&message.topic)
+                    && sub.filter == owed.filter
                     && self.retaining[&message.topic].len() == owed.count
             });
             sub.is_none_or(|sub| {

@@ -34,6 +34,9 @@ pub(crate) struct Outcome {
     pub(crate) wills: usize,
 }
 
+/// Milliseconds that may pass within a turn.
+pub(crate) const LONG_TURN_MS: usize = 1000;
+
 /// Rounds in which everything has to come to rest.
 const CALM_ROUNDS: usize = 3000;
 
@@ -138,12 +141,28 @@ impl World {
     }
 
     fn pass_time(&mut self) {
+        if self.plan.pace_ms > LONG_TURN_MS {
+            self.finish_turns();
+        }
         let ms = self.rng.below(self.plan.pace_ms + 1);
         self.broker.now_ms += ms as u64;
         note(|| format!("{} ms", self.broker.now_ms));
         for worker in 0..self.plan.workers {
             self.broker.tick(worker);
         }
+    }
+
+    /// Turns take no seconds, nor do messages between workers.
+    fn finish_turns(&mut self) {
+        for _ in 0..3 {
+            for worker in 0..self.plan.workers {
+                self.broker.end_turn(worker);
+                for other in 0..self.plan.workers {
+                    while self.broker.deliver_mail(worker, other, &mut self.rng) {}
+                }
+            }
+        }
+        self.drain_events();
     }
 
     fn pick_conn(&mut self) -> Option<u32> {
@@ -245,7 +264,7 @@ impl World {
     /// Some clients stay away for a while: until their session expires, or their messages do.
     pub(crate) fn go_away(&mut self, client: usize) {
         if self.rng.percent(20) {
-            let away_ms = self.rng.below(300 * self.plan.pace_ms + 1);
+            let away_ms = self.rng.below(100 * self.plan.pace_ms + 1);
             self.clients[client].away_until_ms = self.broker.now_ms + away_ms as u64;
         }
     }
