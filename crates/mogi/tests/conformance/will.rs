@@ -5,11 +5,14 @@ use super::wire::hex;
 use crate::support::{Client, Dial, Id, Out, Reason, V5, V311, VERSIONS, other_broker};
 use std::time::{Duration, Instant};
 
+/// How a connection ends: what it is called, and how it is done.
+type End = (&'static str, fn(Client));
+
 /// 3.1.1: MQTT-3.1.2-8, MQTT-3.1.2-9, MQTT-3.1.2-10. 5.0: MQTT-3.1.2-7, MQTT-3.1.2-8,
 /// MQTT-3.1.2-10.
 #[test]
 fn mqtt_3_1_2_8_the_will_is_published_however_the_connection_ends() {
-    let ends: [(&str, fn(Client)); 4] = [
+    let ends: [End; 4] = [
         ("close", drop),
         ("reset", Client::abort),
         ("protocol error", |mut client| {
@@ -167,7 +170,7 @@ fn mqtt_3_1_2_8_a_delayed_will_waits_for_the_delay_or_the_sessions_end() {
     // These come back in time: before the delay has passed, and cleanly or not.
     let back = dial("back", 3, 100);
     broker.connect(&back).abort();
-    let resumed = back.clone().resume();
+    let resumed = back.resume();
     broker.connect(&resumed).disconnect();
     for (name, _, _, due) in cases.iter().filter(|case| case.3 < 100) {
         let mut wills: Vec<String> = Vec::new();
