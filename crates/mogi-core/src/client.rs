@@ -65,7 +65,7 @@ impl Client {
                 if way.qos == QoS::AtMostOnce && self.session.queue.lets_qos0_pass() {
                     self.send_qos0(key, turn, view, shared, way);
                 } else if self.session.queue.is_empty() && self.has_room(turn, view.weight()) {
-                    self.send(key, turn, view, shared, way);
+                    self.send(key, turn, view, shared, way, true);
                 } else {
                     self.enqueue(turn, view, shared, way);
                 }
@@ -118,7 +118,7 @@ impl Client {
         if way.qos == QoS::AtMostOnce {
             self.send_qos0(key, turn, &view, &mut shared, way);
         } else {
-            self.send(key, turn, &view, &mut shared, way);
+            self.send(key, turn, &view, &mut shared, way, false);
         }
     }
 
@@ -206,6 +206,8 @@ impl Client {
         self.put_publish(key, turn, view, shared, way, 0);
     }
 
+    /// Puts a message in flight. `fresh`: it comes straight from its publisher, not from the
+    /// queue, so the store does not know it yet.
     fn send(
         &mut self,
         key: u32,
@@ -213,7 +215,18 @@ impl Client {
         view: &MessageView<'_>,
         shared: &mut SharedCopy,
         way: Way<'_>,
+        fresh: bool,
     ) {
+        let durable = turn.cfg.durable && self.session.expiry.outlives_connection();
+        // A message too large for this client is dropped as if it had been delivered
+        // ([MQTT-3.1.2-25]), so it must not take a packet id.
+        if !self.fits(turn, view, &way) {
+            if durable && !fresh {
+                let client = Arc::clone(&self.id);
+                turn.durable(|| StoreOp::Delivered { client, packet_id: 0 });
+            }
+            return;
+        }
         // A message that can never be sent again need not be kept: its session ends with the
         // connection, and it came through no shared group whose other members could take it.
         let keep = self.session.expiry.outlives_connection() || way.group.is_some();
@@ -225,14 +238,9 @@ impl Client {
             group: way.group.cloned(),
             weight: view.weight().max(1) as u32,
         };
-        if turn.cfg.durable && self.session.expiry.outlives_connection() {
+        if durable && fresh {
             let message = shared.get(view, &mut turn.scratch);
             turn.durable(|| StoreOp::Enqueued { client: Arc::clone(&self.id), message });
-        }
-        // A message too large for this client is dropped as if it had been delivered
-        // ([MQTT-3.1.2-25]), so it must not take a packet id.
-        if !self.fits(turn, view, &way) {
-            return;
         }
         let Some(packet_id) = self.session.inflight.push(delivery) else {
             return;
