@@ -58,8 +58,7 @@ fn run(qos: QoS, subscribers: usize, size: usize) {
         if qos == QoS::AtMostOnce {
             continue;
         }
-        let releases: Vec<u8> =
-            (1..=batch as u16).flat_map(|id| ack(0x62, id)).collect();
+        let releases: Vec<u8> = (1..=batch as u16).flat_map(|id| ack(0x62, id)).collect();
         if qos == QoS::ExactlyOnce {
             feed(&mut worker, publisher, 0, &releases);
         }

@@ -229,8 +229,8 @@ impl Driver {
             match stream.write(self.client.output()) {
                 Ok(n) if n > 0 => self.client.written(n),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // The socket is full, or gone. What the server said before it went away is still to be read; the next read
-                // that fails ends the connection.
+                // The socket is full, or gone. What the server said before it went away is still
+                // to be read; the next read that fails ends the connection.
                 _ => break,
             }
         }
