@@ -131,6 +131,11 @@ impl Broker {
         }
     }
 
+    /// What listeners ask for from now on.
+    pub(crate) fn set_plan(&mut self, plan: &Plan) {
+        self.plan = plan.clone();
+    }
+
     /// Delivers up to `most` bytes of what the client sent, or the end of it.
     pub(crate) fn take_in(&mut self, token: u32, most: usize) {
         let Some(conn) = self.conns.get_mut(&token) else {
@@ -379,33 +384,41 @@ impl Broker {
 
     /// Delivers the oldest batch from one worker to another, or a part of it.
     pub(crate) fn deliver_mail(&mut self, from: u16, to: u16, rng: &mut Rng) -> bool {
-        let Some(batch) = self.mailbox(from, to).pop_front() else {
+        let Some(batch) = self.mailbox(from, to).front() else {
             return false;
         };
-        let ends = item_ends(&batch);
-        let batch_len = batch.len();
-        let upto = match rng.percent(50) {
-            true => batch.len(),
-            false => *rng.pick(&ends),
+        let count = item_ends(batch).len();
+        let items = if rng.percent(50) { count } else { rng.range(1, count) };
+        let whole = self.deliver_items(from, to, items);
+        if !whole && rng.percent(50) {
+            // The rest of the batch belongs to another turn.
+            self.end_turn(to);
+        }
+        true
+    }
+
+    /// Delivers so many items of the oldest batch; whether that was all of it.
+    pub(crate) fn deliver_items(&mut self, from: u16, to: u16, items: usize) -> bool {
+        let Some(batch) = self.mailbox(from, to).pop_front() else {
+            return true;
         };
+        let ends = item_ends(&batch);
+        let upto = ends[items - 1];
         let at = usize::from(to);
         let taken = self.workers[at].peer_batch(self.now_ms, from, &batch[..upto]);
         note(|| format!("worker {to}: {taken} of {} bytes of {from}", batch.len()));
         assert!(taken == 0 || ends.contains(&taken), "torn item");
-        if taken < batch.len() {
-            self.mailbox(from, to).push_front(batch[taken..].to_vec());
-        } else if rng.percent(50) {
+        let whole = taken == batch.len();
+        if whole {
             self.workers[usize::from(from)].recycle(to, batch);
+        } else {
+            self.mailbox(from, to).push_front(batch[taken..].to_vec());
         }
         if taken < upto {
             self.flush(to);
         }
         self.note_closes(to);
-        if taken < batch_len && rng.percent(50) {
-            // The rest of the batch belongs to another turn.
-            self.end_turn(to);
-        }
-        true
+        whole
     }
 
     /// Tells a worker of a batch that became durable.

@@ -7,6 +7,7 @@ mod actions;
 mod broker;
 mod client;
 mod connecting;
+mod findings;
 mod ledger;
 mod message;
 mod monitor;

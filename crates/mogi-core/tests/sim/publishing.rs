@@ -53,6 +53,10 @@ impl World {
             0..=7 => format!("t/{}", self.rng.below(3)),
             _ => format!("r/{client}/{}", self.rng.below(2)),
         };
+        self.publish_to(client, topic, qos);
+    }
+
+    pub(crate) fn publish_to(&mut self, client: usize, topic: String, qos: Option<QoS>) {
         let id = self.new_message(client, topic, qos);
         let message = &self.oracle.messages[id as usize];
         let (qos, retain) = (message.qos, message.retain);

@@ -314,6 +314,7 @@ impl World {
         }
         moved |= self.broker.ledger.redeem();
         moved |= self.broker.has_mail();
+        moved |= self.broker.conns.values().any(|conn| !conn.down.is_empty());
         for client in 0..self.clients.len() {
             moved |= self.send_acks(client, usize::MAX);
         }
