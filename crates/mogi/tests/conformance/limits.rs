@@ -84,7 +84,10 @@ fn max_queued_messages_bounds_what_waits() {
             sleeper.subscribe("t", 1);
             sleeper.disconnect();
             let mut sender = broker.client(V5, "sender");
+            let mut witnesses = Witnesses::new(&broker, "last");
             publish_numbers(&mut sender, "t", 1100);
+            sender.publish(Out::new("last", ""));
+            witnesses.expect("last", "");
             let mut sleeper = broker.connect(&dial);
             let expected: Vec<u32> = (0..kept).collect();
             assert_eq!(numbers(&mut sleeper, &mut sender), expected, "{conf}");
@@ -109,7 +112,10 @@ fn a_connected_client_that_does_not_acknowledge_has_window_and_queue() {
         let mut receiver = s.client("receiver");
         receiver.subscribe(&topic, 1);
         let mut sender = s.client("sender");
+        let mut witnesses = Witnesses::new(s.broker, "last");
         publish_numbers(&mut sender, &topic, 40);
+        sender.publish(Out::new("last", ""));
+        witnesses.expect("last", "");
         // Mosquitto has room for another window.
         let room = if other_broker() { 16 } else { 13 };
         let expected: Vec<u32> = (0..room).collect();

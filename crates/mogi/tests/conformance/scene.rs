@@ -31,8 +31,9 @@ pub(super) fn each(versions: &[Version], conf: &str, scenario: impl Fn(&Scene<'_
     }
 }
 
-/// Clients on both workers, for QoS 0 messages that are to be seen *not* waiting for somebody: a
-/// message that all of them have got has passed every worker.
+/// Clients on both workers, for messages that are to be seen *not* waiting for somebody. An
+/// acknowledged message may still be on its way to another worker; one that all of these have got
+/// has passed every worker, and so have those its publisher sent before.
 pub(super) struct Witnesses(Vec<Client>);
 
 impl Witnesses {
