@@ -267,6 +267,9 @@ impl Worker {
         let worker = self.index;
         let others = group.as_ref().is_some_and(|group| group.others_online(worker, key));
         let member = self.clients.current(key, generation);
+        if let Some(client) = &member {
+            client.session.queue.arrived();
+        }
         let Some(client) = member.filter(|client| client.link.is_some() || !others) else {
             // The member left while the message was on its way: another gets it.
             self.give_to_group(name, filter, &view, &mut shared);
@@ -275,7 +278,6 @@ impl Worker {
         let target = Target::new(key, options, id);
         let way = crate::client::Way::live(&target, &view, upgrade, group.as_ref());
         client.deliver(key, &mut self.turn, &view, &mut shared, way);
-        client.session.queue.arrived();
         Ok(())
     }
 }

@@ -44,7 +44,7 @@ impl Worker {
     /// go, so that what was acknowledged before they were sent is seen when they are routed.
     pub fn received(&mut self, now_ms: u64, key: u32, token: u32, bytes: &[u8]) -> Received {
         self.turn.now_ms = now_ms;
-        let interest_version = self.node.interest.version();
+        let mut interest_version = self.node.interest.version();
         let mut consumed = 0;
         let Some(link) = self.link_mut(key, token) else {
             return Received { consumed, next: Next::Gone };
@@ -80,6 +80,10 @@ impl Worker {
             if let Err(ending) = self.packet(key, version, header, packet, interest_version) {
                 self.disconnect(key, ending);
                 break Next::Gone;
+            }
+            if matches!(header.kind, PacketKind::Subscribe | PacketKind::Unsubscribe) {
+                // Its own groups count for what the client sends next.
+                interest_version = self.node.interest.version();
             }
         };
         self.turn.stats.bytes_received += consumed as u64;

@@ -58,6 +58,13 @@ impl World {
         me.token = Some(token);
         me.phase = Phase::Greeting;
         me.expiry_s = expiry_s;
+        if me.packet_limit.is_some() && self.rng.percent(30) {
+            // What was sent before may be too large now.
+            let next = self.rng.range(100, 400);
+            me.packet_limit = Some(next);
+            let smallest = &mut self.oracle.subjects[client].packet_limit;
+            *smallest = smallest.map(|limit| limit.min(next));
+        }
         let bytes = self.connect_packet(client, clean, will.as_ref());
         let me = &self.clients[client];
         let narrow = !self.calm && !me.steady && self.rng.percent(self.plan.narrow);
@@ -72,7 +79,7 @@ impl World {
                 "client {client}: CONNECT {token} {version:?} {what} expiry {expiry_s} {will:?}"
             )
         });
-        self.monitors.insert(token, Monitor::new(client, version, expiry_s));
+        self.monitors.insert(token, Monitor::new(client, &self.clients[client]));
         self.wills.begun(token, client, clean, expiry_s, will);
         if clean {
             self.oracle.end_session(client);

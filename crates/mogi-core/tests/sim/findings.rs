@@ -157,6 +157,20 @@ fn what_waits_for_a_member_that_leaves_goes_to_one_that_is_there() {
 }
 
 #[test]
+fn a_subscription_to_a_group_counts_for_what_follows_in_the_same_read() {
+    let mut world = world(1, 1, false);
+    world.start(1);
+    world.publishes(1, "g/0", QoS::AtLeastOnce);
+    world.settle("the topic is known");
+    world.subscribes(1, "$share/s0/g/+", QoS::AtLeastOnce);
+    world.publishes(1, "g/0", QoS::AtLeastOnce);
+    world.take_all(1);
+    world.settle("published");
+    assert_eq!(world.oracle.subjects[1].seen.copies.len(), 1);
+    world.finish();
+}
+
+#[test]
 fn messages_come_back_without_the_mount_point() {
     let mut world = world(1, 2, false);
     world.plan.listener.mount_point = Some("mount/".to_owned());

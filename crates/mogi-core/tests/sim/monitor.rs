@@ -1,6 +1,6 @@
 //! Packets as they leave the broker: in the right order, and not before what they say is true.
 
-use crate::client::Ask;
+use crate::client::{Ask, Client};
 use crate::trace::note;
 use crate::world::{LONG_TURN_MS, World};
 use mogi_codec::{Ack, Packet, PacketKind, Reason, Suback, Unsuback, Version};
@@ -12,6 +12,7 @@ pub(crate) struct Monitor {
     client: usize,
     version: Version,
     expiry_s: u32,
+    packet_limit: Option<usize>,
     buffer: Vec<u8>,
     greeted: bool,
     finished: bool,
@@ -21,11 +22,12 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
-    pub(crate) const fn new(client: usize, version: Version, expiry_s: u32) -> Self {
+    pub(crate) const fn new(number: usize, client: &Client) -> Self {
         Self {
-            client,
-            version,
-            expiry_s,
+            client: number,
+            version: client.version,
+            expiry_s: client.expiry_s,
+            packet_limit: client.packet_limit,
             buffer: Vec::new(),
             greeted: false,
             finished: false,
@@ -62,7 +64,7 @@ impl World {
         monitor.greeted = true;
         monitor.finished = matches!(packet, Packet::Disconnect(_));
         let client = monitor.client;
-        if let Some(limit) = self.clients[client].packet_limit {
+        if let Some(limit) = monitor.packet_limit {
             assert!(len <= limit, "{len} bytes for client {client}, which takes {limit}");
         }
         let version = monitor.version;
