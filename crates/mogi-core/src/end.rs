@@ -336,7 +336,10 @@ impl Worker {
     fn publish_will(&mut self, key: u32, will: &Will) {
         // What only the broker may say is not said by a will (attack P27).
         let topic = &*will.topic;
-        if topic == "$SYS" || topic.starts_with("$SYS/") || topic.starts_with("$share/") {
+        let reserved =
+            topic == "$SYS" || topic.starts_with("$SYS/") || topic.starts_with("$share/");
+        // A mount point before it can make a topic too long for any packet ([MQTT-4.7.3-3]).
+        if reserved || topic.len() > usize::from(u16::MAX) {
             self.turn.stats.publish_refused += 1;
             return;
         }
