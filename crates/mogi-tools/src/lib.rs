@@ -25,4 +25,5 @@ mod signals;
 mod tool;
 
 pub use bench::bench_main;
+pub use format::strftime;
 pub use run::{pub_main, rr_main, sub_main};

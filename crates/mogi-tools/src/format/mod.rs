@@ -18,4 +18,5 @@ mod strftime;
 mod template;
 
 pub(crate) use render::{Now, render};
+pub use strftime::strftime;
 pub(crate) use template::Template;

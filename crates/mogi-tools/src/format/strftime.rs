@@ -4,7 +4,7 @@ use jiff::Zoned;
 use jiff::fmt::strtime;
 
 /// Appends what `%X` stands for. What strftime(3) does not know is printed as it was written.
-pub(super) fn strftime(out: &mut Vec<u8>, conversion: u8, now: &Zoned) {
+pub fn strftime(out: &mut Vec<u8>, conversion: u8, now: &Zoned) {
     let format = match conversion {
         b'n' => return out.push(b'\n'),
         b't' => return out.push(b'\t'),
