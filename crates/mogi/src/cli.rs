@@ -1,4 +1,4 @@
-//! The broker's command line: Mosquitto's flags, and `--mogi-config`.
+//! The broker's command line: Mosquitto's flags, and mogi's own.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -31,63 +31,81 @@ pub(crate) enum Early {
     Version,
     /// `--list-options`: all options of the configuration.
     Options,
-    /// The command line makes no sense: the usage, exit 3.
-    Usage,
-    /// As before, with one line for the log instead of the usage.
+    /// There is no such option: a line, the usage, and exit 3.
+    Unknown(String),
+    /// Something is wrong with an option: a line for the log, and exit 3.
     Wrong(String),
 }
 
 /// How often `-p` may be given.
 const MAX_PORTS: usize = 10;
 
-/// Reads the arguments that follow the program's name.
-///
-/// # Errors
-/// There is something else to do than to run a broker.
-pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Early> {
-    use lexopt::prelude::*;
+/// Reads the arguments that follow the program's name, as Mosquitto does: one option a word, the
+/// first problem counts. What was read until then comes with it, because Mosquitto reads the
+/// configuration when it comes to `-c`, and so tells of a problem there before one behind it.
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> (Cli, Result<(), Early>) {
     let mut cli = Cli::default();
-    let mut parser = lexopt::Parser::from_args(args);
-    while let Some(arg) = parser.next().map_err(|_| Early::Usage)? {
-        match arg {
-            Short('c') | Long("config-file") => {
-                let missing = "Error: -c argument given, but no config file specified.";
-                let value = parser.value().map_err(|_| Early::Wrong(missing.to_owned()))?;
-                cli.config = Some(value.into());
-            }
-            Long("mogi-config") => {
-                let missing = "Error: --mogi-config argument given, but no file specified.";
-                let value = parser.value().map_err(|_| Early::Wrong(missing.to_owned()))?;
-                cli.mogi_config = Some(value.into());
-            }
-            Short('p') | Long("port") => cli.ports.push(port(&mut parser)?),
-            Short('v') | Long("verbose") => cli.verbose = true,
-            Short('q') | Long("quiet") => cli.quiet = true,
-            Short('d') | Long("daemon") => cli.daemon = true,
-            Long("test-config") => cli.test_config = true,
-            Short('h') | Long("help") => return Err(Early::Help),
-            Long("version") => return Err(Early::Version),
-            Long("list-options") => return Err(Early::Options),
-            Long("tls-keylog") => {
-                let what = "Error: --tls-keylog needs TLS, which is not built into mogi yet.";
-                return Err(Early::Wrong(what.to_owned()));
-            }
-            _ => return Err(Early::Usage),
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        if let Err(early) = cli.take(&arg, &mut args) {
+            return (cli, Err(early));
         }
     }
-    if cli.ports.len() > MAX_PORTS {
-        return Err(Early::Wrong(format!("Error: Only {MAX_PORTS} ports can be specified.")));
-    }
     if cli.test_config && cli.config.is_none() {
-        return Err(Early::Wrong("Please provide a configuration file to test.".to_owned()));
+        let wrong = "Please provide a configuration file to test.";
+        return (cli, Err(Early::Wrong(wrong.to_owned())));
     }
-    Ok(cli)
+    (cli, Ok(()))
 }
 
-fn port(parser: &mut lexopt::Parser) -> Result<u16, Early> {
-    let missing = "Error: -p argument given, but no port specified.";
-    let value = parser.value().map_err(|_| Early::Wrong(missing.to_owned()))?;
-    let number: i64 = value.to_str().and_then(|text| text.parse().ok()).unwrap_or(0);
+impl Cli {
+    fn take(
+        &mut self,
+        arg: &OsString,
+        rest: &mut impl Iterator<Item = OsString>,
+    ) -> Result<(), Early> {
+        let mut value = |flag: &str, what: &str| {
+            rest.next().ok_or_else(|| {
+                Early::Wrong(format!("Error: {flag} argument given, but no {what} specified."))
+            })
+        };
+        match arg.to_str().unwrap_or_default() {
+            "-c" | "--config-file" => self.config = Some(value("-c", "config file")?.into()),
+            "--mogi-config" => self.mogi_config = Some(value("--mogi-config", "file")?.into()),
+            "-p" | "--port" => {
+                if self.ports.len() == MAX_PORTS {
+                    return Err(Early::Wrong(format!(
+                        "Error: Only {MAX_PORTS} ports can be specified on the command line."
+                    )));
+                }
+                self.ports.push(port(&value("-p", "port")?)?);
+            }
+            "-v" | "--verbose" => self.verbose = true,
+            "-q" | "--quiet" => self.quiet = true,
+            "-d" | "--daemon" => self.daemon = true,
+            "--test-config" => self.test_config = true,
+            "-h" | "--help" => return Err(Early::Help),
+            "--version" => return Err(Early::Version),
+            "--list-options" => return Err(Early::Options),
+            "--tls-keylog" => {
+                value("--tls-keylog", "file")?;
+                let wrong = "Error: --tls-keylog needs TLS, which is not built into mogi yet.";
+                return Err(Early::Wrong(wrong.to_owned()));
+            }
+            _ => return Err(Early::Unknown(arg.to_string_lossy().into_owned())),
+        }
+        Ok(())
+    }
+}
+
+/// A port as atoi(3) reads it: a number, whatever follows.
+fn port(text: &OsString) -> Result<u16, Early> {
+    let text = text.to_string_lossy();
+    let text = text.trim_start();
+    let sign = usize::from(text.starts_with(['-', '+']));
+    let digits = text[sign..].find(|c: char| !c.is_ascii_digit());
+    let end = digits.map_or(text.len(), |digits| sign + digits);
+    let number: i64 = text[..end].parse().unwrap_or(0);
     let valid = u16::try_from(number).ok().filter(|&port| port > 0);
     valid.ok_or_else(|| Early::Wrong(format!("Error: Invalid port specified ({number}).")))
 }
@@ -95,22 +113,27 @@ fn port(parser: &mut lexopt::Parser) -> Result<u16, Early> {
 /// The text of `-h`. `program` is what the process is called.
 pub(crate) fn usage(program: &str) -> String {
     format!(
-        "{program} is an MQTT v5.0/v3.1.1/v3.1 broker.\n\n\
-         Usage: {program} [-c FILE] [-p PORT] [-d] [-q] [-v] [--mogi-config FILE] [--test-config]\n\
-         \x20      {program} pub|sub|rr|bench [options]\n\n\
-         \x20-c, --config-file FILE  read the configuration from FILE\n\
-         \x20    --mogi-config FILE  and mogi's own options from FILE\n\
-         \x20-p, --port PORT         listen on PORT if no file defines a listener; up to 10 times\n\
-         \x20-d, --daemon            go into the background\n\
-         \x20-q, --quiet             log nothing\n\
-         \x20-v, --verbose           log everything\n\
-         \x20    --test-config       check the configuration and end\n\
-         \x20-h, --help              print this\n\
-         \x20    --list-options      print all options of the configuration\n\
-         \x20    --version           print the version\n\n\
-         Without a configuration it listens on port 1883 for clients of this machine.\n\
-         Signals: TERM and INT stop it, HUP and RTMIN open the log file anew, USR2 prints the\n\
-         filters of the interest table.\n"
+        "\
+{program} is an MQTT v5.0/v3.1.1/v3.1 broker.
+
+Usage: {program} [-c FILE] [-p PORT] [-d] [-q] [-v] [--mogi-config FILE] [--test-config]
+       {program} pub|sub|rr|bench [options]
+
+ -c, --config-file FILE  read the configuration from FILE, a mosquitto.conf
+     --mogi-config FILE  read mogi's own options from FILE (else: mogi.conf beside the other)
+ -p, --port PORT         listen on PORT if no file defines a listener; up to {MAX_PORTS} times
+ -d, --daemon            go into the background
+ -q, --quiet             log nothing, whatever the file and -v say
+ -v, --verbose           log everything, whatever the file says
+     --test-config       check the configuration, say what each listener will do, and end
+ -h, --help              print this
+     --list-options      print all options of the configuration
+     --version           print the version
+
+Without a configuration it listens on port 1883 for clients of this machine.
+Signals: TERM and INT stop it, HUP and RTMIN open the log file anew, USR2 prints the filters that
+are subscribed to.
+"
     )
 }
 
@@ -118,32 +141,64 @@ pub(crate) fn usage(program: &str) -> String {
 mod tests {
     use super::*;
 
-    fn parsed(args: &[&str]) -> Result<Cli, Early> {
+    fn parsed(args: &[&str]) -> (Cli, Result<(), Early>) {
         parse(args.iter().map(OsString::from))
+    }
+
+    fn early(args: &[&str]) -> Early {
+        parsed(args).1.expect_err("there is something to say")
     }
 
     #[test]
     fn flags_are_mosquittos() {
-        let cli = parsed(&["-c", "f", "-p", "1884", "--port", "1885", "-v", "-d"]).expect("ok");
+        let (cli, end) = parsed(&["-c", "f", "-p", "1884", "--port", "1885", "-v", "-d"]);
+        assert_eq!(end, Ok(()));
         assert_eq!(cli.config, Some(PathBuf::from("f")));
         assert_eq!(cli.ports, [1884, 1885]);
-        assert!(cli.verbose && cli.daemon && !cli.quiet);
+        assert!(cli.verbose && cli.daemon && !cli.quiet && !cli.test_config);
+        let (cli, end) = parsed(&[
+            "--quiet",
+            "--test-config",
+            "--config-file",
+            "g",
+            "--mogi-config",
+            "h",
+            "--daemon",
+            "--verbose",
+        ]);
+        assert_eq!(end, Ok(()));
+        assert!(cli.verbose && cli.daemon && cli.quiet && cli.test_config);
+        assert_eq!(cli.config, Some(PathBuf::from("g")));
+        assert_eq!(cli.mogi_config, Some(PathBuf::from("h")));
     }
 
     #[test]
     fn problems_are_told_as_mosquitto_tells_them() {
-        let wrong = |args: &[&str]| match parsed(args) {
-            Err(Early::Wrong(text)) => text,
+        let wrong = |args: &[&str]| match early(args) {
+            Early::Wrong(text) => text,
             other => panic!("{other:?}"),
         };
         assert_eq!(wrong(&["-c"]), "Error: -c argument given, but no config file specified.");
         assert_eq!(wrong(&["-p"]), "Error: -p argument given, but no port specified.");
         assert_eq!(wrong(&["-p", "0"]), "Error: Invalid port specified (0).");
+        assert_eq!(wrong(&["-p", "-7"]), "Error: Invalid port specified (-7).");
         assert_eq!(wrong(&["-p", "70000"]), "Error: Invalid port specified (70000).");
         assert_eq!(wrong(&["-p", "abc"]), "Error: Invalid port specified (0).");
         assert_eq!(wrong(&["--test-config"]), "Please provide a configuration file to test.");
-        assert_eq!(parsed(&["-z"]), Err(Early::Usage));
-        assert_eq!(parsed(&["extra"]), Err(Early::Usage));
-        assert_eq!(parsed(&["-p", "1", "--version"]), Err(Early::Version));
+        let many = ["-p", "1"].repeat(11);
+        let too_many = "Error: Only 10 ports can be specified on the command line.";
+        assert_eq!(wrong(&many), too_many);
+        assert_eq!(parsed(&["-p", "1884x"]).0.ports, [1884]);
+        assert_eq!(early(&["-z"]), Early::Unknown("-z".to_owned()));
+        assert_eq!(early(&["-vq"]), Early::Unknown("-vq".to_owned()));
+        assert_eq!(early(&["extra"]), Early::Unknown("extra".to_owned()));
+        assert_eq!(early(&["-p", "1", "--version", "-z"]), Early::Version);
+    }
+
+    #[test]
+    fn what_stands_before_a_problem_is_known() {
+        let (cli, end) = parsed(&["-c", "f", "--help", "-v"]);
+        assert_eq!((cli.config, cli.verbose), (Some(PathBuf::from("f")), false));
+        assert_eq!(end, Err(Early::Help));
     }
 }

@@ -10,16 +10,19 @@ mod process;
 use broker::plan::Plan;
 use cli::{Cli, Early};
 use config::Config;
-use log::{LogConfig, Logger};
+use log::Logger;
 use mogi_core::LogKind;
 use net::shared::LogSink;
 use process::PidFile;
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Exit code for a command line or configuration that makes no sense, as Mosquitto's.
+/// Exit codes, as Mosquitto's: libmosquitto's MOSQ_ERR_NOMEM, _INVAL and _ERRNO.
+const FAILED: u8 = 1;
 const INVALID: u8 = 3;
+const SYSTEM: u8 = 14;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
@@ -53,149 +56,164 @@ fn run_tool(program: &str, args: &[OsString]) -> Option<ExitCode> {
 /// place answers to Mosquitto's name and version.
 struct Name {
     program: String,
-    /// `NAME version X`.
-    versioned: String,
+    version: &'static str,
 }
 
 impl Name {
     fn of(program: &str) -> Self {
-        if program == "mosquitto" {
-            let versioned = "mosquitto version 2.1.2".to_owned();
-            return Self { program: program.to_owned(), versioned };
-        }
-        let versioned = format!("mogi version {}", env!("CARGO_PKG_VERSION"));
-        Self { program: "mogi".to_owned(), versioned }
+        let (program, version) = match program {
+            "mosquitto" => (program, "2.1.2"),
+            _ => ("mogi", env!("CARGO_PKG_VERSION")),
+        };
+        Self { program: program.to_owned(), version }
+    }
+
+    /// `NAME version X`.
+    fn versioned(&self) -> String {
+        format!("{} version {}", self.program, self.version)
     }
 }
 
+/// Why the broker did not run, or ended: an exit code, and a line for the log.
+struct Failure(u8, String);
+
 fn run_broker(name: &Name, args: Vec<OsString>) -> ExitCode {
-    // Until the configuration is read the log is what it is without one.
-    let (early, _) = Logger::new(LogConfig::default());
-    let code = match cli::parse(args) {
-        Ok(cli) => match config::load(&cli) {
-            Ok((config, notes)) => return serve(name, &cli, &config, &notes),
-            Err(error) => {
-                for line in error.0 {
-                    early.log(LogKind::Error, &line);
-                }
-                INVALID
-            }
-        },
-        Err(Early::Help) => {
-            print!("{}\n\n{}", name.versioned, cli::usage(&name.program));
-            0
-        }
-        Err(Early::Version) => {
-            println!("{} {}", name.program, name.versioned.rsplit(' ').next().unwrap_or_default());
-            println!("Licence MIT OR Apache-2.0");
-            0
-        }
-        Err(Early::Options) => {
-            print!("{}", config::page());
-            return ExitCode::SUCCESS;
-        }
-        Err(Early::Usage) => {
-            print!("{}\n\n{}", name.versioned, cli::usage(&name.program));
-            INVALID
-        }
-        Err(Early::Wrong(line)) => {
-            early.log(LogKind::Error, &line);
-            INVALID
-        }
+    let (cli, end) = cli::parse(args);
+    let loaded = config::load(&cli);
+    // What is said before the log is open goes to stderr, in the form of log lines.
+    let (early, _) = Logger::new(loaded.log, &name.program);
+    for (kind, line) in &loaded.notes {
+        early.log(*kind, line);
+    }
+    let Some(config) = loaded.config else {
+        return terminate(name, &early, INVALID);
     };
-    early.log(LogKind::Notice, &format!("{} terminating", name.versioned));
+    if let Err(say) = end {
+        return say_early(name, &early, &say);
+    }
+    if cli.test_config {
+        print(&config::describe(&config).map(|line| line + "\n").collect::<String>());
+        early.log(LogKind::Information, "Configuration file is OK.");
+        return terminate(name, &early, 0);
+    }
+    match serve(name, &cli, &config, &early) {
+        Ok(code) => code,
+        Err(Failure(code, line)) => {
+            early.log(LogKind::Error, &line);
+            terminate(name, &early, code)
+        }
+    }
+}
+
+fn terminate(name: &Name, log: &dyn LogSink, code: u8) -> ExitCode {
+    log.log(LogKind::Information, &format!("{} terminating", name.versioned()));
     ExitCode::from(code)
 }
 
-fn serve(name: &Name, cli: &Cli, config: &Config, notes: &[String]) -> ExitCode {
-    if cli.test_config {
-        return tell_test_result(name, config, notes);
-    }
-    if cli.daemon
-        && let Err(error) = process::daemonize()
-    {
-        eprintln!("Error in fork: {error}");
-        return ExitCode::FAILURE;
-    }
-    process::raise_descriptor_limit();
-    let pid_file = match config.pid_file.as_deref().map(PidFile::write).transpose() {
-        Ok(pid_file) => pid_file,
-        Err(line) => {
-            eprintln!("{line}");
-            return ExitCode::FAILURE;
+fn say_early(name: &Name, early: &Logger, say: &Early) -> ExitCode {
+    let usage = || print(&format!("{}\n\n{}", name.versioned(), cli::usage(&name.program)));
+    let code = match say {
+        Early::Help => {
+            usage();
+            0
+        }
+        Early::Version => {
+            let mogi = env!("CARGO_PKG_VERSION");
+            let Name { program, version } = name;
+            print(&format!(
+                "{program} {version}\nThis is mogi {mogi}.\nLicense MIT OR Apache-2.0.\n"
+            ));
+            0
+        }
+        Early::Options => {
+            print(&config::page());
+            return ExitCode::SUCCESS;
+        }
+        Early::Unknown(option) => {
+            eprintln!("Error: Unknown option '{option}'.");
+            usage();
+            INVALID
+        }
+        Early::Wrong(line) => {
+            early.log(LogKind::Error, line);
+            INVALID
         }
     };
-    let dropped = process::drop_privileges(&config.user);
-    let (logger, problems) = Logger::new(config.log.clone());
-    let mut failed = !problems.is_empty();
-    for line in problems {
-        logger.log(LogKind::Error, &line);
-    }
-    match dropped {
-        Ok(lines) => lines.iter().for_each(|line| logger.log(LogKind::Warning, line)),
-        Err(line) => {
-            logger.log(LogKind::Error, &line);
-            failed = true;
-        }
-    }
-    let logger: Box<dyn LogSink> = Box::new(logger);
-    let logger: &'static dyn LogSink = Box::leak(logger);
-    if !failed {
-        logger.log(LogKind::Information, &format!("{} starting", name.versioned));
-        greet(config, notes, logger);
-        failed = run_plan(name, config, logger).is_err();
-    }
-    logger.log(LogKind::Information, &format!("{} terminating", name.versioned));
-    drop(pid_file);
-    ExitCode::from(u8::from(failed))
+    terminate(name, early, code)
 }
 
-fn tell_test_result(name: &Name, config: &Config, notes: &[String]) -> ExitCode {
-    let (logger, _) = Logger::new(LogConfig::default());
-    for line in notes.iter().chain(&config::describe(config)) {
-        logger.log(LogKind::Notice, line);
+/// Prints to stdout. Whoever has closed it wants no more of it.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Runs the broker to its end.
+///
+/// # Errors
+/// The log does not begin: whatever is wrong later is in that log.
+fn serve(name: &Name, cli: &Cli, config: &Config, early: &Logger) -> Result<ExitCode, Failure> {
+    process::raise_descriptor_limit();
+    process::drop_privileges(&config.user, &name.program, early)
+        .map_err(|line| Failure(INVALID, line))?;
+    // Before it goes into the background: whoever starts it sees what is wrong with the log.
+    let (logger, problems) = Logger::new(config.log.clone(), &name.program);
+    for line in problems {
+        early.log(LogKind::Error, &line);
     }
-    logger.log(LogKind::Notice, "Configuration file is OK.");
-    logger.log(LogKind::Notice, &format!("{} terminating", name.versioned));
-    ExitCode::SUCCESS
+    if cli.daemon {
+        process::daemonize()
+            .map_err(|error| Failure(FAILED, format!("Error in fork: {error}.")))?;
+    }
+    let pid_file = config.pid_file.as_deref().map(Path::new).map(PidFile::write).transpose();
+    let pid_file = pid_file.map_err(|line| Failure(SYSTEM, line))?;
+    // The workers log until the very end.
+    let logger: &'static Logger = Box::leak(Box::new(logger));
+    greet(name, config, logger);
+    let code = match run_plan(name, config, logger) {
+        Ok(()) => 0,
+        Err(line) => {
+            logger.log(LogKind::Error, &line);
+            FAILED
+        }
+    };
+    let code = terminate(name, logger, code);
+    drop(pid_file);
+    Ok(code)
 }
 
 /// What the log says before the listeners are opened.
-fn greet(config: &Config, notes: &[String], logger: &dyn LogSink) {
+fn greet(name: &Name, config: &Config, logger: &Logger) {
+    let say = |line: &str| logger.log(LogKind::Information, line);
+    say(&format!("{} starting", name.versioned()));
     match &config.file {
-        Some(path) => {
-            logger.log(LogKind::Information, &format!("Config loaded from {}.", path.display()));
-        }
-        None => logger.log(LogKind::Information, "Using default config."),
+        Some(path) => say(&format!("Config loaded from {}.", path.display())),
+        None => say("Using default config."),
     }
-    for note in notes {
-        logger.log(LogKind::Notice, note);
+    for line in config::warnings(config) {
+        logger.log(LogKind::Warning, &line);
     }
     if config.local_only {
-        logger.log(
-            LogKind::Notice,
-            "Starting in local only mode. Connections will only be possible from clients running \
-             on this machine.\nCreate a configuration file which defines a listener to allow \
-             remote access.\nFor more details see \
-             https://mosquitto.org/documentation/authentication-methods/",
-        );
+        say("Starting in local only mode. Connections will only be possible from clients running \
+             on this machine.");
+        say("Create a configuration file which defines a listener to allow remote access.");
+        say("For more details see https://mosquitto.org/documentation/authentication-methods/");
     }
 }
 
-fn run_plan(name: &Name, config: &Config, logger: &'static dyn LogSink) -> Result<(), ()> {
-    let told = |error: std::io::Error| {
-        logger.log(LogKind::Error, &format!("Error: {error}"));
-    };
+/// # Errors
+/// A line for the log.
+fn run_plan(name: &Name, config: &Config, logger: &'static Logger) -> Result<(), String> {
+    let told = |error: std::io::Error| format!("Error: {error}");
     let mut seed = [0; 8];
     if getrandom::fill(&mut seed).is_err() {
         logger.log(LogKind::Warning, "Warning: the system gives no random numbers.");
     }
-    let mask = config.log.mask() & 127;
-    let version = name.versioned.clone();
+    let mask = config.log.mask();
+    let version = name.versioned();
     let (listeners, settings) =
-        config::plan(config, u64::from_ne_bytes(seed), version, mask).map_err(told)?;
+        config::plan(config, u64::from_ne_bytes(seed), version.clone(), mask)?;
     let signals = Some(process::signals().map_err(told)?);
-    let running = format!("{} running", name.versioned);
-    let announce = Box::new(move || logger.log(LogKind::Information, &running));
+    let announce =
+        Box::new(move || logger.log(LogKind::Information, &format!("{version} running")));
     broker::run(Plan { listeners, settings, log: logger, signals, announce }).map_err(told)
 }

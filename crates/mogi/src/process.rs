@@ -1,17 +1,20 @@
 //! What makes a program a daemon: signals, descriptors, the pid file, the user it runs as.
 
 use crate::broker::plan::{Signal, Signals};
+use crate::net::shared::LogSink;
+use mogi_core::LogKind;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::{Group, Uid, User, setgid, setgroups, setuid};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
+use nix::unistd::{Uid, User, initgroups, setgid, setuid};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use std::ffi::CString;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The first real-time signal, as glibc counts (`log_dest file` is opened anew).
-const SIGRTMIN: i32 = 34;
+/// Who to become where the file names nobody.
+pub(crate) const DEFAULT_USER: &str = "mosquitto";
 
 /// Has signals delivered on a socket.
 pub(crate) fn signals() -> io::Result<Signals> {
@@ -22,7 +25,7 @@ pub(crate) fn signals() -> io::Result<Signals> {
         (SIGTERM, Signal::Stop),
         (SIGINT, Signal::Stop),
         (SIGHUP, Signal::Reload),
-        (SIGRTMIN, Signal::Rotate),
+        (nix::libc::SIGRTMIN(), Signal::Rotate),
         (SIGUSR2, Signal::Tree),
     ] {
         let flag = Arc::new(AtomicBool::new(false));
@@ -30,6 +33,8 @@ pub(crate) fn signals() -> io::Result<Signals> {
         signal_hook::low_level::pipe::register(number, write.try_clone()?)?;
         flags.push((flag, signal));
     }
+    // Mosquitto saves its state: there is none to save yet, and it must not end the process.
+    signal_hook::flag::register(SIGUSR1, Arc::default())?;
     let stream = read.try_clone()?;
     let pending = Box::new(move || {
         let mut bytes = [0; 64];
@@ -61,36 +66,53 @@ pub(crate) fn daemonize() -> io::Result<()> {
     Ok(nix::unistd::daemon(true, false)?)
 }
 
-/// Stops being root (`user`); lines for the log.
+/// Stops being root (`user`), and says who it is now.
 ///
 /// # Errors
-/// The user cannot be become.
-pub(crate) fn drop_privileges(name: &str) -> Result<Vec<String>, String> {
-    let mut lines = Vec::new();
-    if !Uid::effective().is_root() || name.is_empty() || name == "root" {
-        return Ok(lines);
+/// The user cannot be become: a line for the log.
+pub(crate) fn drop_privileges(user: &str, program: &str, log: &dyn LogSink) -> Result<(), String> {
+    if !Uid::effective().is_root() {
+        return Ok(());
     }
+    let user = find_user(user, log)?;
+    if !user.uid.is_root() {
+        become_user(&user).map_err(|error| {
+            format!("Error setting user and groups to '{}': {error}.", user.name)
+        })?;
+    }
+    let line = format!("Info: running {program} as user: {}.", user.name);
+    log.log(LogKind::Information, &line);
+    if user.uid.is_root() {
+        let mut name = program.to_owned();
+        name[..1].make_ascii_uppercase();
+        let line = format!("Warning: {name} should not be run as root/administrator.");
+        log.log(LogKind::Warning, &line);
+    }
+    Ok(())
+}
+
+/// The user of that name; `nobody` in the place of the default one where it does not exist.
+fn find_user(name: &str, log: &dyn LogSink) -> Result<User, String> {
     let find = |name: &str| User::from_name(name).ok().flatten();
-    let (user, name) = match find(name) {
-        Some(user) => (user, name),
-        None if name == "mosquitto" => {
-            lines.push(
-                "Warning: Unable to drop privileges to 'mosquitto' because this user does not \
-                 exist. Trying 'nobody' instead."
-                    .to_owned(),
-            );
-            let nobody = find("nobody").ok_or("Error: Invalid user 'nobody'.")?;
-            (nobody, "nobody")
-        }
-        None => return Err(format!("Error: Invalid user '{name}'.")),
-    };
-    let failed = |error| format!("Error setting user and groups to '{name}': {error}.");
-    let groups = Group::from_gid(user.gid).ok().flatten().map(|group| group.gid);
-    setgroups(groups.as_slice()).map_err(failed)?;
-    setgid(user.gid).map_err(failed)?;
-    setuid(user.uid).map_err(failed)?;
-    lines.push(format!("Info: running mosquitto as user: {name}."));
-    Ok(lines)
+    if let Some(user) = find(name) {
+        return Ok(user);
+    }
+    let line = format!("Unable to drop privileges to '{name}' because this user does not exist.");
+    if name != DEFAULT_USER {
+        return Err(format!("Error: {line}"));
+    }
+    log.log(LogKind::Warning, &format!("Warning: {line} Trying 'nobody' instead."));
+    find("nobody").ok_or_else(|| {
+        "Error: Unable to drop privileges to 'nobody' because this user does not exist.".to_owned()
+    })
+}
+
+fn become_user(user: &User) -> nix::Result<()> {
+    let name = CString::new(user.name.as_str()).unwrap_or_default();
+    // With the groups the user is a member of: certificates are often readable for one of them.
+    initgroups(&name, user.gid)?;
+    setgid(user.gid)?;
+    setuid(user.uid)
 }
 
 /// A pid file, removed when the process ends.
@@ -102,7 +124,7 @@ impl<'a> PidFile<'a> {
     /// # Errors
     /// It cannot be written.
     pub(crate) fn write(path: &'a Path) -> Result<Self, String> {
-        std::fs::write(path, format!("{}\n", std::process::id())).map_err(|error| {
+        std::fs::write(path, std::process::id().to_string()).map_err(|error| {
             format!("Error: Unable to write pid file {}: {error}.", path.display())
         })?;
         Ok(Self(path))

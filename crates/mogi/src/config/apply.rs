@@ -1,367 +1,131 @@
-//! What each option does to the configuration.
+//! Options that are more than a switch, a number or a text.
 
-use super::Builder;
+use super::builder::{Builder, fill};
 use super::value::{Line, Problem};
+use super::{Listener, reader};
 use crate::log::{Destination, LogType};
-use mogi_codec::QoS;
+use mogi_core::LogKind;
+use std::net::ToSocketAddrs;
 use std::path::PathBuf;
-
-/// Applies one line.
-pub(crate) type Apply = fn(&mut Builder, &Line<'_>) -> Result<(), Problem>;
 
 type Outcome = Result<(), Problem>;
 
-macro_rules! bools {
-    ($($name:ident => $($field:ident).+;)*) => {
-        $(pub(crate) fn $name(to: &mut Builder, line: &Line<'_>) -> Outcome {
-            to.config.$($field).+ = line.bool()?;
-            Ok(())
-        })*
-    };
+// The broker.
+
+pub(super) fn include_dir(to: &mut Builder, line: &Line) -> Outcome {
+    reader::include(to, line)
 }
 
-bools! {
-    allow_duplicate_messages => core.allow_duplicate_messages;
-    connection_messages => core.connection_messages;
-    log_timestamp => log.timestamp;
-    queue_qos0_messages => core.queue_qos0_messages;
-    retain_available => core.retain_available;
-    upgrade_outgoing_qos => core.upgrade_outgoing_qos;
-}
-
-macro_rules! numbers {
-    ($($name:ident: $low:expr, $high:expr => $to:ident, $value:ident, $set:expr;)*) => {
-        $(pub(crate) fn $name($to: &mut Builder, line: &Line<'_>) -> Outcome {
-            let $value = line.int($low, $high)?;
-            $set;
-            Ok(())
-        })*
-    };
-}
-
-const ANY: i64 = i64::MAX;
-
-numbers! {
-    connect_timeout: 1, 3600 => to, n, to.config.connect_timeout_ms = n as u64 * 1000;
-    connection_buffer_limit: 65_536, ANY => to, n,
-        to.config.core.connection_buffer_limit = n as usize;
-    log_facility: 0, 7 => to, n, to.config.log.facility = Some(n as u8);
-    max_inflight_bytes: 0, ANY => to, n, to.config.core.max_inflight_bytes = n as u64;
-    max_keepalive: 0, 65_535 => to, n, to.config.core.max_keepalive_s = n as u16;
-    max_retained_messages: 0, ANY => to, n, to.config.core.max_retained_messages = n as usize;
-    max_subscriptions_per_client: 0, ANY => to, n,
-        to.config.core.max_subscriptions_per_client = n as usize;
-    max_topic_levels: 0, 65_535 => to, n, to.config.core.max_topic_levels = n as usize;
-    receive_maximum_tolerance: 0, 65_535 => to, n,
-        to.config.core.receive_maximum_tolerance = n as u32;
-    route_cache_bytes: 1, ANY => to, n, to.config.core.route_cache_bytes = n as usize;
-    route_cache_topics: 1, ANY => to, n, to.config.core.route_cache_topics = n as usize;
-    send_timeout: 0, 86_400 => to, n, to.config.core.send_timeout_ms = n as u64 * 1000;
-    sys_interval: 0, 65_535 => to, n, to.config.sys_interval_s = n as u64;
-    worker_threads: 0, 64 => to, n, to.config.worker_threads = n as u16;
-}
-
-/// Numbers of which everything below zero means "any number".
-fn unlimited(line: &Line<'_>) -> Result<Option<usize>, Problem> {
-    let value = line.int(i64::MIN, ANY)?;
-    Ok(usize::try_from(value).ok())
-}
-
-pub(crate) fn global_max_clients(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    to.config.core.global_max_clients = unlimited(line)?;
-    Ok(())
-}
-
-pub(crate) fn global_max_connections(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    to.config.max_connections = unlimited(line)?;
-    Ok(())
-}
-
-pub(crate) fn max_connections(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    let limit = unlimited(line)?;
-    to.listener_or_default(line).max_connections = limit;
-    Ok(())
-}
-
-pub(crate) fn max_inflight_messages(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    let value = line.int(i64::MIN, ANY)?;
-    to.config.core.max_inflight_messages = u16::try_from(value.max(0)).unwrap_or(0);
-    Ok(())
-}
-
-pub(crate) fn max_queued_messages(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    to.config.core.max_queued_messages = unlimited(line)?.unwrap_or(0);
-    Ok(())
-}
-
-pub(crate) fn max_queued_bytes(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    to.config.core.max_queued_bytes = unlimited(line)?.unwrap_or(0) as u64;
-    Ok(())
-}
-
-pub(crate) fn max_packet_size(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    let value = line.int(i64::MIN, ANY)?;
-    if value < 20 {
-        return Err(Problem::new("Error: 'max_packet_size' must be >= 20."));
+pub(super) fn message_size_limit(to: &mut Builder, line: &Line) -> Outcome {
+    to.note(
+        LogKind::Notice,
+        "Note: It is recommended to replace `message_size_limit` with `max_packet_size`.",
+    );
+    // As in C, a number below zero is a very large one.
+    let value = line.number()? as u32;
+    if value > mogi_codec::MAX_REMAINING_LENGTH {
+        return Err(line.invalid(value));
     }
-    to.config.core.max_packet_size = value.min(268_435_460) as u32;
+    to.config.core.message_size_limit = value;
     Ok(())
 }
 
-pub(crate) fn message_size_limit(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    to.note("Note: It is recommended to replace `message_size_limit` with `max_packet_size`.");
-    to.config.core.message_size_limit = line.int(0, 268_435_455)? as u32;
+pub(super) fn per_listener_settings(to: &mut Builder, line: &Line) -> Outcome {
+    let yes = line.bool()?;
+    let security = &to.config.security;
+    let set = security.allow_anonymous.is_some()
+        || security.allow_zero_length_clientid.is_some()
+        || security.auto_id_prefix.is_some();
+    if yes && set {
+        return Err(Problem::new(
+            "Error: per_listener_settings must be set before any other security settings.",
+        ));
+    }
+    // What is set stays set.
+    to.config.per_listener_settings |= yes;
     Ok(())
 }
 
-pub(crate) fn retain_expiry_interval(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    to.config.retain_expiry_interval_s = Some(line.int(1, 10_000_000)? as u64 * 60);
-    Ok(())
-}
-
-pub(crate) fn persistent_client_expiration(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    let text = line.text()?;
-    let wrong =
-        || Problem::new(format!("Error: Invalid '{}' duration in configuration.", line.name));
-    let (count, unit) = text.split_at(text.len() - 1);
-    let seconds: u64 = match unit {
-        "s" => 1,
-        "h" => 3600,
-        "d" => 86_400,
-        "w" => 7 * 86_400,
-        "m" => 30 * 86_400,
-        "y" => 365 * 86_400,
-        _ => return Err(wrong()),
-    };
-    let count: u64 = count.trim().parse().ok().filter(|&count| count > 0).ok_or_else(wrong)?;
-    let total = count.saturating_mul(seconds);
-    to.config.core.persistent_client_expiration_s = Some(u32::try_from(total).unwrap_or(u32::MAX));
-    Ok(())
-}
-
-pub(crate) fn clientid_prefixes(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    to.once(line)?;
-    to.config.core.clientid_prefixes = Some(line.text()?.to_owned());
-    Ok(())
-}
-
-pub(crate) fn pid_file(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    to.once(line)?;
-    to.config.pid_file = Some(PathBuf::from(line.text()?));
-    Ok(())
-}
-
-pub(crate) fn user(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    to.once(line)?;
-    to.config.user = line.text()?.to_owned();
-    Ok(())
-}
-
-pub(crate) fn persistence(_: &mut Builder, line: &Line<'_>) -> Outcome {
+pub(super) fn persistence(_: &mut Builder, line: &Line) -> Outcome {
     if line.bool()? {
         return Err(Problem::new(format!(
-            "Error: '{} true' is not built into mogi yet: its state lives in memory. Remove the \
-             line or set it to false.",
+            "Error: '{} true' is not built into mogi yet: its state lives in memory. Set it to \
+             false, or remove the line.",
             line.name
         )));
     }
     Ok(())
 }
 
-pub(crate) fn per_listener_settings(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    to.note(
-        "The 'per_listener_settings' option is now deprecated and will be removed in version 3.0. \
-         Please see the documentation for how to achieve the same effect.",
-    );
-    to.config.per_listener_settings = line.bool()?;
-    Ok(())
-}
-
-// Security options: for all listeners, or for the one above under per_listener_settings.
-
-pub(crate) fn allow_anonymous(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    to.security(line).allow_anonymous = Some(line.bool()?);
-    Ok(())
-}
-
-pub(crate) fn allow_zero_length_clientid(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    to.security(line).allow_zero_length_clientid = Some(line.bool()?);
-    Ok(())
-}
-
-pub(crate) fn auto_id_prefix(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    to.security(line).auto_id_prefix = Some(id_prefix(line)?);
-    Ok(())
-}
-
-fn id_prefix(line: &Line<'_>) -> Result<String, Problem> {
-    let text = line.text()?;
-    if text.len() > 50 {
-        let name = line.name;
-        return Err(Problem::new(format!("Error: '{name}' length should be <= 50.")));
-    }
-    Ok(text.to_owned())
-}
-
-// Listeners.
-
-pub(crate) fn listener(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    let Some(port) = line.words().next() else {
-        return Err(Problem::new("Error: Empty 'listener port' value in configuration."));
+/// A number and a unit. As in Mosquitto the number ends with its last digit, and the unit is the
+/// word's last character.
+pub(super) fn persistent_client_expiration(to: &mut Builder, line: &Line) -> Outcome {
+    let word = line.word()?;
+    let digits = word.len() - word.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    // Digits alone fail to be a number only by being too many.
+    let count: u64 = word[..digits].parse().unwrap_or(if digits == 0 { 0 } else { u64::MAX });
+    let unit_s = match word.as_bytes().last() {
+        Some(b's') => 1,
+        Some(b'h') => 3600,
+        Some(b'd') => 86_400,
+        Some(b'w') => 7 * 86_400,
+        Some(b'm') => 30 * 86_400,
+        Some(b'y') => 365 * 86_400,
+        _ => 0,
     };
-    let Some(port) = super::value::integer(port) else {
-        return Err(Problem::new("Error: 'listener port' value not a number."));
-    };
-    if port == 0 {
-        let what = match line.words().nth(1) {
-            None => "Error: A listener with port 0 must provide a Unix socket path.",
-            Some(_) => "Error: Unix socket listeners are not built into mogi yet.",
-        };
-        return Err(Problem::new(what));
-    }
-    let port = check_port(port)?;
-    let host = line.words().nth(1).filter(|word| !word.starts_with('#'));
-    to.begin_listener(port, host, line);
-    Ok(())
-}
-
-pub(crate) fn port(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    let port = check_port(line.int(i64::MIN, ANY)?)?;
-    to.default_listener(line).port = port;
-    Ok(())
-}
-
-fn check_port(port: i64) -> Result<u16, Problem> {
-    let valid = u16::try_from(port).ok().filter(|&port| port > 0);
-    valid.ok_or_else(|| Problem::new(format!("Error: Invalid 'port' value ({port}).")))
-}
-
-pub(crate) fn bind_address(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    to.once(line)?;
-    to.default_listener(line).host = Some(line.text()?.to_owned());
-    Ok(())
-}
-
-pub(crate) fn bind_interface(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    to.listener_or_default(line).interface = Some(line.text()?.to_owned());
-    Ok(())
-}
-
-pub(crate) fn socket_domain(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    let ipv6 = match line.text()? {
-        "ipv4" => false,
-        "ipv6" => true,
-        other => return Err(line.invalid(other)),
-    };
-    to.listener_or_default(line).only_ipv6 = Some(ipv6);
-    Ok(())
-}
-
-pub(crate) fn protocol(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    match line.text()? {
-        "mqtt" => {
-            to.listener_or_default(line);
-            Ok(())
-        }
-        kind @ ("websockets" | "http_api") => Err(Problem::new(format!(
-            "Error: 'protocol {kind}' is not built into mogi yet. Remove the listener."
-        ))),
-        other => {
-            to.listener_or_default(line);
-            Err(line.invalid(other))
-        }
-    }
-}
-
-pub(crate) fn max_qos(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    let listener = to.listener_or_default(line);
-    let value = line.int(0, 2)?;
-    listener.max_qos = QoS::from_u8(value as u8).unwrap_or_default();
-    Ok(())
-}
-
-pub(crate) fn use_username_as_clientid(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    let listener = to.listener_or_default(line);
-    listener.use_username_as_clientid = line.bool()?;
-    Ok(())
-}
-
-pub(crate) fn accept_protocol_versions(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    let listener = to.listener(line)?;
-    let mut versions = 0;
-    for word in line.text()?.split([',', ' ', '\t']).filter(|word| !word.is_empty()) {
-        versions |= match word {
-            "3" => 1 << 3,
-            "4" => 1 << 4,
-            "5" => 1 << 5,
-            other => return Err(line.invalid(other)),
-        };
-    }
-    listener.accept_versions = versions;
-    Ok(())
-}
-
-pub(crate) fn listener_allow_anonymous(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    to.listener(line)?.own.allow_anonymous = Some(line.bool()?);
-    Ok(())
-}
-
-pub(crate) fn listener_auto_id_prefix(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    to.listener(line)?.own.auto_id_prefix = Some(id_prefix(line)?);
-    Ok(())
-}
-
-pub(crate) fn max_topic_alias(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    let listener = to.listener(line)?;
-    listener.max_topic_alias = line.int(0, 65_535)? as u16;
-    Ok(())
-}
-
-pub(crate) fn max_topic_alias_broker(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    let listener = to.listener(line)?;
-    listener.max_topic_alias_broker = line.int(0, 65_535)? as u16;
-    Ok(())
-}
-
-pub(crate) fn mount_point(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    let listener = to.listener(line)?;
-    let text = line.text()?;
-    if mogi_codec::topic::check_name(text).is_err() {
+    if count == 0 || unit_s == 0 {
         return Err(Problem::new(format!(
-            "Error: Invalid 'mount_point' value ({text}). Does it contain a wildcard character?"
+            "Error: Invalid '{}' duration in configuration.",
+            line.name
         )));
     }
-    listener.mount_point = Some(text.to_owned());
+    let seconds = u32::try_from(count.saturating_mul(unit_s)).unwrap_or(u32::MAX);
+    to.config.core.persistent_client_expiration_s = Some(seconds);
     Ok(())
 }
 
-pub(crate) fn include_dir(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    to.include(line.text()?)
+pub(super) fn retain_expiry_interval(to: &mut Builder, line: &Line) -> Outcome {
+    const MAX_MINUTES: i32 = 10_000_000;
+    let minutes = line.number()?;
+    if minutes < 1 {
+        return Err(Problem::new("Error: retain_expiry_interval must be >= 1."));
+    }
+    if minutes > MAX_MINUTES {
+        let text = "Warning: retain_expiry_interval being capped at 19 years.";
+        to.note(LogKind::Warning, text);
+    }
+    to.config.retain_expiry_interval_s = Some(minutes.min(MAX_MINUTES) as u64 * 60);
+    Ok(())
+}
+
+pub(super) fn dhparamfile(to: &mut Builder, _: &Line) -> Outcome {
+    to.note(LogKind::Warning, "Warning: dhparamfile is no longer required.");
+    Ok(())
+}
+
+pub(super) fn retry_interval(to: &mut Builder, line: &Line) -> Outcome {
+    let text = format!("Warning: The '{}' option is no longer available.", line.name);
+    to.note(LogKind::Warning, text);
+    Ok(())
 }
 
 // The log.
 
-pub(crate) fn log_type(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    let text = line.text()?;
-    let types = &mut to.config.log.types;
-    let so_far = types.unwrap_or(0);
-    *types = Some(match text {
-        "none" => 0,
-        "all" => LogType::ALL,
-        name => match LogType::by_name(name) {
-            Some(kind) => so_far | kind as u32,
-            None => return Err(line.invalid(name)),
-        },
-    });
+pub(super) fn log_type(to: &mut Builder, line: &Line) -> Outcome {
+    let word = line.word()?;
+    let Some(types) = LogType::bits_of(word) else {
+        return Err(line.invalid(word));
+    };
+    to.config.log.add_types(types);
     Ok(())
 }
 
-pub(crate) fn log_dest(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    let mut words = line.text()?.splitn(2, [' ', '\t']);
-    let kind = words.next().unwrap_or_default();
+pub(super) fn log_dest(to: &mut Builder, line: &Line) -> Outcome {
+    let kind = line.word()?;
+    let log = &mut to.config.log;
     let destination = match kind {
         "none" => {
-            to.config.log.destinations = Some(Vec::new());
+            log.destinations = Some(Vec::new());
             return Ok(());
         }
         "stdout" => Destination::Stdout,
@@ -369,24 +133,158 @@ pub(crate) fn log_dest(to: &mut Builder, line: &Line<'_>) -> Outcome {
         "syslog" => Destination::Syslog,
         "topic" => Destination::Topic,
         "file" => {
-            let path = words.next().map(str::trim).filter(|path| !path.is_empty());
-            let Some(path) = path else {
+            let path = line.behind_first_word();
+            if path.is_empty() {
                 return Err(Problem::new("Error: Empty \"log_dest file\" value in configuration."));
-            };
+            }
+            let mut so_far = log.destinations.iter().flatten();
+            if so_far.any(|one| matches!(one, Destination::File(_))) {
+                return Err(Problem::new("Error: Duplicate \"log_dest file\" value."));
+            }
             Destination::File(PathBuf::from(path))
         }
-        "dlt" | "android" => {
-            return Err(Problem::new(format!(
-                "Error: 'log_dest {kind}' is not available in mogi. Use syslog, stderr or a file."
-            )));
+        "dlt" => {
+            return Err(Problem::new(
+                "Error: 'log_dest dlt' is not built into mogi. Use syslog, stderr or a file.",
+            ));
         }
         other => return Err(line.invalid(other)),
     };
-    to.config.log.destinations.get_or_insert_default().push(destination);
+    let destinations = log.destinations.get_or_insert_default();
+    if !destinations.contains(&destination) {
+        destinations.push(destination);
+    }
     Ok(())
 }
 
-pub(crate) fn log_timestamp_format(to: &mut Builder, line: &Line<'_>) -> Outcome {
-    to.config.log.timestamp_format = Some(line.text()?.to_owned());
+// Who may come in.
+
+pub(super) fn allow_anonymous(to: &mut Builder, line: &Line) -> Outcome {
+    if to.config.per_listener_settings {
+        to.note(
+            LogKind::Notice,
+            "You are using the 'allow_anonymous' option with 'per_listener_settings true'. Please \
+             replace this with 'listener_allow_anonymous'.",
+        );
+    }
+    to.security().allow_anonymous = Some(line.bool()?);
+    Ok(())
+}
+
+pub(super) fn auto_id_prefix(to: &mut Builder, line: &Line) -> Outcome {
+    fill(&mut to.security().auto_id_prefix, line, &line.name)?;
+    check_prefix(line, &line.name)
+}
+
+pub(super) fn listener_auto_id_prefix(to: &mut Builder, line: &Line) -> Outcome {
+    fill(&mut to.listener().own.auto_id_prefix, line, &line.name)?;
+    check_prefix(line, &format!("'{}'", line.name))
+}
+
+fn check_prefix(line: &Line, what: &str) -> Outcome {
+    const MAX_BYTES: usize = 50;
+    if line.text()?.len() > MAX_BYTES {
+        return Err(Problem::new(format!("Error: {what} length must be <= {MAX_BYTES}.")));
+    }
+    Ok(())
+}
+
+// Listeners.
+
+pub(super) fn listener(to: &mut Builder, line: &Line) -> Outcome {
+    let port = line.number_of("listener port")?;
+    // Here alone what follows a word that begins with # is a comment.
+    let host = line.words().nth(1).filter(|word| !word.starts_with('#'));
+    if port == 0 {
+        return Err(Problem::new(match host {
+            None => "Error: A listener with port 0 must provide a Unix socket path.",
+            Some(_) => "Error: A listener with port 0, a Unix socket, is not built into mogi yet.",
+        }));
+    }
+    let port = check_port(port)?;
+    to.open = true;
+    to.begin_listener(Listener::new(port, host, line.place.clone()));
+    Ok(())
+}
+
+pub(super) fn port(to: &mut Builder, line: &Line) -> Outcome {
+    // Mosquitto says so whenever there is a `port`, scripts may wait for it.
+    to.note(
+        LogKind::Warning,
+        "Warning: Default listener port specified multiple times. Only the latest will be used.",
+    );
+    to.listener().port = check_port(line.number()?)?;
+    to.open = true;
+    Ok(())
+}
+
+fn check_port(port: i32) -> Result<u16, Problem> {
+    let valid = u16::try_from(port).ok().filter(|&port| port > 0);
+    valid.ok_or_else(|| Problem::new(format!("Error: Invalid 'port' value ({port}).")))
+}
+
+pub(super) fn bind_address(to: &mut Builder, line: &Line) -> Outcome {
+    fill(&mut to.listener().host, line, "default listener bind_address")?;
+    to.open = true;
+    let host = line.text()?;
+    (host, 0).to_socket_addrs().map(drop).map_err(|error| {
+        Problem::new(format!("Error: Error resolving bind_address: {}.", super::plan::why(&error)))
+    })
+}
+
+pub(super) fn socket_domain(to: &mut Builder, line: &Line) -> Outcome {
+    to.listener().only_ipv6 = Some(match line.word()? {
+        "ipv4" => false,
+        "ipv6" => true,
+        other => {
+            let text = format!("Error: Invalid '{}' value '{other}' in configuration.", line.name);
+            return Err(Problem(text));
+        }
+    });
+    Ok(())
+}
+
+pub(super) fn protocol(_: &mut Builder, line: &Line) -> Outcome {
+    match line.word()? {
+        "mqtt" => Ok(()),
+        kind @ ("websockets" | "http_api") => Err(Problem::new(format!(
+            "Error: 'protocol {kind}' is not built into mogi yet. Remove this listener."
+        ))),
+        other => Err(line.invalid(other)),
+    }
+}
+
+/// Versions Mosquitto does not know it leaves out without a word; so do we, with one.
+pub(super) fn accept_protocol_versions(to: &mut Builder, line: &Line) -> Outcome {
+    let text = line.text()?;
+    let mut words = text.split([',', ' ']).filter(|word| !word.is_empty()).peekable();
+    if words.peek().is_none() {
+        return Err(Problem::new(format!("Error: Empty '{}' value in configuration.", line.name)));
+    }
+    let mut versions = 0;
+    for word in words {
+        match word {
+            "3" => versions |= 1 << 3,
+            "4" => versions |= 1 << 4,
+            "5" => versions |= 1 << 5,
+            other => to.config.doubts.push(format!(
+                "'{}' knows 3, 4 and 5, for MQTT 3.1, 3.1.1 and 5.0, and not '{other}' ({}).",
+                line.name, line.place
+            )),
+        }
+    }
+    to.listener().accept_versions = versions;
+    Ok(())
+}
+
+pub(super) fn mount_point(to: &mut Builder, line: &Line) -> Outcome {
+    let text = line.text()?;
+    if text.contains(['+', '#']) {
+        return Err(Problem::new(format!(
+            "Error: Invalid '{}' value ({text}). Does it contain a wildcard character?",
+            line.name
+        )));
+    }
+    to.listener().mount_point = Some(text.to_owned());
     Ok(())
 }

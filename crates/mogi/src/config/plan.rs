@@ -1,7 +1,8 @@
-//! From the configuration to what the broker runs.
+//! From the configuration to what the broker runs, and what that means in words.
 
 use super::{Config, Listener, Security};
 use crate::broker::plan::{ListenerPlan, Settings};
+use mogi_codec::QoS;
 use mogi_core::ListenerConfig;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -9,13 +10,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 /// What the broker is to run.
 ///
 /// # Errors
-/// A listener's address cannot be found.
+/// A listener has no address to listen on: a line for the log.
 pub(crate) fn plan(
     config: &Config,
     seed: u64,
     version: String,
     log_mask: u32,
-) -> io::Result<(Vec<ListenerPlan>, Settings)> {
+) -> Result<(Vec<ListenerPlan>, Settings), String> {
     let mut listeners = Vec::new();
     for listener in &config.listeners {
         listeners.push(ListenerPlan {
@@ -41,6 +42,35 @@ pub(crate) fn plan(
     Ok((listeners, settings))
 }
 
+/// What `--test-config` says about each listener, and what is worth a warning.
+pub(crate) fn describe(config: &Config) -> impl Iterator<Item = String> {
+    let listeners = config.listeners.iter().map(|listener| describe_one(config, listener));
+    listeners.chain(warnings(config))
+}
+
+/// What is accepted because Mosquitto accepts it, but hardly does what was meant.
+pub(crate) fn warnings(config: &Config) -> impl Iterator<Item = String> {
+    let doubts = config.doubts.iter().map(|doubt| format!("Warning: {doubt}"));
+    let idle = config.idle_listener.iter().map(|place| {
+        format!(
+            "Warning: The options of a listener from {place} on have no effect in local only \
+             mode. Put a 'listener' above them."
+        )
+    });
+    let closed = config.listeners.iter().filter(|listener| listener.accept_versions == 0);
+    let closed = closed.map(|listener| {
+        format!("Warning: The listener at {} accepts no version of MQTT.", listener.place)
+    });
+    doubts.chain(idle).chain(closed)
+}
+
+/// The reason in the words of the C library, without Rust's around it.
+pub(super) fn why(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
 /// `worker_threads`; 0: one per core.
 fn workers(configured: u16) -> u16 {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -48,40 +78,43 @@ fn workers(configured: u16) -> u16 {
     wanted.clamp(1, mogi_core::interest::MAX_PEERS) as u16
 }
 
-fn addresses(config: &Config, listener: &Listener) -> io::Result<Vec<SocketAddr>> {
+fn addresses(config: &Config, listener: &Listener) -> Result<Vec<SocketAddr>, String> {
     let port = listener.port;
+    let place = &listener.place;
     let mut found: Vec<SocketAddr> = match &listener.host {
         Some(host) => (host.as_str(), port)
             .to_socket_addrs()
             .map_err(|error| {
-                let place = &listener.place;
-                io::Error::new(
-                    error.kind(),
-                    format!("listener address '{host}': {error} ({place})"),
-                )
+                let why = why(&error);
+                format!("Error creating listener: {why}. ('{host}', {place})")
             })?
             .collect(),
-        None if config.local_only => vec![
-            (IpAddr::V4(Ipv4Addr::LOCALHOST), port).into(),
-            (IpAddr::V6(Ipv6Addr::LOCALHOST), port).into(),
-        ],
-        None => vec![
-            (IpAddr::V4(Ipv4Addr::UNSPECIFIED), port).into(),
-            (IpAddr::V6(Ipv6Addr::UNSPECIFIED), port).into(),
-        ],
+        None => {
+            let all: [IpAddr; 2] = if config.local_only {
+                [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+            } else {
+                [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]
+            };
+            all.map(|ip| SocketAddr::new(ip, port)).to_vec()
+        }
     };
     if let Some(ipv6) = listener.only_ipv6 {
         found.retain(|address| address.is_ipv6() == ipv6);
     }
+    found.sort_by_key(SocketAddr::is_ipv6);
     found.dedup();
+    if found.is_empty() {
+        return Err(format!(
+            "Error creating listener: Address family for hostname not supported. ({place})"
+        ));
+    }
     Ok(found)
 }
 
 fn listener_core(config: &Config, listener: &Listener) -> ListenerConfig {
-    let common = &config.security;
     let none = Security::default();
     // Under per_listener_settings what stands above all listeners counts for none of them.
-    let common = if config.per_listener_settings { &none } else { common };
+    let common = if config.per_listener_settings { &none } else { &config.security };
     let own = &listener.own;
     ListenerConfig {
         allow_anonymous: own
@@ -106,16 +139,38 @@ fn listener_core(config: &Config, listener: &Listener) -> ListenerConfig {
     }
 }
 
-/// What `--test-config` says about each listener.
-pub(crate) fn describe(config: &Config) -> Vec<String> {
-    let describe = |listener: &Listener| {
-        let core = listener_core(config, listener);
-        let host = listener.host.as_deref().unwrap_or("all addresses");
-        let anonymous = if core.allow_anonymous { "anybody" } else { "nobody without a user name" };
-        format!(
-            "Listener on {host}, port {}: lets in {anonymous} ({}).",
-            listener.port, listener.place
-        )
+fn describe_one(config: &Config, listener: &Listener) -> String {
+    let core = listener_core(config, listener);
+    let place = if listener.place.is_empty() { "local only mode" } else { &listener.place };
+    let host = match (&listener.host, listener.only_ipv6) {
+        (Some(host), _) => host,
+        (None, None) if config.local_only => "127.0.0.1 and ::1",
+        (None, None) => "all addresses",
+        (None, Some(false)) => "all IPv4 addresses",
+        (None, Some(true)) => "all IPv6 addresses",
     };
-    config.listeners.iter().filter(|_| !config.local_only).map(describe).collect()
+    let mut line = format!("{place}: port {} on {host}", listener.port);
+    if let Some(interface) = &listener.interface {
+        line.push_str(&format!(", interface {interface}"));
+    }
+    let versions: Vec<&str> = [(3, "3.1"), (4, "3.1.1"), (5, "5.0")]
+        .into_iter()
+        .filter_map(|(bit, name)| (core.accept_versions & 1 << bit != 0).then_some(name))
+        .collect();
+    line.push_str(&format!(", MQTT {}", versions.join(", ")));
+    line.push_str(if core.allow_anonymous {
+        "; lets in clients without a user name"
+    } else {
+        "; refuses clients without a user name"
+    });
+    if let Some(limit) = listener.max_connections {
+        line.push_str(&format!("; at most {limit} connections"));
+    }
+    if listener.max_qos != QoS::ExactlyOnce {
+        line.push_str(&format!("; QoS up to {}", listener.max_qos as u8));
+    }
+    if let Some(mount_point) = &listener.mount_point {
+        line.push_str(&format!("; puts '{mount_point}' before topics"));
+    }
+    line
 }

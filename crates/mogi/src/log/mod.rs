@@ -1,90 +1,22 @@
 //! The log: Mosquitto's line types, destinations and form.
 //!
+//! * `config`: what is logged, where and how
 //! * `destination`: where lines go
+//! * `line`: what they look like
 
+mod config;
 mod destination;
+mod line;
 
+pub(crate) use config::{LogConfig, LogType};
 pub(crate) use destination::Destination;
 
 use crate::net::shared::LogSink;
-use destination::{Open, syslog_socket};
+use destination::Open;
 use mogi_core::LogKind;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-/// A type of log line (`log_type`). The first seven are the core's kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum LogType {
-    Error = LogKind::Error as u32,
-    Warning = LogKind::Warning as u32,
-    Notice = LogKind::Notice as u32,
-    Information = LogKind::Information as u32,
-    Debug = LogKind::Debug as u32,
-    Subscribe = LogKind::Subscribe as u32,
-    Unsubscribe = LogKind::Unsubscribe as u32,
-    Websockets = 128,
-    Internal = 256,
-}
-
-impl LogType {
-    /// All types.
-    pub(crate) const ALL: u32 = 511;
-    /// What is logged unless something else is asked for.
-    const DEFAULT: u32 =
-        Self::Error as u32 | Self::Warning as u32 | Self::Notice as u32 | Self::Information as u32;
-
-    pub(crate) fn by_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "error" => Self::Error,
-            "warning" => Self::Warning,
-            "notice" => Self::Notice,
-            "information" => Self::Information,
-            "debug" => Self::Debug,
-            "subscribe" => Self::Subscribe,
-            "unsubscribe" => Self::Unsubscribe,
-            "websockets" => Self::Websockets,
-            "internal" => Self::Internal,
-            _ => return None,
-        })
-    }
-}
-
-/// What is logged, where and how.
-#[derive(Clone, Debug)]
-pub(crate) struct LogConfig {
-    /// The sum of the wanted types; `None`: the default.
-    pub(crate) types: Option<u32>,
-    /// `None`: stderr.
-    pub(crate) destinations: Option<Vec<Destination>>,
-    pub(crate) timestamp: bool,
-    /// As in strftime(3); `None`: seconds since 1970.
-    pub(crate) timestamp_format: Option<String>,
-    /// Syslog local0 to local7; `None`: daemon.
-    pub(crate) facility: Option<u8>,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self {
-            types: None,
-            destinations: None,
-            timestamp: true,
-            timestamp_format: None,
-            facility: None,
-        }
-    }
-}
-
-impl LogConfig {
-    /// The sum of the wanted types.
-    pub(crate) fn mask(&self) -> u32 {
-        self.types.unwrap_or(LogType::DEFAULT)
-    }
-}
-
-/// Lines longer than this are cut off, as Mosquitto does.
-const MAX_LINE_BYTES: usize = 1000;
 /// Lines that wait to be published; beyond that the oldest go.
 const MAX_TOPIC_LINES: usize = 1000;
 
@@ -101,17 +33,21 @@ struct State {
 }
 
 impl Logger {
-    /// Opens the destinations; those that cannot be opened are named in the result.
-    pub(crate) fn new(config: LogConfig) -> (Self, Vec<String>) {
+    /// Opens the destinations, as `program` for the system's log. Those that cannot be opened are
+    /// named in the result; without any other, lines go to stderr.
+    pub(crate) fn new(config: LogConfig, program: &str) -> (Self, Vec<String>) {
         let mut problems = Vec::new();
         let stderr = [Destination::Stderr];
         let wanted = config.destinations.as_deref().unwrap_or(&stderr);
         let mut open = Vec::new();
         for destination in wanted {
-            match destination.open() {
+            match destination.open(program, config.facility) {
                 Ok(one) => open.push(one),
                 Err(error) => problems.push(error),
             }
+        }
+        if open.is_empty() && !problems.is_empty() {
+            open.push(Open::Stderr);
         }
         let mask = config.mask();
         let state = Mutex::new(State { open, topic_lines: VecDeque::new() });
@@ -119,39 +55,28 @@ impl Logger {
     }
 
     fn write(&self, kind: LogKind, text: &str) {
-        let stamp = self.stamp();
+        let stamp = line::stamp(&self.config);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { open, topic_lines } = &mut *state;
-        for line in text.split('\n') {
-            let line = printable(line);
+        // Lines of our own go on with a tab; any other end of line is a stranger's.
+        for (at, part) in text.split("\n\t").enumerate() {
+            let part = if at == 0 { part.to_owned() } else { format!("\t{part}") };
+            let whole = line::whole(&stamp, &part);
             for destination in open.iter_mut() {
                 match destination {
                     Open::Topic => {
+                        let Some(topic) = topic_of(kind) else {
+                            continue;
+                        };
                         if topic_lines.len() >= MAX_TOPIC_LINES {
                             topic_lines.pop_front();
                         }
-                        topic_lines.push_back((topic_of(kind), format!("{stamp}{line}")));
+                        topic_lines.push_back((topic.to_owned(), whole.clone()));
                     }
-                    Open::Syslog(socket) => {
-                        let facility = self.config.facility.map_or(3, |n| 16 + n);
-                        syslog_socket(socket, facility, kind, &line);
-                    }
-                    other => other.write_line(&stamp, &line),
+                    // The system's log has a clock of its own.
+                    Open::Syslog(syslog) => syslog.send(kind, &line::whole("", &part)),
+                    other => other.write_line(&whole),
                 }
-            }
-        }
-    }
-
-    fn stamp(&self) -> String {
-        if !self.config.timestamp {
-            return String::new();
-        }
-        let now = jiff::Zoned::now();
-        match &self.config.timestamp_format {
-            None => format!("{}: ", now.timestamp().as_second()),
-            Some(format) => {
-                let text = jiff::fmt::strtime::format(format, &now);
-                format!("{}: ", text.unwrap_or_else(|_| now.timestamp().as_second().to_string()))
             }
         }
     }
@@ -182,83 +107,145 @@ impl LogSink for Logger {
     }
 }
 
-/// Where lines of that kind are published (`log_dest topic`).
-fn topic_of(kind: LogKind) -> String {
-    let name = match kind {
-        LogKind::Error => "E",
-        LogKind::Warning => "W",
-        LogKind::Notice => "N",
-        LogKind::Information => "I",
-        LogKind::Debug => "D",
-        LogKind::Subscribe => "M/subscribe",
-        LogKind::Unsubscribe => "M/unsubscribe",
-    };
-    format!("$SYS/broker/log/{name}")
-}
-
-/// The line without control characters: client ids and topics come from strangers, who must not
-/// write lines of their own or move the cursor of whoever reads the log. A leading tab is ours.
-fn printable(line: &str) -> String {
-    let mut out = String::with_capacity(line.len());
-    for (at, character) in line.char_indices() {
-        if out.len() >= MAX_LINE_BYTES {
-            break;
-        }
-        if character.is_control() && !(at == 0 && character == '\t') {
-            out.extend(character.escape_default());
-        } else {
-            out.push(character);
-        }
+/// Where lines of that kind are published (`log_dest topic`). Lines about packets are not: each
+/// would send packets to whoever reads them, and so be the cause of the next.
+const fn topic_of(kind: LogKind) -> Option<&'static str> {
+    match kind {
+        LogKind::Error => Some("$SYS/broker/log/E"),
+        LogKind::Warning => Some("$SYS/broker/log/W"),
+        LogKind::Notice => Some("$SYS/broker/log/N"),
+        LogKind::Information => Some("$SYS/broker/log/I"),
+        LogKind::Subscribe => Some("$SYS/broker/log/M/subscribe"),
+        LogKind::Unsubscribe => Some("$SYS/broker/log/M/unsubscribe"),
+        LogKind::Debug => None,
     }
-    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::{Path, PathBuf};
 
-    #[test]
-    fn strangers_cannot_write_lines() {
-        assert_eq!(printable("a\x1b[2Jb\rc"), "a\\u{1b}[2Jb\\rc");
-        assert_eq!(printable("\tfilter"), "\tfilter");
-        assert!(printable(&"x".repeat(5000)).len() <= MAX_LINE_BYTES);
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("mogi-log-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("folder");
+        folder
+    }
+
+    fn logger(types: Option<u32>, destinations: &[Destination]) -> Logger {
+        let config = LogConfig {
+            types,
+            destinations: Some(destinations.to_vec()),
+            timestamp: false,
+            ..LogConfig::default()
+        };
+        let (logger, problems) = Logger::new(config, "mogi");
+        assert_eq!(problems, Vec::<String>::new());
+        logger
+    }
+
+    fn content(path: &Path) -> String {
+        std::fs::read_to_string(path).expect("a file")
     }
 
     #[test]
     fn files_are_opened_anew() {
-        let folder = std::env::temp_dir().join(format!("mogi-log-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("folder");
+        let folder = folder("anew");
         let path = folder.join("log");
-        let config = LogConfig {
-            destinations: Some(vec![Destination::File(path.clone())]),
-            timestamp: false,
-            ..LogConfig::default()
-        };
-        let (logger, problems) = Logger::new(config);
-        assert!(problems.is_empty());
+        let logger = logger(None, &[Destination::File(path.clone())]);
         logger.log(LogKind::Notice, "one");
         logger.log(LogKind::Debug, "not wanted");
         std::fs::rename(&path, folder.join("old")).expect("renamed");
+        logger.log(LogKind::Notice, "two");
         logger.reopen();
-        logger.log(LogKind::Error, "two");
-        assert_eq!(std::fs::read_to_string(folder.join("old")).expect("old"), "one\n");
-        assert_eq!(std::fs::read_to_string(&path).expect("new"), "two\n");
+        logger.log(LogKind::Error, "three");
+        assert_eq!(content(&folder.join("old")), "one\ntwo\n");
+        assert_eq!(content(&path), "three\n");
         std::fs::remove_dir_all(folder).expect("removed");
     }
 
     #[test]
+    fn only_our_own_lines_go_on() {
+        let folder = folder("own");
+        let path = folder.join("log");
+        let logger = logger(None, &[Destination::File(path.clone())]);
+        logger.log(LogKind::Notice, "a will\n\tits topic");
+        logger.log(LogKind::Notice, "a client\n1: Error: forged");
+        assert_eq!(content(&path), "a will\n\tits topic\na client\\n1: Error: forged\n");
+        std::fs::remove_dir_all(folder).expect("removed");
+    }
+
+    #[test]
+    fn types_choose_lines() {
+        let every = [
+            (LogKind::Error, LogType::Error),
+            (LogKind::Warning, LogType::Warning),
+            (LogKind::Notice, LogType::Notice),
+            (LogKind::Information, LogType::Information),
+            (LogKind::Subscribe, LogType::Subscribe),
+            (LogKind::Unsubscribe, LogType::Unsubscribe),
+        ];
+        for (kind, wanted) in every {
+            let logger = logger(Some(wanted as u32), &[Destination::Topic]);
+            for (other, _) in every {
+                logger.log(other, &format!("{other:?}"));
+            }
+            let lines = logger.take_topic_lines();
+            assert_eq!(lines.len(), 1, "{kind:?}: {lines:?}");
+            assert_eq!(lines[0].1, format!("{kind:?}"));
+        }
+    }
+
+    #[test]
     fn lines_for_topics_wait_within_a_limit() {
-        let config = LogConfig {
-            destinations: Some(vec![Destination::Topic]),
-            timestamp: false,
-            ..LogConfig::default()
-        };
-        let (logger, _) = Logger::new(config);
+        let logger = logger(None, &[Destination::Topic]);
+        assert!(logger.publishes());
         for n in 0..MAX_TOPIC_LINES + 5 {
             logger.log(LogKind::Error, &n.to_string());
         }
         let lines = logger.take_topic_lines();
         assert_eq!(lines.len(), MAX_TOPIC_LINES);
         assert_eq!(lines[0], ("$SYS/broker/log/E".to_owned(), "5".to_owned()));
+        assert!(logger.take_topic_lines().is_empty());
+    }
+
+    #[test]
+    fn lines_about_packets_make_no_packets() {
+        let logger = logger(Some(LogType::ALL), &[Destination::Topic]);
+        logger.log(LogKind::Debug, "Sending PUBLISH to watcher");
+        assert!(logger.take_topic_lines().is_empty());
+        logger.log(LogKind::Unsubscribe, "id a/b");
+        let line = ("$SYS/broker/log/M/unsubscribe".to_owned(), "id a/b".to_owned());
+        assert_eq!(logger.take_topic_lines(), [line]);
+    }
+
+    #[test]
+    fn a_destination_that_fails_leaves_the_others_or_stderr() {
+        let missing = Destination::File(PathBuf::from("/no/such/folder/log"));
+        let open = |destinations: Vec<Destination>| {
+            let config = LogConfig { destinations: Some(destinations), ..LogConfig::default() };
+            let (logger, problems) = Logger::new(config, "mogi");
+            assert_eq!(problems.len(), 1);
+            let state = logger.state.into_inner().expect("not poisoned");
+            state.open
+        };
+        assert!(matches!(open(vec![missing.clone()])[..], [Open::Stderr]));
+        assert!(matches!(open(vec![missing, Destination::Topic])[..], [Open::Topic]));
+    }
+
+    #[test]
+    fn words_of_log_type_are_bits() {
+        let mut config = LogConfig::default();
+        assert_eq!(config.mask(), 15);
+        let add = |config: &mut LogConfig, word| {
+            config.add_types(LogType::bits_of(word).expect("a word of log_type"));
+            config.mask()
+        };
+        assert_eq!(add(&mut config, "debug"), 16);
+        assert_eq!(add(&mut config, "error"), 17);
+        assert_eq!(add(&mut config, "none"), 0);
+        assert_eq!(add(&mut config, "subscribe"), 32);
+        assert_eq!(add(&mut config, "all"), LogType::ALL);
+        assert_eq!(LogType::bits_of("info"), None);
     }
 }

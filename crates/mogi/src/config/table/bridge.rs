@@ -1,0 +1,76 @@
+//! Options of bridges: none is built yet, and the one they all stand below, `connection`, says so.
+
+use super::Scope::{Bridge, Global};
+use super::Status::NotYet;
+use super::{BOOL, Reload, Spec, row};
+
+const fn later(
+    name: &'static str,
+    scope: super::Scope,
+    value: &'static str,
+    default: &'static str,
+    doc: &'static str,
+) -> Spec {
+    Spec { reload: Reload::Bridge, ..row(name, scope, value, default, NotYet, doc) }
+}
+
+#[rustfmt::skip]
+pub(super) const ROWS: &[Spec] = &[
+    later("address", Bridge, "host[:port]", "–", "the remote broker"),
+    later("addresses", Bridge, "host[:port], several", "–",
+        "the remote broker, at several addresses"),
+    later("bridge_alpn", Bridge, "text", "–", "TLS application protocol"),
+    later("bridge_attempt_unsubscribe", Bridge, BOOL, "true", "cancel subscriptions of out topics"),
+    later("bridge_bind_address", Bridge, "an address", "–", "local address"),
+    later("bridge_cafile", Bridge, "a file", "–", "TLS authorities"),
+    later("bridge_capath", Bridge, "a folder", "–", "folder of TLS authorities"),
+    later("bridge_certfile", Bridge, "a file", "–", "TLS certificate"),
+    later("bridge_ciphers", Bridge, "a list", "–", "TLS ciphers"),
+    later("bridge_ciphers_tls1.3", Bridge, "a list", "–", "TLS 1.3 ciphers"),
+    later("bridge_identity", Bridge, "text", "–", "TLS-PSK identity"),
+    later("bridge_insecure", Bridge, BOOL, "false", "do not check the host name"),
+    later("bridge_keyfile", Bridge, "a file", "–", "TLS key"),
+    later("bridge_max_packet_size", Bridge, "bytes; 0: any number", "0", "largest packet sent"),
+    later("bridge_max_topic_alias", Bridge, "aliases, up to 65535", "10",
+        "aliases the remote may make"),
+    later("bridge_outgoing_retain", Bridge, BOOL, "true", "keep RETAIN on what is sent"),
+    later("bridge_protocol_version", Bridge, "`mqttv31`, `mqttv311` or `mqttv50`", "mqttv311",
+        "protocol spoken"),
+    later("bridge_psk", Bridge, "hexadecimal", "–", "TLS-PSK key"),
+    later("bridge_receive_maximum", Bridge, "1 to 65535", "max_inflight_messages",
+        "receive maximum"),
+    later("bridge_reload_type", Bridge, "`lazy` or `immediate`", "lazy",
+        "when a changed bridge is applied"),
+    later("bridge_require_ocsp", Bridge, BOOL, "false", "require OCSP stapling"),
+    later("bridge_session_expiry_interval", Bridge, "seconds", "0", "session expiry"),
+    later("bridge_tcp_keepalive", Bridge, "idle, interval, count", "off", "TCP keep alive"),
+    later("bridge_tcp_user_timeout", Bridge, "milliseconds", "off", "TCP user time-out"),
+    later("bridge_tls_use_os_certs", Bridge, BOOL, "false", "trust the system's authorities"),
+    later("bridge_tls_version", Bridge, "`tlsv1.2` or `tlsv1.3`", "tlsv1.2", "TLS version"),
+    later("cleansession", Bridge, BOOL, "false", "clean session on the remote"),
+    later("clientid", Bridge, "text", "–", "id at the remote"),
+    later("connection", Global, "a name", "–", "begins a bridge"),
+    later("idle_timeout", Bridge, "seconds", "60", "stop a lazy bridge after so many seconds"),
+    later("keepalive_interval", Bridge, "seconds, at least 5", "60", "keep alive"),
+    later("local_cleansession", Bridge, BOOL, "as cleansession", "clean session on this side"),
+    later("local_clientid", Bridge, "text", "–", "id on this side"),
+    later("local_password", Bridge, "text", "–", "password on this side"),
+    later("local_username", Bridge, "text", "–", "user name on this side"),
+    later("notification_topic", Bridge, "a topic", "–", "where the bridge's state is published"),
+    later("notifications", Bridge, BOOL, "true", "publish the bridge's state"),
+    later("notifications_local_only", Bridge, BOOL, "false", "only on this side"),
+    later("password", Bridge, "text", "–", "password at the remote"),
+    later("remote_clientid", Bridge, "text", "–", "another name of `clientid`"),
+    later("remote_password", Bridge, "text", "–", "another name of `password`"),
+    later("remote_username", Bridge, "text", "–", "another name of `username`"),
+    later("restart_timeout", Bridge, "seconds, or base and cap", "5 30",
+        "seconds between attempts"),
+    later("round_robin", Bridge, BOOL, "false", "all addresses are equal"),
+    later("start_type", Bridge, "`automatic`, `lazy` or `once`", "automatic",
+        "when the bridge connects"),
+    later("threshold", Bridge, "messages", "10", "messages that start a lazy bridge"),
+    later("topic", Bridge, "pattern [direction [QoS [local prefix [remote prefix]]]]", "–",
+        "what the bridge carries"),
+    later("try_private", Bridge, BOOL, "true", "say that this is a bridge"),
+    later("username", Bridge, "text", "–", "user name at the remote"),
+];

@@ -1,0 +1,60 @@
+//! mogi's own options: limits Mosquitto has no name for, and threads.
+
+use super::Kind::Number;
+use super::Scope::Mogi;
+use super::Status::Works;
+use super::{Range, Spec, range, row};
+
+const OR_MORE: &str = "Error: '{name}' must be {low} or more.";
+const BETWEEN: &str = "Error: '{name}' must be between {low} and {high} inclusive.";
+
+const fn at_least(low: i32) -> Range {
+    range(low, i32::MAX).or(OR_MORE)
+}
+
+const fn between(low: i32, high: i32) -> Range {
+    range(low, high).or(BETWEEN)
+}
+
+#[rustfmt::skip]
+pub(super) const ROWS: &[Spec] = &[
+    row("connect_timeout", Mogi, "seconds, 1 to 3600", "30",
+        Works(Number(between(1, 3600), |to, n| to.config.connect_timeout_ms = n as u64 * 1000)),
+        "how long a connection may take to send its CONNECT"),
+    row("connection_buffer_limit", Mogi, "bytes, 65536 or more", "16777216",
+        Works(Number(at_least(65_536), |to, n| {
+            to.config.core.connection_buffer_limit = n as usize;
+        })),
+        "output pending for a connection beyond which messages to it are dropped"),
+    row("max_retained_messages", Mogi, "topics; 0: any number", "0",
+        Works(Number(at_least(0), |to, n| to.config.core.max_retained_messages = n as usize)),
+        "topics with a retained message"),
+    row("max_subscriptions_per_client", Mogi, "filters; 0: any number", "0",
+        Works(Number(at_least(0), |to, n| {
+            to.config.core.max_subscriptions_per_client = n as usize;
+        })),
+        "subscriptions a client may hold"),
+    row("max_topic_levels", Mogi, "separators, up to 65535; 0: any number", "200",
+        Works(Number(between(0, 65_535), |to, n| to.config.core.max_topic_levels = n as usize)),
+        "`/` a topic or filter may have"),
+    row("receive_maximum_tolerance", Mogi, "times, up to 65535", "10",
+        Works(Number(between(0, 65_535), |to, n| {
+            to.config.core.receive_maximum_tolerance = n as u32;
+        })),
+        "how many times the receive maximum announced to it a 5.0 client may have in flight, \
+         before it is disconnected"),
+    row("route_cache_bytes", Mogi, "bytes", "4194304",
+        Works(Number(at_least(1), |to, n| to.config.core.route_cache_bytes = n as usize)),
+        "topic names whose receivers a worker remembers"),
+    row("route_cache_topics", Mogi, "topics", "65536",
+        Works(Number(at_least(1), |to, n| to.config.core.route_cache_topics = n as usize)),
+        "topics whose receivers a worker remembers"),
+    row("send_timeout", Mogi, "seconds, up to 86400; 0: for ever", "60",
+        Works(Number(between(0, 86_400), |to, n| {
+            to.config.core.send_timeout_ms = n as u64 * 1000;
+        })),
+        "how long a connection may leave all output waiting before it is closed"),
+    row("worker_threads", Mogi, "threads, up to 64; 0: one per core", "0",
+        Works(Number(between(0, 64), |to, n| to.config.worker_threads = n as u16)),
+        "threads that serve connections"),
+];

@@ -1,0 +1,99 @@
+//! The form of a line: the time, and text that cannot do harm.
+
+use super::LogConfig;
+use jiff::Zoned;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A line is cut off behind this many bytes, its time included, as Mosquitto does.
+const MAX_BYTES: usize = 999;
+
+/// What a line begins with: the time and ": ", or nothing.
+pub(super) fn stamp(config: &LogConfig) -> String {
+    if !config.timestamp {
+        return String::new();
+    }
+    let Some(format) = &config.timestamp_format else {
+        let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
+        return format!("{}: ", elapsed.map_or(0, |elapsed| elapsed.as_secs()));
+    };
+    format!("{}: ", local_time(format, &Zoned::now()))
+}
+
+/// The line behind its stamp, without control characters: client ids and topics come from
+/// strangers, who must not write lines of their own or move the cursor of whoever reads the log.
+/// Tabs do neither.
+pub(super) fn whole(stamp: &str, line: &str) -> String {
+    let mut out = stamp.to_owned();
+    for character in line.chars() {
+        if character.is_control() && character != '\t' {
+            out.extend(character.escape_default());
+        } else {
+            out.push(character);
+        }
+        if out.len() > MAX_BYTES {
+            break;
+        }
+    }
+    let mut end = out.len().min(MAX_BYTES);
+    while !out.is_char_boundary(end) {
+        end -= 1;
+    }
+    out.truncate(end);
+    out
+}
+
+/// `log_timestamp_format`: strftime(3).
+fn local_time(format: &str, now: &Zoned) -> String {
+    let mut out = Vec::new();
+    let mut bytes = format.bytes();
+    while let Some(byte) = bytes.next() {
+        match (byte, bytes.clone().next()) {
+            (b'%', Some(conversion)) => {
+                bytes.next();
+                mogi_tools::strftime(&mut out, conversion, now);
+            }
+            _ => out.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_cannot_write_lines() {
+        assert_eq!(whole("", "a\x1b[2Jb\rc\n\u{9b}"), "a\\u{1b}[2Jb\\rc\\n\\u{9b}");
+        assert_eq!(whole("7: ", "\tfilter"), "7: \tfilter");
+    }
+
+    #[test]
+    fn lines_are_cut_off_between_characters() {
+        assert_eq!(whole("7: ", &"x".repeat(5000)).len(), 999);
+        assert_eq!(whole("7: ", &"x".repeat(996)).len(), 999);
+        assert_eq!(whole("7: ", &"é".repeat(5000)).len(), 999);
+        assert_eq!(whole("", &"é".repeat(5000)).len(), 998);
+        assert_eq!(whole("", &"\x1b".repeat(5000)).len(), 999);
+    }
+
+    #[test]
+    fn times_are_strftimes() {
+        let now: Zoned = "2026-11-21T06:07:08[UTC]".parse().expect("a time");
+        let told = |format: &str| local_time(format, &now);
+        assert_eq!(told("%Y-%m-%dT%H:%M:%S%z"), "2026-11-21T06:07:08+0000");
+        assert_eq!(told("[%s] 100%"), "[1795241228] 100%");
+        assert_eq!(told("%% %Q ü"), "% %Q ü");
+        let stamped = |timestamp, format: Option<&str>| {
+            stamp(&LogConfig {
+                timestamp,
+                timestamp_format: format.map(str::to_owned),
+                ..LogConfig::default()
+            })
+        };
+        assert_eq!(stamped(false, Some("x")), "");
+        assert_eq!(stamped(true, Some("x")), "x: ");
+        let seconds = stamped(true, None);
+        assert!(seconds.trim_end_matches(": ").bytes().all(|byte| byte.is_ascii_digit()));
+    }
+}
