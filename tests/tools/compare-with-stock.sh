@@ -22,7 +22,7 @@ moment=${MOMENT:-0.5}
 work=$(mktemp -d)
 root="compare/$$"
 runs=0
-export TZ=UTC HOME="$work/home" XDG_CONFIG_HOME="$work/home/xdg"
+export TZ=UTC HOME="$work/user" XDG_CONFIG_HOME="$work/user/config"
 mkdir -p "$XDG_CONFIG_HOME"
 trap 'rm -rf "$work"' EXIT
 
@@ -81,7 +81,8 @@ versions_and_qos() {
             run "pub-null-$version-$qos" pub -V $version -q $qos -t "$topic/a" -n
             run "pub-repeat-$version-$qos" pub -V $version -q $qos -t "$topic/a" -m x --repeat 2
             collect
-            run "retained-$version-$qos" sub -V $version -q $qos -t "$topic/#" -C 1 -F '%t %p %r %q'
+            run "retained-$version-$qos" sub -V $version -q $qos -t "$topic/#" -C 1 \
+                -F '%t %p %r %q'
             run "debug-$version-$qos" sub -d -i "cmp-$$" -V $version -q $qos -t "$topic/#" -C 1
             send -t "$topic/b" -r -n
         done
@@ -112,7 +113,8 @@ payload_sources() {
 
 formats() {
     local topic="$root/format" number=0 payload template
-    for payload in hello '{"a":27.0,"b":[1,{"c":null}],"d":1e15}' '' 'é"\' 12345678901234567 abcd; do
+    for payload in hello '{"a":27.0,"b":[1,{"c":null}],"d":1e15}' '' 'é"\' 12345678901234567 \
+        abcd; do
         send -t "$topic" -r -q 1 -m "$payload" -D publish content-type text/plain \
             -D publish user-property k1 v1 -D publish user-property k2 'v 2' \
             -D publish response-topic re/sp -D publish correlation-data corr \

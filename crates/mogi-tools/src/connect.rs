@@ -7,9 +7,6 @@ use mogi_codec::{PropertyBuf, PropertyId, Version};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// How long one address of the broker may take to answer.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// A driver that is not connected yet.
 pub(crate) fn driver(config: &Config) -> Driver {
     let mut client = Client::new(options(config));
@@ -19,11 +16,12 @@ pub(crate) fn driver(config: &Config) -> Driver {
     Driver::new(client)
 }
 
-/// Opens the connection, or says why not.
+/// Opens the connection, or says why not. One address of the broker may take `timeout` to
+/// answer.
 ///
 /// # Errors
 /// A sentence for the standard error.
-pub(crate) fn dial(config: &Config, driver: &mut Driver) -> Result<(), String> {
+pub(crate) fn dial(config: &Config, driver: &mut Driver, timeout: Duration) -> Result<(), String> {
     let address = match &config.unix {
         Some(path) => Address::Unix(path.clone()),
         None => Address::Tcp { host: config.shown_host(), port: config.port.unwrap_or(1883) },
@@ -31,7 +29,7 @@ pub(crate) fn dial(config: &Config, driver: &mut Driver) -> Result<(), String> {
     let options = DialOptions {
         bind: config.bind.clone(),
         nodelay: config.nodelay,
-        timeout: config.timeout.map_or(DIAL_TIMEOUT, |it| it.min(DIAL_TIMEOUT)),
+        timeout: config.timeout.map_or(timeout, |it| it.min(timeout)),
     };
     driver.connect(&address, &options).map_err(|error| match error {
         DialError::Lookup(_) => "Unable to connect (Lookup error).".to_owned(),

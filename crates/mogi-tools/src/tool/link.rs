@@ -7,9 +7,18 @@ use crate::{connect, report};
 use mogi_client::{Driver, DriverError};
 use mogi_codec::{Properties, Reason};
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 /// How long after a lost connection the next one is tried.
 const RECONNECT_MS: u64 = 1000;
+
+/// How long one address of the broker may take to answer; Mosquitto's tools wait as long as the
+/// system does.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The same after a lost connection. Signals and `-W` wait for it, so it is short; it is tried
+/// again anyway.
+const REDIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the broker may take nothing of the last bytes.
 const WRITE_MS: u64 = 10_000;
@@ -38,7 +47,7 @@ impl<'a> Link<'a> {
             output: Output::default(),
             reconnect_ms: None,
         };
-        if let Err(why) = connect::dial(config, &mut link.driver) {
+        if let Err(why) = connect::dial(config, &mut link.driver, DIAL_TIMEOUT) {
             report::error(config, &why);
             return Err(exit::FAILED);
         }
@@ -65,7 +74,7 @@ impl<'a> Link<'a> {
         self.output.flush();
         let now_ms = self.driver.now_ms();
         if self.reconnect_ms.is_some_and(|at_ms| now_ms >= at_ms) {
-            self.reconnect_ms = match connect::dial(self.config, &mut self.driver) {
+            self.reconnect_ms = match connect::dial(self.config, &mut self.driver, REDIAL_TIMEOUT) {
                 Ok(()) => None,
                 Err(_) => Some(self.driver.now_ms() + RECONNECT_MS),
             };

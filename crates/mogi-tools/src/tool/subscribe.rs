@@ -85,6 +85,8 @@ impl Run<'_> {
         if let Some(end) = self.events() {
             return Some(end);
         }
+        // Before the wait, because nothing may come for long.
+        self.link.output.flush();
         if self.link.output.has_failed() {
             return Some(End::Done(exit::FAILED));
         }

@@ -5,6 +5,7 @@ use crate::process::{finish, run, start};
 use mogi_codec::{Packet, PacketKind, PropertyBuf, QoS, Version};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::io::Read;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -229,4 +230,23 @@ fn wait_for(condition: impl Fn() -> bool) {
         assert!(began.elapsed() < Duration::from_secs(20), "in vain");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+#[test]
+fn it_ends_when_nobody_reads_what_it_prints() {
+    let words = ["sub", "-t", "a"].map(str::to_owned);
+    // More than a pipe holds, so that the tool has to notice.
+    let payload = "x".repeat(10_000);
+    let broker = Broker::sending(vec![message("a", &payload, false); 100]);
+    let mut child = start(broker.port, &words, &[]);
+    let mut stdout = child.stdout.take().expect("a pipe");
+    let mut read = [0; 1000];
+    // The first bytes are the test runner's; a payload's come from the tool.
+    while !read.contains(&b'x') {
+        assert!(stdout.read(&mut read).expect("a pipe") > 0);
+    }
+    drop(stdout);
+    let ran = child.wait_with_output().expect("an end");
+    assert_eq!(ran.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&ran.stderr), "");
 }
