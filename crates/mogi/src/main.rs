@@ -203,7 +203,7 @@ fn greet(name: &Name, config: &Config, logger: &Logger) {
 /// # Errors
 /// A line for the log.
 fn run_plan(name: &Name, config: &Config, logger: &'static Logger) -> Result<(), String> {
-    let told = |error: std::io::Error| format!("Error: {error}");
+    let told = |error: std::io::Error| format!("Error: {}", log::why(&error));
     let mut seed = [0; 8];
     if getrandom::fill(&mut seed).is_err() {
         logger.log(LogKind::Warning, "Warning: the system gives no random numbers.");

@@ -1,6 +1,7 @@
 //! What makes a program a daemon: signals, descriptors, the pid file, the user it runs as.
 
 use crate::broker::plan::{Signal, Signals};
+use crate::log::why;
 use crate::net::shared::LogSink;
 use mogi_core::LogKind;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -125,7 +126,7 @@ impl<'a> PidFile<'a> {
     /// It cannot be written.
     pub(crate) fn write(path: &'a Path) -> Result<Self, String> {
         std::fs::write(path, std::process::id().to_string()).map_err(|error| {
-            format!("Error: Unable to write pid file {}: {error}.", path.display())
+            format!("Error: Unable to write pid file {}: {}.", path.display(), why(&error))
         })?;
         Ok(Self(path))
     }

@@ -10,11 +10,11 @@ mod sys;
 
 use crate::net::crew::Captain;
 use crate::net::event_loop::{EventLoop, FrontDoor, SIGNALS, WAKER};
-use crate::net::listen::listen;
+use crate::net::listen::open;
 use crate::net::mailbox::Mailbox;
 use crate::net::shared::{ListenerState, Shared};
 use mio::{Interest, Poll, Waker};
-use mogi_core::{LogKind, Node, Stats};
+use mogi_core::{Node, Stats};
 use plan::Plan;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
@@ -30,16 +30,8 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     let mut doors = Vec::new();
     let mut states = Vec::new();
     for listener in listeners {
-        for address in &listener.addresses {
-            let kind = if address.is_ipv6() { "ipv6" } else { "ipv4" };
-            log.log(
-                LogKind::Information,
-                &format!("Opening {kind} listen socket on port {}.", address.port()),
-            );
-            let socket = listen(*address, listener.interface.as_deref())
-                .map_err(|error| io::Error::new(error.kind(), format!("{error} ({address})")))?;
-            doors.push((states.len() as u16, socket));
-        }
+        let sockets = open(&listener, log).map_err(io::Error::other)?;
+        doors.extend(sockets.into_iter().map(|socket| (states.len() as u16, socket)));
         states.push(ListenerState {
             port: listener.port,
             core: listener.core,

@@ -22,6 +22,8 @@ pub(crate) struct ListenerPlan {
     pub(crate) port: u16,
     /// Where to listen; an unspecified host gives one address per family.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// Whether it is enough to listen on one of them: local-only mode takes what there is.
+    pub(crate) one_is_enough: bool,
     /// The interface to bind to (`bind_interface`).
     pub(crate) interface: Option<String>,
     /// Clients it takes at once (`max_connections`).

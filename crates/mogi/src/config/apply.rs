@@ -228,7 +228,7 @@ pub(super) fn bind_address(to: &mut Builder, line: &Line) -> Outcome {
     to.open = true;
     let host = line.text()?;
     (host, 0).to_socket_addrs().map(drop).map_err(|error| {
-        Problem::new(format!("Error: Error resolving bind_address: {}.", super::plan::why(&error)))
+        Problem::new(format!("Error: Error resolving bind_address: {}.", crate::log::why(&error)))
     })
 }
 

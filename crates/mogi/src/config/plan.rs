@@ -2,9 +2,9 @@
 
 use super::{Config, Listener, Security};
 use crate::broker::plan::{ListenerPlan, Settings};
+use crate::log::why;
 use mogi_codec::QoS;
 use mogi_core::ListenerConfig;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 /// What the broker is to run.
@@ -22,6 +22,7 @@ pub(crate) fn plan(
         listeners.push(ListenerPlan {
             port: listener.port,
             addresses: addresses(config, listener)?,
+            one_is_enough: config.local_only,
             interface: listener.interface.clone(),
             max_connections: listener.max_connections,
             core: listener_core(config, listener),
@@ -62,13 +63,6 @@ pub(crate) fn warnings(config: &Config) -> impl Iterator<Item = String> {
         format!("Warning: The listener at {} accepts no version of MQTT.", listener.place)
     });
     doubts.chain(idle).chain(closed)
-}
-
-/// The reason in the words of the C library, without Rust's around it.
-pub(super) fn why(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
-    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 /// `worker_threads`; 0: one per core.

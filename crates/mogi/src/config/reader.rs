@@ -76,7 +76,7 @@ fn read_file(to: &mut Builder, path: &Path, role: Role) -> Result<(), Problem> {
     let bytes = std::fs::read(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Problem(format!("Error: Unable to open config file '{name}'.")),
         _ => {
-            let why = super::plan::why(&error);
+            let why = crate::log::why(&error);
             Problem(format!("Error: Unable to open config file '{name}': {why}."))
         }
     })?;

@@ -108,8 +108,10 @@ const BROKER: &[(&str, Expected)] = &[
     ("worker_threads 7", |c| c.worker_threads == 7),
 ];
 
+type ExpectedThere = fn(&Listener) -> bool;
+
 /// An example of each option of a listener that works, and how it is found there.
-const LISTENER: &[(&str, fn(&Listener) -> bool)] = &[
+const LISTENER: &[(&str, ExpectedThere)] = &[
     ("accept_protocol_versions 3, 5", |l| l.accept_versions == 0b10_1000),
     ("bind_interface lo", |l| l.interface.as_deref() == Some("lo")),
     ("listener_allow_anonymous true", |l| l.own.allow_anonymous == Some(true)),
@@ -515,6 +517,46 @@ fn ranges_of_mogis_own_options_are_told() {
         let low = range.low.to_string();
         assert!(text.contains(spec.name) && text.contains(&low), "{text}");
         assert!(!text.contains('{'), "{text}");
+    }
+}
+
+/// Nothing that stands in a file makes the reader panic, and every refusal names its place.
+#[test]
+fn any_value_of_any_option_is_judged() {
+    const VALUES: [&str; 16] = [
+        "",
+        " ",
+        "  x  ",
+        "0",
+        "-1",
+        "0x",
+        "-",
+        "+",
+        "1s",
+        "9999999999999999999",
+        "\u{9b}",
+        "\t",
+        "# x",
+        ",",
+        "1 2 3",
+        "é",
+    ];
+    let folder = Folder::new();
+    for spec in table::all() {
+        let name = spec.name.replace('*', "x");
+        // An address would be looked up in the network.
+        if name == "bind_address" {
+            continue;
+        }
+        for value in VALUES {
+            for above in ["", "listener 1\n", "per_listener_settings 1\nlistener 1\n"] {
+                let text = format!("{above}{name} {value}\n");
+                let loaded = load_file(&folder.file("test.conf", &text));
+                let last = loaded.notes.last().map_or("", |(_, line)| line);
+                let placed = last.starts_with("Error found at ") && last.contains("test.conf:");
+                assert!(loaded.config.is_some() || placed, "{text}: {last}");
+            }
+        }
     }
 }
 

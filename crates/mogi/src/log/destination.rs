@@ -1,5 +1,6 @@
 //! Where log lines go (`log_dest`).
 
+use super::why;
 use mogi_core::LogKind;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -40,8 +41,8 @@ impl Destination {
             Self::Syslog => Open::Syslog(Syslog::open(program, facility)?),
             Self::File(path) => {
                 let file = append(path).map_err(|error| {
-                    let path = path.display();
-                    format!("Error: Unable to open log file {path} for writing: {error}.")
+                    let (path, why) = (path.display(), why(&error));
+                    format!("Error: Unable to open log file {path} for writing: {why}.")
                 })?;
                 Open::File(path.clone(), file)
             }
@@ -88,7 +89,7 @@ pub(super) struct Syslog {
 impl Syslog {
     fn open(program: &str, facility: Option<u8>) -> Result<Self, String> {
         Self::at(Path::new("/dev/log"), program, facility)
-            .map_err(|error| format!("Error: Unable to reach the system's log: {error}."))
+            .map_err(|error| format!("Error: Unable to reach the system's log: {}.", why(&error)))
     }
 
     fn at(path: &Path, program: &str, facility: Option<u8>) -> io::Result<Self> {

@@ -2,6 +2,7 @@
 
 use super::LogConfig;
 use jiff::Zoned;
+use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A line is cut off behind this many bytes, its time included, as Mosquitto does.
@@ -42,6 +43,13 @@ pub(super) fn whole(stamp: &str, line: &str) -> String {
     out
 }
 
+/// Why the system refused something, in the words of the C library, without Rust's around them.
+pub(crate) fn why(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+    text.split(" (os error ").next().unwrap_or_default().to_owned()
+}
+
 /// `log_timestamp_format`: strftime(3).
 fn local_time(format: &str, now: &Zoned) -> String {
     let mut out = Vec::new();
@@ -75,6 +83,13 @@ mod tests {
         assert_eq!(whole("7: ", &"é".repeat(5000)).len(), 999);
         assert_eq!(whole("", &"é".repeat(5000)).len(), 998);
         assert_eq!(whole("", &"\x1b".repeat(5000)).len(), 999);
+    }
+
+    #[test]
+    fn errors_are_told_in_the_words_of_the_c_library() {
+        let error = std::fs::File::open("/no/such/file").expect_err("it is not there");
+        assert_eq!(why(&error), "No such file or directory");
+        assert_eq!(why(&io::Error::other("a reason")), "a reason");
     }
 
     #[test]

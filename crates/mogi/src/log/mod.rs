@@ -10,6 +10,7 @@ mod line;
 
 pub(crate) use config::{LogConfig, LogType};
 pub(crate) use destination::Destination;
+pub(crate) use line::why;
 
 use crate::net::shared::LogSink;
 use destination::Open;

@@ -1,6 +1,10 @@
 //! Listening sockets.
 
+use crate::broker::plan::ListenerPlan;
+use crate::log::why;
+use crate::net::shared::LogSink;
 use mio::net::TcpListener;
+use mogi_core::LogKind;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
@@ -8,12 +12,71 @@ use std::net::SocketAddr;
 /// Connections the kernel keeps for us until we accept them.
 const BACKLOG: i32 = 4096;
 
+/// The highest port only root, or who has the capability, may listen on.
+const MAX_PRIVILEGED_PORT: u16 = 1023;
+
+/// Opens the sockets of a listener, at least one.
+///
+/// # Errors
+/// One cannot be opened; where one of them is enough, none of them can: the last reason.
+pub(crate) fn open(listener: &ListenerPlan, log: &dyn LogSink) -> Result<Vec<TcpListener>, String> {
+    let mut sockets = Vec::new();
+    let mut problems = Vec::new();
+    for address in &listener.addresses {
+        let kind = if address.is_ipv6() { "ipv6" } else { "ipv4" };
+        let port = address.port();
+        let line = format!("Opening {kind} listen socket on port {port}.");
+        log.log(LogKind::Information, &line);
+        match listen(*address, listener.interface.as_deref()) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) => {
+                if error.kind() == io::ErrorKind::PermissionDenied && port <= MAX_PRIVILEGED_PORT {
+                    advise_capability(log);
+                }
+                let problem = problem(&error, listener, address);
+                // A system without IPv6 has no addresses of that kind to listen on.
+                let unknown = error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT);
+                let spare = unknown && address.ip().is_unspecified();
+                if !(listener.one_is_enough || spare) {
+                    return Err(problem);
+                }
+                problems.push(problem);
+            }
+        }
+    }
+    let fatal = if sockets.is_empty() { problems.pop() } else { None };
+    for problem in problems {
+        log.log(LogKind::Error, &format!("Error: {problem}"));
+    }
+    fatal.map_or(Ok(sockets), Err)
+}
+
+fn problem(error: &io::Error, listener: &ListenerPlan, address: &SocketAddr) -> String {
+    match &listener.interface {
+        Some(name) if error.raw_os_error() == Some(nix::libc::ENODEV) => {
+            format!("Interface {name} does not exist.")
+        }
+        _ => format!("{} ({address})", why(error)),
+    }
+}
+
+fn advise_capability(log: &dyn LogSink) {
+    let program = std::env::current_exe().unwrap_or_default();
+    for line in [
+        "If you are trying to bind to a privileged port (<1024), try using setcap and do not start \
+         the broker as root:",
+        &format!("    sudo setcap 'CAP_NET_BIND_SERVICE=+ep {}'", program.display()),
+    ] {
+        log.log(LogKind::Information, line);
+    }
+}
+
 /// Opens a listening socket on `address`, on `interface` only if one is given
 /// (`bind_interface`).
 ///
 /// # Errors
 /// As the system says: the address is in use, not ours, or forbidden.
-pub(crate) fn listen(address: SocketAddr, interface: Option<&str>) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr, interface: Option<&str>) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -29,4 +92,66 @@ pub(crate) fn listen(address: SocketAddr, interface: Option<&str>) -> io::Result
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     Ok(TcpListener::from_std(socket.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{Destination, LogConfig, Logger};
+    use mogi_core::ListenerConfig;
+
+    /// Nobody's address (RFC 5737).
+    const NOBODYS: &str = "192.0.2.1:0";
+
+    fn plan(addresses: &[&str], one_is_enough: bool) -> ListenerPlan {
+        ListenerPlan {
+            port: 0,
+            addresses: addresses.iter().map(|text| text.parse().expect("an address")).collect(),
+            one_is_enough,
+            interface: None,
+            max_connections: None,
+            core: ListenerConfig::default(),
+        }
+    }
+
+    fn logger() -> Logger {
+        let destinations = Some(vec![Destination::Topic]);
+        Logger::new(LogConfig { destinations, timestamp: false, ..LogConfig::default() }, "mogi").0
+    }
+
+    fn lines(log: &Logger) -> Vec<String> {
+        log.take_topic_lines().into_iter().map(|(_, line)| line).collect()
+    }
+
+    #[test]
+    fn all_addresses_of_a_listener_are_needed() {
+        let log = logger();
+        let problem = Err(format!("Cannot assign requested address ({NOBODYS})"));
+        for addresses in [&["127.0.0.1:0", NOBODYS, "127.0.0.1:0"][..], &["127.0.0.1:0", NOBODYS]] {
+            let sockets = open(&plan(addresses, false), &log);
+            assert_eq!(sockets.map(|sockets| sockets.len()), problem);
+            assert_eq!(lines(&log), ["Opening ipv4 listen socket on port 0."; 2]);
+        }
+        let sockets = open(&plan(&["127.0.0.1:0", "127.0.0.1:0"], false), &log);
+        assert_eq!(sockets.map(|sockets| sockets.len()), Ok(2));
+    }
+
+    #[test]
+    fn one_address_is_enough_where_it_is_said_so() {
+        let log = logger();
+        let sockets = open(&plan(&[NOBODYS, "127.0.0.1:0"], true), &log);
+        assert_eq!(sockets.map(|sockets| sockets.len()), Ok(1));
+        let problem = format!("Cannot assign requested address ({NOBODYS})");
+        assert_eq!(lines(&log).last(), Some(&format!("Error: {problem}")));
+        let none = open(&plan(&[NOBODYS, NOBODYS], true), &log);
+        assert_eq!(none.map(|sockets| sockets.len()), Err(problem));
+    }
+
+    #[test]
+    fn an_interface_that_does_not_exist_is_named() {
+        let mut plan = plan(&["127.0.0.1:0"], false);
+        plan.interface = Some("nosuch0".to_owned());
+        let problem = open(&plan, &logger()).map(|sockets| sockets.len());
+        assert_eq!(problem, Err("Interface nosuch0 does not exist.".to_owned()));
+    }
 }
