@@ -28,10 +28,7 @@ fuzz_target!(|input: &[u8]| {
 /// A packet cut short is an unfinished one, or an error: never another packet.
 fn check_prefixes(version: Version, whole: &[u8]) {
     for len in 0..whole.len().min(16) {
-        assert!(!matches!(
-            Packet::parse(version, &whole[..len]),
-            Ok(Some(_))
-        ));
+        assert!(!matches!(Packet::parse(version, &whole[..len]), Ok(Some(_))));
     }
 }
 

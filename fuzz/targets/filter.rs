@@ -16,17 +16,9 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
 
-    assert_eq!(
-        topic::check_name(name).is_ok(),
-        valid_name(name),
-        "name {name:?}"
-    );
+    assert_eq!(topic::check_name(name).is_ok(), valid_name(name), "name {name:?}");
     let shared = Shared::parse(filter);
-    assert_eq!(
-        topic::check_filter(filter).is_ok(),
-        valid_filter(filter),
-        "filter {filter:?}"
-    );
+    assert_eq!(topic::check_filter(filter).is_ok(), valid_filter(filter), "filter {filter:?}");
     if let Ok(Some(shared)) = shared {
         assert_eq!(filter, format!("$share/{}/{}", shared.group, shared.filter));
     }
@@ -63,14 +55,11 @@ fn valid_plain_filter(filter: &str) -> bool {
     let levels: Vec<_> = filter.split('/').collect();
     let last = levels.len() - 1;
     !filter.is_empty()
-        && levels
-            .iter()
-            .enumerate()
-            .all(|(index, level)| match *level {
-                "#" => index == last,
-                "+" => true,
-                level => !level.contains(['+', '#']),
-            })
+        && levels.iter().enumerate().all(|(index, level)| match *level {
+            "#" => index == last,
+            "+" => true,
+            level => !level.contains(['+', '#']),
+        })
 }
 
 /// Section 4.7, word by word; both arguments valid.

@@ -16,15 +16,9 @@ fuzz_target!(|input: &[u8]| {
     let Ok(input) = std::str::from_utf8(input) else {
         return;
     };
-    let mut filters = Filters {
-        trie: Trie::new(1),
-        list: BTreeMap::new(),
-        scratch: MatchScratch::default(),
-    };
-    let mut topics = Topics {
-        tree: RetainedTree::new(2),
-        list: BTreeMap::new(),
-    };
+    let mut filters =
+        Filters { trie: Trie::new(1), list: BTreeMap::new(), scratch: MatchScratch::default() };
+    let mut topics = Topics { tree: RetainedTree::new(2), list: BTreeMap::new() };
     for (number, line) in input.lines().enumerate() {
         let mut chars = line.chars();
         match (chars.next(), chars.as_str()) {
@@ -69,14 +63,11 @@ impl Filters {
             return;
         }
         let mut found = Vec::new();
-        self.trie
-            .matches(topic, &mut self.scratch, |&number| found.push(number));
+        self.trie.matches(topic, &mut self.scratch, |&number| found.push(number));
         found.sort_unstable();
         let all = self.list.iter();
-        let mut wanted: Vec<_> = all
-            .filter(|(filter, _)| matches(filter, topic))
-            .map(|(_, &number)| number)
-            .collect();
+        let mut wanted: Vec<_> =
+            all.filter(|(filter, _)| matches(filter, topic)).map(|(_, &number)| number).collect();
         wanted.sort_unstable();
         assert_eq!(found, wanted, "{topic:?} among {:?}", self.list);
     }
@@ -120,10 +111,8 @@ impl Topics {
         });
         found.sort_unstable();
         let all = self.list.iter();
-        let mut wanted: Vec<_> = all
-            .filter(|(topic, _)| matches(filter, topic))
-            .map(|(_, &number)| number)
-            .collect();
+        let mut wanted: Vec<_> =
+            all.filter(|(topic, _)| matches(filter, topic)).map(|(_, &number)| number).collect();
         wanted.sort_unstable();
         assert_eq!(found, wanted, "{filter:?} among {:?}", self.list);
     }

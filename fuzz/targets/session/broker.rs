@@ -67,9 +67,7 @@ impl Broker {
 
     /// The version the connection in that slot speaks.
     pub fn version(&self, slot: usize) -> Version {
-        self.conns[slot]
-            .as_ref()
-            .map_or(Version::V311, |conn| conn.watch.version())
+        self.conns[slot].as_ref().map_or(Version::V311, |conn| conn.watch.version())
     }
 
     /// A new connection in place of the one in that slot.
@@ -198,20 +196,12 @@ impl Broker {
             self.pass(1_001_000);
             self.settle();
         }
-        assert_eq!(
-            self.node.sessions.load(Ordering::Relaxed),
-            0,
-            "sessions left"
-        );
+        assert_eq!(self.node.sessions.load(Ordering::Relaxed), 0, "sessions left");
         assert!(self.node.interest.is_empty(), "interest left");
         for worker in &mut self.workers {
             worker.measure();
             let stats = worker.stats();
-            assert_eq!(
-                (stats.messages_queued, stats.packets_pending),
-                (0, 0),
-                "messages left"
-            );
+            assert_eq!((stats.messages_queued, stats.packets_pending), (0, 0), "messages left");
             assert_eq!(worker.connected().count(), 0, "connections left");
         }
     }
@@ -309,12 +299,7 @@ impl Broker {
         let Some((token, out)) = self.workers[worker].output(key) else {
             return;
         };
-        let Some(conn) = self
-            .conns
-            .iter_mut()
-            .flatten()
-            .find(|conn| conn.token == token)
-        else {
+        let Some(conn) = self.conns.iter_mut().flatten().find(|conn| conn.token == token) else {
             return;
         };
         let mut sent = 0;
@@ -355,8 +340,6 @@ impl Broker {
 
     fn slot_of(&self, token: u32) -> Option<usize> {
         let token_of = |conn: &Option<Conn>| conn.as_ref().map(|conn| conn.token);
-        self.conns
-            .iter()
-            .position(|conn| token_of(conn) == Some(token))
+        self.conns.iter().position(|conn| token_of(conn) == Some(token))
     }
 }

@@ -41,12 +41,7 @@ pub fn connect(choices: &mut Unstructured<'_>, slot: usize) -> Result<Vec<u8>> {
             maybe_int(choices, &mut properties, id, most)?;
         }
         maybe_int(choices, &mut will_properties, Id::WillDelayInterval, 300)?;
-        maybe_int(
-            choices,
-            &mut will_properties,
-            Id::MessageExpiryInterval,
-            300,
-        )?;
+        maybe_int(choices, &mut will_properties, Id::MessageExpiryInterval, 300)?;
     }
     let will = if choices.arbitrary()? {
         Some(Will {
@@ -88,27 +83,16 @@ pub fn packet(choices: &mut Unstructured<'_>, version: Version) -> Result<Vec<u8
             Unsubscribe::encode(version, packet_id, properties, &filters, &mut bytes);
         }
         7 | 8 => {
-            let kinds = [
-                PacketKind::Puback,
-                PacketKind::Pubrec,
-                PacketKind::Pubrel,
-                PacketKind::Pubcomp,
-            ];
+            let kinds =
+                [PacketKind::Puback, PacketKind::Pubrec, PacketKind::Pubrel, PacketKind::Pubcomp];
             let kind = *choices.choose(&kinds)?;
-            let reasons = [
-                Reason::Success,
-                Reason::QuotaExceeded,
-                Reason::PacketIdentifierNotFound,
-            ];
+            let reasons =
+                [Reason::Success, Reason::QuotaExceeded, Reason::PacketIdentifierNotFound];
             let reason = *choices.choose(&reasons)?;
             Ack::new(packet_id, reason).encode(version, kind, &mut bytes);
         }
         _ if choices.ratio(1, 4)? => {
-            let reasons = [
-                Reason::Success,
-                Reason::DisconnectWithWill,
-                Reason::UnspecifiedError,
-            ];
+            let reasons = [Reason::Success, Reason::DisconnectWithWill, Reason::UnspecifiedError];
             let reason = *choices.choose(&reasons)?;
             let mut properties = PropertyBuf::new();
             if version.is_v5() {
@@ -133,9 +117,7 @@ fn publish(
         maybe_int(choices, &mut properties, Id::TopicAlias, 4)?;
         maybe_int(choices, &mut properties, Id::MessageExpiryInterval, 300)?;
         if choices.ratio(1, 4)? {
-            properties
-                .user("name", "value")
-                .str(Id::ResponseTopic, "a/b");
+            properties.user("name", "value").str(Id::ResponseTopic, "a/b");
         }
     }
     let qos = qos(choices)?;
@@ -180,18 +162,9 @@ fn subscribe(
                 _ => RetainHandling::Send,
             },
         };
-        filters.push(SubscribeFilter {
-            filter: choices.choose(&FILTERS)?,
-            options,
-        });
+        filters.push(SubscribeFilter { filter: choices.choose(&FILTERS)?, options });
     }
-    Subscribe::encode(
-        version,
-        packet_id,
-        properties.as_properties(),
-        &filters,
-        bytes,
-    );
+    Subscribe::encode(version, packet_id, properties.as_properties(), &filters, bytes);
     Ok(())
 }
 

@@ -97,15 +97,8 @@ impl Watch {
             other => panic!("sent {bytes:02x?}: {other:?}"),
         };
         assert!(!self.ended, "{packet:?} after the end");
-        assert_eq!(
-            self.connected,
-            !matches!(packet, Packet::Connack(_)),
-            "{packet:?}"
-        );
-        assert!(
-            bytes.len() <= self.max_packet_size,
-            "{packet:?} is too large"
-        );
+        assert_eq!(self.connected, !matches!(packet, Packet::Connack(_)), "{packet:?}");
+        assert!(bytes.len() <= self.max_packet_size, "{packet:?} is too large");
         match packet {
             Packet::Connack(connack) => {
                 self.connected = true;
