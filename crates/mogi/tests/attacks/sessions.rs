@@ -85,11 +85,20 @@ fn e03_a_queue_for_somebody_who_is_away() {
             let mut absent = broker.connect(&dial);
             absent.subscribe("e03", 1);
             absent.abort();
+            // Clients on all workers: a message they all have got has passed every worker, and so
+            // have those its publisher sent before, for which room was or was not then.
+            let mut witnesses: Vec<_> =
+                (0..16).map(|n| broker.client(version, &format!("witness-{n}"))).collect();
+            witnesses.iter_mut().for_each(|witness| witness.subscribe("last", 0));
             let mut client = broker.client(version, "writer");
             for n in 0..6000u32 {
                 let mut payload = vec![b'x'; 10 * 1024];
                 payload[..4].copy_from_slice(&n.to_be_bytes());
                 client.publish(Out::new("e03", payload).qos(1));
+            }
+            client.publish(Out::new("last", "x"));
+            for witness in &mut witnesses {
+                witness.expect_publish();
             }
             let mut back = broker.dial(&dial);
             assert!(back.expect_connected().session_present());

@@ -1,1 +1,0 @@
-//! The mogi broker process
