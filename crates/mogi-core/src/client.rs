@@ -10,7 +10,7 @@ use crate::replay::SEARCHES;
 use crate::route::{Ids, Target};
 use crate::session::Session;
 use crate::shared::Group;
-use crate::store::StoreOp;
+use crate::store::{EntryNo, SessionNo, StoreOp, StoredDelivery};
 use crate::turn::{FLUSH_BYTES, SharedCopy, Turn};
 use mogi_codec::{Ack, PacketKind, QoS, Reason, Version};
 use std::sync::Arc;
@@ -32,6 +32,8 @@ pub(crate) struct Way<'a> {
     pub(crate) retain: bool,
     pub(crate) ids: &'a Ids,
     pub(crate) group: Option<&'a Arc<Group>>,
+    /// Its number in the store, if the store was told already.
+    pub(crate) entry: EntryNo,
 }
 
 impl<'a> Way<'a> {
@@ -44,7 +46,13 @@ impl<'a> Way<'a> {
         group: Option<&'a Arc<Group>>,
     ) -> Self {
         let qos = if upgrade { target.qos() } else { target.qos().min(view.qos) };
-        Self { qos, retain: view.retain && target.retain_as_published(), ids: &target.ids, group }
+        Self {
+            qos,
+            retain: view.retain && target.retain_as_published(),
+            ids: &target.ids,
+            group,
+            entry: EntryNo::NONE,
+        }
     }
 }
 
@@ -65,7 +73,7 @@ impl Client {
                 if way.qos == QoS::AtMostOnce && self.session.queue.lets_qos0_pass() {
                     self.send_qos0(key, turn, view, shared, way);
                 } else if self.session.queue.is_empty() && self.has_room(turn, view.weight()) {
-                    self.send(key, turn, view, shared, way, true);
+                    self.send(key, turn, view, shared, way);
                 } else {
                     self.enqueue(turn, view, shared, way);
                 }
@@ -95,6 +103,7 @@ impl Client {
             self.refill(key, turn, &mut searches);
         }
         turn.stored = stored;
+        self.ask_page(key, turn);
     }
 
     /// Sends a message that waited; its bytes are in `stored` if it is not a shared one.
@@ -105,28 +114,24 @@ impl Client {
         };
         if view.expired(turn.now_ms) {
             turn.stats.dropped_expired += 1;
-            let id = &self.id;
-            turn.durable(|| StoreOp::Delivered { client: Arc::clone(id), packet_id: 0 });
+            self.forget_entry(turn, delivery.entry);
             return;
         }
-        let way = Way {
-            qos: delivery.qos,
-            retain: delivery.retain,
-            ids: &delivery.ids,
-            group: delivery.group.as_ref(),
-        };
+        let way = delivery.way();
         if way.qos == QoS::AtMostOnce {
             self.send_qos0(key, turn, &view, &mut shared, way);
         } else {
-            self.send(key, turn, &view, &mut shared, way, false);
+            self.send(key, turn, &view, &mut shared, way);
         }
     }
 
     /// Sends again what was in flight when the connection before this one ended, in the order it
     /// was first sent and with its ids ([MQTT-4.4.0-1], [MQTT-4.6.0-1]).
     fn resend(&mut self, key: u32, turn: &mut Turn) {
-        let Some(link) = &mut self.link else { return };
-        while link.open && link.out.len() < FLUSH_BYTES {
+        while let Some(link) = &mut self.link
+            && link.open
+            && link.out.len() < FLUSH_BYTES
+        {
             let (limit, version) = (link.send_maximum, link.version);
             let Some(flight) = self.session.inflight.next_unsent(limit) else {
                 return;
@@ -145,14 +150,10 @@ impl Client {
                     let view = unmounted(link, message.view());
                     if form.packet_len(&view, turn.now_ms) > link.max_packet_size {
                         // The client takes less than it did ([MQTT-3.1.2-25]).
-                        let packet_id = flight.packet_id;
+                        let (packet_id, entry) = (flight.packet_id, flight.delivery.entry);
                         self.session.inflight.remove(packet_id);
                         turn.stats.dropped_too_large += 1;
-                        let client = &self.id;
-                        turn.durable(|| StoreOp::Delivered {
-                            client: Arc::clone(client),
-                            packet_id,
-                        });
+                        self.forget_entry(turn, entry);
                         continue;
                     }
                     let out = output(link, key, turn);
@@ -206,8 +207,7 @@ impl Client {
         self.put_publish(key, turn, view, shared, way, 0);
     }
 
-    /// Puts a message in flight. `fresh`: it comes straight from its publisher, not from the
-    /// queue, so the store does not know it yet.
+    /// Puts a message in flight.
     fn send(
         &mut self,
         key: u32,
@@ -215,18 +215,14 @@ impl Client {
         view: &MessageView<'_>,
         shared: &mut SharedCopy,
         way: Way<'_>,
-        fresh: bool,
     ) {
-        let durable = turn.cfg.durable && self.session.expiry.outlives_connection();
         // A message too large for this client is dropped as if it had been delivered
         // ([MQTT-3.1.2-25]), so it must not take a packet id.
         if !self.fits(turn, view, &way) {
-            if durable && !fresh {
-                let client = Arc::clone(&self.id);
-                turn.durable(|| StoreOp::Delivered { client, packet_id: 0 });
-            }
+            self.forget_entry(turn, way.entry);
             return;
         }
+        let way = Way { entry: self.keep(turn, view, shared, &way), ..way };
         // A message that can never be sent again need not be kept: its session ends with the
         // connection, and it came through no shared group whose other members could take it.
         let keep = self.session.expiry.outlives_connection() || way.group.is_some();
@@ -237,15 +233,39 @@ impl Client {
             ids: way.ids.clone(),
             group: way.group.cloned(),
             weight: view.weight().max(1) as u32,
+            entry: way.entry,
         };
-        if durable && fresh {
-            let message = shared.get(view, &mut turn.scratch);
-            turn.durable(|| StoreOp::Enqueued { client: Arc::clone(&self.id), message });
-        }
         let Some(packet_id) = self.session.inflight.push(delivery) else {
             return;
         };
         self.put_publish(key, turn, view, shared, way, packet_id);
+    }
+
+    /// Writes a message down for a session that outlives its connection, unless that was done
+    /// already; its number in the store.
+    fn keep(
+        &self,
+        turn: &mut Turn,
+        view: &MessageView<'_>,
+        shared: &mut SharedCopy,
+        way: &Way<'_>,
+    ) -> EntryNo {
+        // One that came back for a last time goes on reading what it has in the store, and nothing
+        // may overtake that.
+        let lasting = self.session.expiry.outlives_connection() || self.session.queue.is_paged();
+        let known = self.session.number != SessionNo::NONE;
+        if way.entry != EntryNo::NONE || !known || !lasting || way.qos == QoS::AtMostOnce {
+            return way.entry;
+        }
+        enqueue(turn, self.session.number, view, shared, way)
+    }
+
+    /// Tells the store that a message is on its way no more.
+    pub(crate) fn forget_entry(&self, turn: &mut Turn, entry: EntryNo) {
+        if entry != EntryNo::NONE {
+            let session = self.session.number;
+            turn.durable(|| StoreOp::Delivered { session, entry });
+        }
     }
 
     /// Whether the packet is within the client's Maximum Packet Size ([MQTT-3.1.2-24]).
@@ -288,6 +308,10 @@ impl Client {
         if packet_id == 0 && !self.fits(turn, view, &way) {
             return;
         }
+        // An id the client knows and the broker forgot would make another message with that id look
+        // like a repeat: the PUBLISH leaves once the store knows its id.
+        let held = way.entry != EntryNo::NONE && way.qos == QoS::ExactlyOnce;
+        let (session, entry) = (self.session.number, way.entry);
         let Some(link) = &mut self.link else { return };
         // What is shared with other receivers is the message as it was published.
         let published = view;
@@ -306,21 +330,26 @@ impl Client {
             subscription_ids: way.ids.as_slice(),
             alias: None,
         };
-        if let Some(aliases) = &mut link.aliases_out {
+        if let Some(aliases) = link.aliases_out.as_deref_mut().filter(|_| !held) {
             // A new alias stands beside the topic, and what just fitted may not fit any more.
             let len = form.packet_len(view, turn.now_ms) + Alias::BYTES_MAX;
             form.alias = aliases.get(view.topic, len <= link.max_packet_size);
         }
         let now_ms = turn.now_ms;
-        let mut scratch = std::mem::take(&mut turn.scratch);
-        let out = output(link, key, turn);
-        let before = out.len();
-        form.put(view, now_ms, out, || shared.get(published, &mut scratch));
-        let after = out.len();
-        link.out_messages += 1;
-        turn.scratch = scratch;
-        turn.appended += after - before;
-        turn.flush |= after >= FLUSH_BYTES && !link.blocked;
+        if held {
+            turn.durable(|| StoreOp::Assigned { session, entry, packet_id });
+            turn.appended += hold(link, key, turn, |out| form.put_whole(view, now_ms, out));
+        } else {
+            let mut scratch = std::mem::take(&mut turn.scratch);
+            let out = output(link, key, turn);
+            let before = out.len();
+            form.put(view, now_ms, out, || shared.get(published, &mut scratch));
+            let after = out.len();
+            link.out_messages += 1;
+            turn.scratch = scratch;
+            turn.appended += after - before;
+            turn.flush |= after >= FLUSH_BYTES && !link.blocked;
+        }
         turn.stats.packets_sent += 1;
         turn.stats.publish_sent += 1;
         turn.stats.publish_bytes_sent += view.payload.len() as u64;
@@ -352,29 +381,33 @@ impl Client {
         if full {
             turn.stats.dropped_queue_full += 1;
             self.note_dropped(turn);
+            self.forget_entry(turn, way.entry);
             return;
         }
-        let durable = turn.cfg.durable
-            && way.qos != QoS::AtMostOnce
-            && self.session.expiry.outlives_connection();
+        let entry = self.keep(turn, view, shared, &way);
+        let weight = view.weight().max(1) as u32;
+        let queue = &mut self.session.queue;
+        if entry != EntryNo::NONE
+            && way.group.is_none()
+            && (self.link.is_none() || queue.is_long(turn))
+        {
+            queue.push_paged(entry, weight);
+            return;
+        }
         let mut delivery = Delivery {
             message: None,
             qos: way.qos,
             retain: way.retain,
             ids: way.ids.clone(),
             group: way.group.cloned(),
-            weight: view.weight().max(1) as u32,
+            weight,
+            entry,
         };
-        if shared.unshared && !shared.is_made() && way.group.is_none() && !durable {
+        if shared.unshared && !shared.is_made() && way.group.is_none() {
             self.session.queue.push_own(delivery, view);
             return;
         }
-        let message = shared.get(view, &mut turn.scratch);
-        if durable {
-            let (client, message) = (Arc::clone(&self.id), message.clone());
-            turn.durable(|| StoreOp::Enqueued { client, message });
-        }
-        delivery.message = Some(message);
+        delivery.message = Some(shared.get(view, &mut turn.scratch));
         self.session.queue.push_shared(delivery);
     }
 
@@ -405,18 +438,12 @@ impl Client {
             put(link.version, output(link, key, turn).bytes());
             return;
         }
+        let version = link.version;
         match link.held.back_mut() {
             // What waits for nothing itself leaves with what it stands behind: its own turn may
-            // never get a ticket.
-            Some((seq, bytes)) if !turn.gated || *seq == turn.seq => put(link.version, bytes),
-            _ => {
-                let mut bytes = Vec::new();
-                put(link.version, &mut bytes);
-                if link.held.is_empty() {
-                    turn.holders.push(key);
-                }
-                link.held.push_back((turn.seq, bytes));
-            }
+            // never be written down.
+            Some((_, bytes)) if !turn.gated => put(version, bytes),
+            _ => drop(hold(link, key, turn, |out| put(version, out))),
         }
     }
 
@@ -436,6 +463,42 @@ impl Client {
             self.pump(key, turn);
         }
     }
+}
+
+/// Writes a message down for a session; its number in the store.
+pub(crate) fn enqueue(
+    turn: &mut Turn,
+    session: SessionNo,
+    view: &MessageView<'_>,
+    shared: &mut SharedCopy,
+    way: &Way<'_>,
+) -> EntryNo {
+    let entry = turn.node.next_entry();
+    let delivery = StoredDelivery {
+        message: shared.get(view, &mut turn.scratch),
+        qos: way.qos,
+        retain: way.retain,
+        ids: way.ids.clone(),
+        group: way.group.map(|group| (group.shared_name(), group.shared_filter())),
+    };
+    turn.durable(|| StoreOp::Enqueued { session, entry, delivery });
+    entry
+}
+
+/// Keeps a packet back until this turn's changes are durable; how long it is.
+fn hold(link: &mut Link, key: u32, turn: &mut Turn, put: impl FnOnce(&mut Vec<u8>)) -> usize {
+    if link.held.is_empty() {
+        turn.holders.push(key);
+    }
+    if link.held.back().is_none_or(|(seq, _)| *seq != turn.seq) {
+        link.held.push_back((turn.seq, Vec::new()));
+    }
+    let Some((_, bytes)) = link.held.back_mut() else {
+        return 0;
+    };
+    let before = bytes.len();
+    put(bytes);
+    bytes.len() - before
 }
 
 /// A message as the clients of `link`'s listener see it: without the mount point.

@@ -15,6 +15,11 @@ pub struct CoreConfig {
     pub max_queued_messages: usize,
     /// Bytes waiting per client; 0: no limit (`max_queued_bytes`).
     pub max_queued_bytes: u64,
+    /// Messages waiting per client that are held in memory; where state is durable, the rest is in
+    /// the store only (`queue_window_messages`).
+    pub queue_window_messages: usize,
+    /// Bytes of such messages (`queue_window_bytes`).
+    pub queue_window_bytes: u64,
     /// Whether QoS 0 messages wait for absent persistent clients (`queue_qos0_messages`).
     pub queue_qos0_messages: bool,
     /// Whether messages are delivered at the subscription's QoS even when published with a lower
@@ -72,6 +77,8 @@ impl Default for CoreConfig {
             max_inflight_bytes: 0,
             max_queued_messages: 1000,
             max_queued_bytes: 0,
+            queue_window_messages: 1000,
+            queue_window_bytes: 1 << 20,
             queue_qos0_messages: false,
             upgrade_outgoing_qos: false,
             max_packet_size: 2_000_000,

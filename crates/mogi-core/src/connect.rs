@@ -10,7 +10,7 @@ use crate::link::{AliasesIn, AliasesOut, Link};
 use crate::message::put_forwarded;
 use crate::output::Output;
 use crate::session::{Expiry, Session, Will};
-use crate::store::StoreOp;
+use crate::store::{SessionNo, SessionRecord, StoreOp};
 use crate::timers::Due;
 use crate::worker::Worker;
 use mogi_codec::{
@@ -54,13 +54,14 @@ impl Worker {
         };
         let link = self.make_link(&connect, arrival);
         let idle_limit_ms = link.idle_limit_ms;
+        let will = make_will(&connect, link.mount.as_deref());
         let mut generation = 0;
         if let Some(client) = self.clients.get_mut(key) {
             generation = client.generation;
-            client.session.will = make_will(&connect, link.mount.as_deref());
             client.session.inflight.restart();
             client.link = Some(link);
         }
+        self.set_will(key, will);
         if idle_limit_ms != 0 {
             self.timers.add(now_ms + idle_limit_ms, key, generation, Due::KeepAlive);
         }
@@ -107,8 +108,8 @@ impl Worker {
                     });
                 if resumes && let Some(client) = client {
                     client.session.expiry = expiry;
+                    client.session.left_at_ms = None;
                     client.session.ends_at_ms = None;
-                    client.session.will_at_ms = None;
                     self.turn.stats.clients_disconnected -= 1;
                     self.persist_session(key);
                     self.refresh_interest(key);
@@ -142,9 +143,9 @@ impl Worker {
         let connected = self.clients.get(key).is_some_and(|client| client.link.is_some());
         if connected {
             self.disconnect(key, Ending::TakenOver { clean_start });
-        } else if !clean_start && let Some(client) = self.clients.get_mut(key) {
+        } else if !clean_start {
             // [MQTT-3.1.3-9]: back in time, so the will is not published.
-            client.session.will = None;
+            self.set_will(key, None);
         }
     }
 
@@ -251,19 +252,32 @@ impl Worker {
 
     /// Notes the session in the store.
     pub(crate) fn persist_session(&mut self, key: u32) {
+        if !self.turn.cfg.durable {
+            return;
+        }
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
+        let known = client.session.number != SessionNo::NONE;
         let expiry_s = match client.session.expiry {
-            Expiry::AtDisconnect if !client.session.stored => return,
+            Expiry::AtDisconnect if !known => return,
             // The store is to know that it ends now with its connection.
             Expiry::AtDisconnect => 0,
             Expiry::After(expiry_s) => expiry_s,
             Expiry::Never => u32::MAX,
         };
-        client.session.stored = true;
-        let id = &client.id;
-        self.turn.durable(|| StoreOp::SessionSet { client: Arc::clone(id), expiry_s });
+        if !known {
+            client.session.number = self.node.next_session();
+        }
+        let session = client.session.number;
+        let record = SessionRecord {
+            client: Arc::clone(&client.id),
+            expiry_s,
+            username: client.session.username.clone(),
+            mount: client.session.mount.clone(),
+            left_at_ms: client.session.left_at_ms,
+        };
+        self.turn.durable(|| StoreOp::SessionSet { session, record });
     }
 
     fn log_connect(&mut self, connect: &Connect<'_>, arrival: &Arrival<'_>) {

@@ -104,6 +104,12 @@ impl Form<'_> {
         }
     }
 
+    /// Appends the packet, payload and all.
+    pub(crate) fn put_whole(&self, view: &MessageView<'_>, now_ms: u64, out: &mut Vec<u8>) {
+        self.put_head(first_byte(self.dup, self.qos, self.retain), view, now_ms, out);
+        out.extend_from_slice(view.payload);
+    }
+
     fn put_head(&self, first: u8, view: &MessageView<'_>, now_ms: u64, out: &mut Vec<u8>) {
         let lengths = self.lengths(view, now_ms);
         out.push(first);

@@ -1,15 +1,16 @@
 //! A connection ends, and what follows: the will, the session's last day (sections 3.1.2.5,
 //! 3.1.2.11.2, 3.14).
 
-use crate::client::Client;
+use crate::client::{Client, enqueue};
 use crate::event::LogKind;
+use crate::inflight::Stage;
 use crate::link::Link;
-use crate::message::{MessageView, NEVER};
-use crate::session::{Expiry, Will};
-use crate::store::StoreOp;
+use crate::session::Expiry;
+use crate::store::{EntryNo, SessionNo, StoreOp};
 use crate::timers::Due;
+use crate::turn::{SharedCopy, Turn};
 use crate::worker::Worker;
-use mogi_codec::{DecodeError, Disconnect, Properties, Reason};
+use mogi_codec::{DecodeError, Disconnect, Properties, QoS, Reason};
 use std::sync::Arc;
 
 /// Why a connection ends.
@@ -88,18 +89,6 @@ impl Worker {
         }
     }
 
-    /// Publishes all wills because the broker stops, delayed ones at once, while those who get
-    /// them are still connected.
-    pub fn publish_wills(&mut self, now_ms: u64) {
-        self.turn.now_ms = now_ms;
-        for key in self.keys() {
-            let client = self.clients.get_mut(key);
-            if let Some(will) = client.and_then(|client| client.session.will.take()) {
-                self.publish_will(key, &will);
-            }
-        }
-    }
-
     /// Ends all connections because the broker stops; 5.0 clients are told.
     pub fn disconnect_all(&mut self, now_ms: u64) {
         self.turn.now_ms = now_ms;
@@ -108,7 +97,7 @@ impl Worker {
         }
     }
 
-    fn keys(&self) -> Vec<u32> {
+    pub(crate) fn keys(&self) -> Vec<u32> {
         self.clients.slab.iter().map(|(key, _)| key as u32).collect()
     }
 
@@ -128,12 +117,12 @@ impl Worker {
             });
         }
         self.say_goodbye(link, ending);
+        if ending.drops_will() {
+            self.set_will(key, None);
+        }
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        if ending.drops_will() {
-            client.session.will = None;
-        }
         let outlives = client.session.expiry.outlives_connection();
         if outlives {
             self.turn.stats.clients_disconnected += 1;
@@ -144,6 +133,7 @@ impl Worker {
         self.decide_will(key, ending);
         if outlives {
             self.schedule_end(key);
+            self.persist_session(key);
         } else {
             self.end_session(key);
         }
@@ -188,44 +178,20 @@ impl Worker {
         };
         let dropped = client.session.queue.settle(limit, qos0);
         self.turn.stats.dropped_queue_full += dropped;
+        client.keep_all(&mut self.turn);
+        client.session.queue.page_out();
         self.hand_over_waiting(key);
     }
 
-    /// Publishes the will now, later, or never ([MQTT-3.1.2-8]).
-    fn decide_will(&mut self, key: u32, ending: Ending) {
+    /// Notes when the client left, and when its session ends.
+    pub(crate) fn schedule_end(&mut self, key: u32) {
         let now_ms = self.turn.now_ms;
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let Some(will) = &client.session.will else {
-            return;
-        };
-        let session_ends = !client.session.expiry.outlives_connection()
-            || matches!(ending, Ending::TakenOver { clean_start: true });
-        if !session_ends && will.delay_s > 0 {
-            if ending == (Ending::TakenOver { clean_start: false }) {
-                // The new connection is there before the delay has passed ([MQTT-3.1.3-9]).
-                client.session.will = None;
-                return;
-            }
-            let at_ms = now_ms + u64::from(will.delay_s) * 1000;
-            client.session.will_at_ms = Some(at_ms);
-            let generation = client.generation;
-            self.timers.add(at_ms, key, generation, Due::Will);
-            return;
-        }
-        if let Some(will) = client.session.will.take() {
-            self.publish_will(key, &will);
-        }
-    }
-
-    fn schedule_end(&mut self, key: u32) {
-        let now_ms = self.turn.now_ms;
-        let Some(client) = self.clients.get_mut(key) else {
-            return;
-        };
+        let left_at_ms = *client.session.left_at_ms.get_or_insert(now_ms);
         if let Expiry::After(seconds) = client.session.expiry {
-            let at_ms = now_ms + u64::from(seconds) * 1000;
+            let at_ms = left_at_ms + u64::from(seconds) * 1000;
             client.session.ends_at_ms = Some(at_ms);
             let generation = client.generation;
             self.timers.add(at_ms, key, generation, Due::SessionEnd);
@@ -238,43 +204,23 @@ impl Worker {
             return;
         };
         debug_assert!(client.link.is_none());
-        let will = client.session.will.take();
         let outlived = client.session.expiry.outlives_connection();
-        let id = Arc::clone(&client.id);
+        let number = client.session.number;
         if outlived {
             self.turn.stats.clients_disconnected -= 1;
         }
         // Asked of the session, not of its expiry: that may have become 0 with the last CONNECT
         // or DISCONNECT ([MQTT-3.1.2-23], section 3.14.2.2.2).
-        if client.session.stored {
-            self.turn.durable(|| StoreOp::SessionEnd { client: Arc::clone(&id) });
+        if number != SessionNo::NONE {
+            self.turn.durable(|| StoreOp::SessionEnd { session: number });
         }
         self.remove_subscriptions(key);
         self.hand_over_all(key);
-        if let Some(will) = will {
+        if let Some(will) = self.take_will(key) {
             // [MQTT-3.1.2-8]: the session ends, so the delay does.
-            self.publish_will(key, &will);
+            self.publish_will(Some(key), &will);
         }
         self.forget(key);
-    }
-
-    pub(crate) fn check_will(&mut self, key: u32, generation: u32) {
-        let now_ms = self.turn.now_ms;
-        let Some(client) = self.clients.current(key, generation) else {
-            return;
-        };
-        let Some(at_ms) = client.session.will_at_ms else {
-            return;
-        };
-        if client.link.is_some() {
-            return;
-        }
-        if at_ms > now_ms {
-            self.timers.add(at_ms, key, generation, Due::Will);
-        } else if let Some(will) = client.session.will.take() {
-            client.session.will_at_ms = None;
-            self.publish_will(key, &will);
-        }
     }
 
     pub(crate) fn check_session_end(&mut self, key: u32, generation: u32) {
@@ -332,27 +278,30 @@ impl Worker {
             self.timers.add(at_ms, key, generation, Due::SendTimeout);
         }
     }
+}
 
-    fn publish_will(&mut self, key: u32, will: &Will) {
-        // What only the broker may say is not said by a will (attack P27).
-        let topic = &*will.topic;
-        let reserved =
-            topic == "$SYS" || topic.starts_with("$SYS/") || topic.starts_with("$share/");
-        // A mount point before it can make a topic too long for any packet ([MQTT-4.7.3-3]).
-        if reserved || topic.len() > usize::from(u16::MAX) {
-            self.turn.stats.publish_refused += 1;
+impl Client {
+    /// The client is gone: what was fetched for it, or sent with an id the store need not know
+    /// while it is there, is written down as well.
+    fn keep_all(&mut self, turn: &mut Turn) {
+        let session = self.session.number_if_lasting();
+        if session == SessionNo::NONE {
             return;
         }
-        let now_ms = self.turn.now_ms;
-        let view = MessageView {
-            qos: will.qos,
-            retain: will.retain,
-            topic: will.topic.as_bytes(),
-            properties: &will.properties,
-            payload: &will.payload,
-            expires_at_ms: will.expiry_s.map_or(NEVER, |s| now_ms + u64::from(s) * 1000),
-            frame: None,
-        };
-        self.publish_from(Some(key), &view);
+        self.session.queue.for_each_unkept(|delivery| {
+            let Some(message) = &delivery.message else {
+                return;
+            };
+            let way = delivery.way();
+            let mut shared = SharedCopy::of(message.clone());
+            delivery.entry = enqueue(turn, session, &message.view(), &mut shared, &way);
+        });
+        for flight in self.session.inflight.iter() {
+            let (entry, packet_id) = (flight.delivery.entry, flight.packet_id);
+            let unknown = flight.delivery.qos == QoS::AtLeastOnce && entry != EntryNo::NONE;
+            if unknown && flight.stage == Stage::Published {
+                turn.record(|| StoreOp::Assigned { session, entry, packet_id });
+            }
+        }
     }
 }

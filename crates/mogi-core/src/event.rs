@@ -1,6 +1,6 @@
 //! What a turn leaves behind for the outside: log lines, sockets to close, batches for peers.
 
-use crate::store::Batch;
+use crate::store::{Batch, EntryNo, SessionNo};
 
 /// The kinds of log lines, `log_type` in mosquitto.conf(5); each is a bit of
 /// [`CoreConfig::log_mask`](crate::CoreConfig::log_mask).
@@ -35,6 +35,22 @@ pub struct Close {
     pub linger: bool,
 }
 
+/// Entries of a session that are to be fetched from the store, behind all changes handed over so
+/// far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// The client's key.
+    pub key: u32,
+    /// Tells it from an earlier client with that key.
+    pub generation: u32,
+    /// Tells the question from others of the client.
+    pub question: u32,
+    /// The session.
+    pub session: SessionNo,
+    /// Its entries, in the order they are wanted.
+    pub entries: Vec<EntryNo>,
+}
+
 /// What happened, for those who do something about it.
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -47,6 +63,9 @@ pub struct Effects {
     /// Changes to be made durable, if there are any; to be answered with
     /// [`Worker::stored`](crate::Worker::stored) and the turn's number.
     pub store: Option<(u64, Batch)>,
+    /// Entries to be fetched from the store; each is answered with
+    /// [`Worker::fetched`](crate::Worker::fetched).
+    pub fetches: Vec<Fetch>,
     /// Log lines.
     pub logs: Vec<(LogKind, String)>,
 }

@@ -25,7 +25,7 @@ impl Worker {
                     .is_some_and(|group| group.others_online(worker, key))
             })
         });
-        self.hand_over(moved);
+        self.hand_over(key, moved);
     }
 
     /// The session ends: all it may give away goes to others.
@@ -40,11 +40,15 @@ impl Worker {
         });
         let mut moved: Vec<Delivery> = flights.into_iter().map(|flight| flight.delivery).collect();
         moved.extend(client.session.queue.drain_groups(|_| true));
-        self.hand_over(moved);
+        self.hand_over(key, moved);
     }
 
-    fn hand_over(&mut self, deliveries: Vec<Delivery>) {
+    fn hand_over(&mut self, key: u32, deliveries: Vec<Delivery>) {
         for delivery in deliveries {
+            // It leaves one session and comes to another in the same batch.
+            if let Some(client) = self.clients.get(key) {
+                client.forget_entry(&mut self.turn, delivery.entry);
+            }
             let (Some(message), Some(group)) = (delivery.message, delivery.group) else {
                 continue;
             };
@@ -75,7 +79,7 @@ impl Worker {
             return;
         };
         if member.worker != self.index {
-            self.outbox.directed(member, &group, view);
+            self.outbox.directed(member, &group, &mut self.turn, view, shared);
             return;
         }
         let key = member.target.client;

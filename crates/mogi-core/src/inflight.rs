@@ -10,9 +10,11 @@
 //! that no order of acknowledgements is dearer than another. Only an id that stayed
 //! unacknowledged for a whole round of 65,535 breaks the order, and then an index helps.
 
+use crate::client::Way;
 use crate::message::Message;
 use crate::route::Ids;
 use crate::shared::Group;
+use crate::store::EntryNo;
 use mogi_codec::QoS;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -38,6 +40,8 @@ pub(crate) struct Delivery {
     pub(crate) group: Option<Arc<Group>>,
     /// Topic, properties and payload, in bytes.
     pub(crate) weight: u32,
+    /// Its number in the store; [`EntryNo::NONE`] where the store does not know it.
+    pub(crate) entry: EntryNo,
 }
 
 /// Messages in flight at the most, whatever the client allows: three quarters of the ids, so that
@@ -57,8 +61,26 @@ pub(crate) struct Flight {
     gap: bool,
 }
 
+impl Delivery {
+    /// How it gets to its client.
+    pub(crate) const fn way(&self) -> Way<'_> {
+        Way {
+            qos: self.qos,
+            retain: self.retain,
+            ids: &self.ids,
+            group: self.group.as_ref(),
+            entry: self.entry,
+        }
+    }
+}
+
 impl Flight {
-    const fn gap(packet_id: u16) -> Self {
+    /// The flight, now that it is one.
+    pub(crate) fn live(self) -> Self {
+        Self { gap: false, ..self }
+    }
+
+    pub(crate) const fn gap(packet_id: u16) -> Self {
         Self {
             packet_id,
             stage: Stage::Released,
@@ -69,6 +91,7 @@ impl Flight {
                 ids: Ids::None,
                 group: None,
                 weight: 0,
+                entry: EntryNo::NONE,
             },
             gap: true,
         }
@@ -122,6 +145,23 @@ impl Inflight {
         Some(packet_id)
     }
 
+    /// Puts the flights of a store in place, in the order they are to be sent again. Ids that
+    /// stand twice or are none are left out.
+    pub(crate) fn restore(&mut self, flights: Vec<Flight>) {
+        let mut known = BTreeMap::new();
+        for flight in flights {
+            let number = self.flights.len() as u32;
+            if flight.packet_id != 0 && known.insert(flight.packet_id, number).is_none() {
+                self.bytes += u64::from(flight.delivery.weight);
+                self.last_id = flight.packet_id;
+                self.flights.push_back(flight);
+            }
+        }
+        self.live = self.flights.len();
+        // Their order is that of their entries, which need not be that of their ids.
+        self.index = (!known.is_empty()).then_some(known);
+    }
+
     /// Whether nothing is left over from an earlier connection.
     pub(crate) fn all_sent(&self) -> bool {
         self.sent == self.flights.len()
@@ -144,6 +184,11 @@ impl Inflight {
         self.sent += 1;
         self.sent_live += 1;
         Some(flight)
+    }
+
+    /// All flights, oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Flight> {
+        self.flights.iter().filter(|flight| !flight.gap)
     }
 
     /// The flight with that id.
@@ -279,6 +324,7 @@ mod tests {
             ids: Ids::None,
             group: None,
             weight: 3,
+            entry: EntryNo::NONE,
         }
     }
 

@@ -1,16 +1,22 @@
 //! Which peers want a message: the one table all workers of a process read.
 //!
 //! ```text
-//!  filter ──► peers that have subscribers      one bit each
-//!             of them, those with durable ones  one bit each
-//!             shared groups on this filter      immutable snapshots
+//!  filter ──► peers that have subscribers       one bit each
+//!             subscriptions of lasting sessions  by worker and client
+//!             shared groups on this filter       immutable snapshots
 //! ```
+//! A session that outlives its connection is known here with its subscriptions, so that whoever
+//! takes a message writes it down for all such sessions, in one batch with the publisher's packet
+//! id, and need not wait for their workers. Where state lives in memory only, none are listed.
+//!
 //! A worker looks here only when it meets a topic for the first time since the last change, so the
 //! lock is not on the way of a message. [`Interest::version`] tells whether something changed; it
 //! is raised *before* a SUBACK leaves, and a worker reads it after every read of a socket, so a
 //! message sent after a SUBACK was seen is never routed by an older table.
 
+use crate::route::Target;
 use crate::shared::{Group, Member};
+use crate::store::SessionNo;
 use crate::topics::{MatchScratch, Trie};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,15 +37,26 @@ pub(crate) const fn bit(index: u16) -> PeerSet {
 #[derive(Debug, Default)]
 pub(crate) struct Interested {
     pub(crate) peers: PeerSet,
-    pub(crate) durable: PeerSet,
+    /// Sessions that outlive their connection, by worker and the client's key there.
+    pub(crate) lasting: BTreeMap<(u16, u32), Lasting>,
     /// The groups on it, by name.
     pub(crate) groups: BTreeMap<Arc<str>, Arc<Group>>,
 }
 
 impl Interested {
     fn is_empty(&self) -> bool {
-        self.peers == 0 && self.groups.is_empty()
+        self.peers == 0 && self.lasting.is_empty() && self.groups.is_empty()
     }
+}
+
+/// A subscription of a session that outlives its connection, as all workers see it.
+#[derive(Clone, Debug)]
+pub(crate) struct Lasting {
+    /// The worker that owns the client.
+    pub(crate) worker: u16,
+    pub(crate) session: SessionNo,
+    /// The client, by its key on that worker, and how it is to be delivered to.
+    pub(crate) target: Target,
 }
 
 /// The interest table.
@@ -70,14 +87,26 @@ impl Interest {
         self.read().matches(topic, scratch, visit);
     }
 
-    /// Says what `peer` wants of `filter`: nothing, messages, or messages its sessions keep.
-    pub(crate) fn set_peer(&self, peer: u16, filter: &str, wants: bool, durable: bool) {
+    /// Says whether `peer` wants messages of `filter`, and what is to be known of the client at
+    /// hand: its subscription if its session is a lasting one, else nothing.
+    pub(crate) fn set_peer(
+        &self,
+        peer: u16,
+        filter: &str,
+        wants: bool,
+        client: u32,
+        lasting: Option<Lasting>,
+    ) {
         let mut table = self.write();
         let entry = table.entry_or_insert_with(filter, Interested::default);
-        let (peers, durables) = (entry.peers, entry.durable);
+        let peers = entry.peers;
         entry.peers = if wants { peers | bit(peer) } else { peers & !bit(peer) };
-        entry.durable = if durable { durables | bit(peer) } else { durables & !bit(peer) };
-        let changed = (entry.peers, entry.durable) != (peers, durables);
+        let changed = entry.peers != peers || lasting.is_some();
+        let gone = match lasting {
+            Some(lasting) => entry.lasting.insert((peer, client), lasting),
+            None => entry.lasting.remove(&(peer, client)),
+        };
+        let changed = changed || gone.is_some();
         let empty = entry.is_empty();
         if empty {
             table.remove(filter);

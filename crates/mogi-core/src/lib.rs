@@ -6,7 +6,7 @@
 //!
 //! A map of the crate:
 //!
-//! * in: [`handshake`], [`connect`], [`receive`], `publish`, `subscribe`, `end`
+//! * in: [`handshake`], [`connect`], [`receive`], `publish`, `subscribe`, `end`, `wills`
 //! * routing: [`topics`] (tries), `route` (cache), [`interest`] and `shared` (across workers)
 //! * out: `client` (delivery), `inflight`, [`output`], `encode`
 //! * kept: [`message`], `session`, [`retained`], [`store`]
@@ -32,11 +32,13 @@ mod map;
 pub mod message;
 pub mod node;
 pub mod output;
+mod paging;
 mod peer;
 mod publish;
 mod queue;
 pub mod receive;
 mod replay;
+mod restore;
 pub mod retained;
 mod route;
 mod session;
@@ -44,19 +46,21 @@ mod shared;
 pub mod stats;
 pub mod store;
 mod subscribe;
+mod tail;
 mod timers;
 pub mod topics;
 mod turn;
+mod wills;
 mod worker;
 
 pub use config::{CoreConfig, ListenerConfig};
 pub use connect::Arrival;
 pub use end::Ending;
-pub use event::{Close, Effects, LogKind};
+pub use event::{Close, Effects, Fetch, LogKind};
 pub use handshake::{Admitted, Refused};
 pub use message::{Message, MessageView};
 pub use node::Node;
 pub use receive::{Next, Received};
 pub use stats::Stats;
-pub use store::{NullStore, Store, StoreOp, Ticket};
+pub use store::{Batch, EntryNo, SessionNo, StoreOp};
 pub use worker::Worker;

@@ -36,6 +36,28 @@ impl Message {
         Self(Arc::from(&scratch[..]))
     }
 
+    /// The message whose [`Self::as_bytes`] these are; `None` if they are not one's.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (head, rest) = bytes.split_at_checked(HEAD)?;
+        let topic_len = usize::from(u16::from_le_bytes([head[1], head[2]]));
+        let properties_len = u32::from_le_bytes([head[3], head[4], head[5], head[6]]) as usize;
+        let (topic, rest) = rest.split_at_checked(topic_len)?;
+        let topic = std::str::from_utf8(topic).ok()?;
+        let qos = QoS::from_u8(head[0] & 0b11);
+        let known = head[0] & !(FLAG_RETAIN | 0b11) == 0 && qos.is_some();
+        (known && !topic.is_empty() && properties_len <= rest.len()).then(|| Self(Arc::from(bytes)))
+    }
+
+    /// All of it as one run of bytes, whose form is that of [`Message`].
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether both are the same message in memory.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The message [`put_stored`] wrote.
     pub(crate) fn from_stored(bytes: &[u8]) -> Self {
         Self(Arc::from(bytes))

@@ -2,9 +2,10 @@
 
 use crate::interest::Interest;
 use crate::retained::Retained;
+use crate::store::{EntryNo, SessionNo};
 use foldhash::fast::FixedState;
 use std::hash::BuildHasher;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The shared part of a broker process.
 #[derive(Debug)]
@@ -15,6 +16,9 @@ pub struct Node {
     pub retained: Retained,
     /// Sessions of all workers, connected or not.
     pub sessions: AtomicUsize,
+    /// The last number given to a session, and to an entry.
+    last_session: AtomicU64,
+    last_entry: AtomicU64,
     workers: u16,
     seed: u64,
     hash: FixedState,
@@ -29,6 +33,8 @@ impl Node {
             interest: Interest::new(seed),
             retained: Retained::new(seed),
             sessions: AtomicUsize::new(0),
+            last_session: AtomicU64::new(0),
+            last_entry: AtomicU64::new(0),
             workers: workers.max(1),
             seed,
             hash: FixedState::with_seed(seed),
@@ -46,6 +52,23 @@ impl Node {
     /// How many workers there are.
     pub const fn workers(&self) -> u16 {
         self.workers
+    }
+
+    /// Continues the numbers of a store: none of those up to these is given again.
+    pub fn continue_from(&self, session: SessionNo, entry: EntryNo, retained_version: u64) {
+        self.last_session.fetch_max(session.0, Ordering::Relaxed);
+        self.last_entry.fetch_max(entry.0, Ordering::Relaxed);
+        self.retained.continue_from(retained_version);
+    }
+
+    /// A number for a session.
+    pub(crate) fn next_session(&self) -> SessionNo {
+        SessionNo(self.last_session.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// A number for an entry.
+    pub(crate) fn next_entry(&self) -> EntryNo {
+        EntryNo(self.last_entry.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     pub(crate) const fn seed(&self) -> u64 {

@@ -3,55 +3,54 @@
 //! A batch is a run of items, written during a turn and read by the peer in one of its own:
 //! ```text
 //!  | kind 1 | body len 4 | body |   | kind 1 | body len 4 | body |   …
-//!  PUBLISH   a message for the peer's own subscribers
-//!  DIRECTED  a message for one member of a shared group
-//!  CONFIRM?  "tell me when everything before this is durable", with the sender's turn
-//!  CONFIRM   "it is"
+//!  PUBLISH   a message for the peer's own subscribers, and the entries already written down for
+//!            lasting sessions among them
+//!  DIRECTED  a message for one member of a shared group, and its entry
 //! ```
 //! A peer on another node gets the same batches over a link; so nothing here is an address in
-//! memory.
+//! memory. Nobody waits for a peer: what an acknowledgement promises is in the store before the
+//! batch is sent.
 
-use crate::interest::{PeerSet, bit};
+use crate::client::{Way, enqueue};
+use crate::interest::PeerSet;
 use crate::message::{Frame, MessageView};
 use crate::route::Target;
 use crate::shared::{Group, Member};
+use crate::store::{EntryNo, SessionNo, StoreOp};
 use crate::turn::{SharedCopy, Turn};
 use crate::worker::Worker;
 use mogi_codec::reader::Reader;
 use mogi_codec::{DecodeError, QoS, SubscribeOptions};
-use std::collections::VecDeque;
+use std::sync::Arc;
 
 const PUBLISH: u8 = 1;
 const DIRECTED: u8 = 2;
-const CONFIRM_WANTED: u8 = 3;
-const CONFIRM: u8 = 4;
 
-/// Batches under construction, and what this worker and its peers owe each other.
+/// An entry for a lasting session of a peer: worker, the client's key there, session, entry.
+pub(crate) type PeerEntry = (u16, u32, SessionNo, EntryNo);
+
+/// Bytes of an entry in a batch.
+const ENTRY_BYTES: usize = 20;
+
+/// Batches under construction.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     batches: Vec<Vec<u8>>,
-    /// Peers to confirm to once this turn is durable: (peer, its turn).
-    confirms_due: Vec<(u16, u64)>,
-    /// Turns whose acknowledgements wait, oldest first.
-    waiting: VecDeque<WaitingTurn>,
-}
-
-#[derive(Debug)]
-struct WaitingTurn {
-    seq: u64,
-    ticket: bool,
-    peers: PeerSet,
-    confirms: Vec<(u16, u64)>,
 }
 
 impl Outbox {
     pub(crate) fn new(peers: u16) -> Self {
-        let batches = (0..peers).map(|_| Vec::new()).collect();
-        Self { batches, confirms_due: Vec::new(), waiting: VecDeque::new() }
+        Self { batches: (0..peers).map(|_| Vec::new()).collect() }
     }
 
-    /// Adds a message for each of `peers`; the bytes that took.
-    pub(crate) fn publish(&mut self, peers: PeerSet, view: &MessageView<'_>) -> usize {
+    /// Adds a message for each of `peers`, with those of `entries` that are the peer's; the bytes
+    /// that took.
+    pub(crate) fn publish(
+        &mut self,
+        peers: PeerSet,
+        view: &MessageView<'_>,
+        entries: &[PeerEntry],
+    ) -> usize {
         let mut left = peers;
         let mut appended = 0;
         while left != 0 {
@@ -61,23 +60,35 @@ impl Outbox {
                 break;
             };
             let before = batch.len();
-            put_item(batch, PUBLISH, |out| put_message(out, view));
+            put_item(batch, PUBLISH, |out| {
+                put_entries(out, entries.iter().filter(|entry| usize::from(entry.0) == peer));
+                put_message(out, view);
+            });
             appended += batch.len() - before;
         }
         appended
     }
 
-    /// Adds a message for one member of a group; the bytes that took.
+    /// Adds a message for one member of a group, written down before if the member's session is a
+    /// lasting one; the bytes that took.
     pub(crate) fn directed(
         &mut self,
         member: &Member,
-        group: &Group,
+        group: &Arc<Group>,
+        turn: &mut Turn,
         view: &MessageView<'_>,
+        shared: &mut SharedCopy,
     ) -> usize {
         let Some(batch) = self.batches.get_mut(usize::from(member.worker)) else {
             return 0;
         };
         member.expect_one();
+        let way = Way::live(&member.target, view, turn.cfg.upgrade_outgoing_qos, Some(group));
+        let lasting = member.session != SessionNo::NONE && way.qos != QoS::AtMostOnce;
+        let entry = match lasting {
+            true => enqueue(turn, member.session, view, shared, &way),
+            false => EntryNo::NONE,
+        };
         let before = batch.len();
         put_item(batch, DIRECTED, |out| {
             out.extend_from_slice(&member.target.client.to_be_bytes());
@@ -85,6 +96,8 @@ impl Outbox {
             let id = member.target.ids.as_slice().first().copied().unwrap_or(0);
             out.extend_from_slice(&id.to_be_bytes());
             out.push(member.target.options());
+            out.extend_from_slice(&member.session.0.to_be_bytes());
+            out.extend_from_slice(&entry.0.to_be_bytes());
             mogi_codec::wire::put_bytes(out, group.name().as_bytes());
             mogi_codec::wire::put_bytes(out, group.filter().as_bytes());
             put_message(out, view);
@@ -92,49 +105,13 @@ impl Outbox {
         batch.len() - before
     }
 
-    /// Notes that this turn's acknowledgements wait for `peers`, and the packet at hand's does.
-    pub(crate) fn want_confirm(&mut self, peers: PeerSet, turn: &mut Turn) {
-        turn.waits_for |= peers;
-        turn.gated = true;
-    }
-
-    /// Closes the turn's batches. `has_ops`: the turn changed this worker's durable state, whose
-    /// ticket comes later. Whether something waits for the turn.
-    pub(crate) fn end_turn(&mut self, turn: &mut Turn, has_ops: bool) -> bool {
-        let confirms = std::mem::take(&mut self.confirms_due);
-        let waits = has_ops || turn.waits_for != 0;
-        let mut left = turn.waits_for;
-        while left != 0 {
-            let peer = left.trailing_zeros() as usize;
-            left &= left - 1;
-            if let Some(batch) = self.batches.get_mut(peer) {
-                put_item(batch, CONFIRM_WANTED, |out| {
-                    out.extend_from_slice(&turn.seq.to_be_bytes());
-                });
-            }
-        }
-        if has_ops {
-            let (seq, peers) = (turn.seq, turn.waits_for);
-            self.waiting.push_back(WaitingTurn { seq, ticket: true, peers, confirms });
-        } else {
-            // A batch may have come in over several turns: its messages' ticket may be that of an
-            // earlier turn, and tickets are redeemed in order.
-            match self.waiting.iter_mut().rev().find(|turn| turn.ticket) {
-                Some(earlier) => earlier.confirms.extend(confirms),
-                None => self.confirm(&confirms),
-            }
-            if turn.waits_for != 0 {
-                let (seq, peers) = (turn.seq, turn.waits_for);
-                let confirms = Vec::new();
-                self.waiting.push_back(WaitingTurn { seq, ticket: false, peers, confirms });
-            }
-        }
+    /// Closes the turn's batches.
+    pub(crate) fn end_turn(&mut self, turn: &mut Turn) {
         for (peer, batch) in self.batches.iter_mut().enumerate() {
             if !batch.is_empty() {
                 turn.effects.batches.push((peer as u16, std::mem::take(batch)));
             }
         }
-        waits
     }
 
     /// Gives a batch's buffer back for the next one.
@@ -146,57 +123,19 @@ impl Outbox {
             *batch = buffer;
         }
     }
-
-    fn confirm(&mut self, confirms: &[(u16, u64)]) {
-        for &(peer, seq) in confirms {
-            if let Some(batch) = self.batches.get_mut(usize::from(peer)) {
-                put_item(batch, CONFIRM, |out| out.extend_from_slice(&seq.to_be_bytes()));
-            }
-        }
-    }
-
-    /// The ticket of turn `seq` was redeemed; the last turn all of whose promises are kept.
-    fn stored(&mut self, seq: u64) -> Option<u64> {
-        let mut confirms = Vec::new();
-        if let Some(turn) = self.waiting.iter_mut().find(|turn| turn.seq == seq) {
-            turn.ticket = false;
-            confirms = std::mem::take(&mut turn.confirms);
-        }
-        self.confirm(&confirms);
-        self.completed()
-    }
-
-    fn confirmed(&mut self, peer: u16, seq: u64) -> Option<u64> {
-        if let Some(turn) = self.waiting.iter_mut().find(|turn| turn.seq == seq) {
-            turn.peers &= !bit(peer);
-        }
-        self.completed()
-    }
-
-    fn completed(&mut self) -> Option<u64> {
-        let mut done = None;
-        while let Some(turn) = self.waiting.front()
-            && !turn.ticket
-            && turn.peers == 0
-        {
-            done = Some(turn.seq);
-            self.waiting.pop_front();
-        }
-        done
-    }
 }
 
 impl Worker {
     /// Takes in what a peer sent, as much as the turn has room for: the bytes dealt with. The rest
     /// is to be handed over again after a flush.
-    pub fn peer_batch(&mut self, now_ms: u64, from: u16, batch: &[u8]) -> usize {
+    pub fn peer_batch(&mut self, now_ms: u64, batch: &[u8]) -> usize {
         self.turn.now_ms = now_ms;
         let mut reader = Reader::new(batch);
         let mut consumed = 0;
         while !reader.is_empty() && !self.turn.is_full() {
             // Batches are written by this crate; one that does not read ends here, as a link to
             // another node could deliver anything.
-            if self.peer_item(from, &mut reader).is_err() {
+            if self.peer_item(&mut reader).is_err() {
                 return batch.len();
             }
             consumed = batch.len() - reader.rest().len();
@@ -204,11 +143,19 @@ impl Worker {
         consumed
     }
 
-    /// Tells that the batch of turn `seq` is durable.
-    pub fn stored(&mut self, now_ms: u64, seq: u64) {
+    /// Tells that the changes of all turns up to `turn` are durable: what waited for them leaves.
+    pub fn stored(&mut self, now_ms: u64, turn: u64) {
         self.turn.now_ms = now_ms;
-        let done = self.outbox.stored(seq);
-        self.release(done);
+        let holders = std::mem::take(&mut self.turn.holders);
+        for key in holders {
+            let Some(client) = self.clients.get_mut(key) else {
+                continue;
+            };
+            client.release(key, &mut self.turn, turn);
+            if client.link.as_ref().is_some_and(|link| !link.held.is_empty()) {
+                self.turn.holders.push(key);
+            }
+        }
     }
 
     /// Gives the buffer of a batch back to be used again.
@@ -217,40 +164,17 @@ impl Worker {
         self.outbox.recycle(peer, buffer);
     }
 
-    fn release(&mut self, done: Option<u64>) {
-        let Some(done) = done else { return };
-        let holders = std::mem::take(&mut self.turn.holders);
-        for key in holders {
-            let Some(client) = self.clients.get_mut(key) else {
-                continue;
-            };
-            client.release(key, &mut self.turn, done);
-            if client.link.as_ref().is_some_and(|link| !link.held.is_empty()) {
-                self.turn.holders.push(key);
-            }
-        }
-    }
-
-    fn peer_item(&mut self, from: u16, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+    fn peer_item(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         let kind = reader.u8()?;
         let len = reader.u32()? as usize;
         let mut body = Reader::new(reader.take(len)?);
         match kind {
             PUBLISH => {
+                let mut entries = Entries::read(&mut body)?;
                 let message = read_message(&mut body)?;
-                self.deliver_from_peer(&message)
+                self.deliver_from_peer(&message, &mut entries)
             }
             DIRECTED => self.directed_item(&mut body),
-            CONFIRM_WANTED => {
-                self.outbox.confirms_due.push((from, read_u64(&mut body)?));
-                Ok(())
-            }
-            CONFIRM => {
-                let seq = read_u64(&mut body)?;
-                let done = self.outbox.confirmed(from, seq);
-                self.release(done);
-                Ok(())
-            }
             _ => Err(DecodeError::malformed("unknown item in a batch")),
         }
     }
@@ -258,6 +182,7 @@ impl Worker {
     fn directed_item(&mut self, body: &mut Reader<'_>) -> Result<(), DecodeError> {
         let (key, generation, id) = (body.u32()?, body.u32()?, body.u32()?);
         let options = SubscribeOptions::decode(mogi_codec::Version::V5, body.u8()?)?;
+        let (session, entry) = (SessionNo(read_u64(body)?), EntryNo(read_u64(body)?));
         let (name, filter) = (body.str()?, body.str()?);
         let message = read_message(body)?;
         let view = message.view(message.topic()?.as_bytes());
@@ -272,11 +197,15 @@ impl Worker {
         }
         let Some(client) = member.filter(|client| client.link.is_some() || !others) else {
             // The member left while the message was on its way: another gets it.
+            if entry != EntryNo::NONE {
+                self.turn.record(|| StoreOp::Delivered { session, entry });
+            }
             self.give_to_group(name, filter, &view, &mut shared);
             return Ok(());
         };
         let target = Target::new(key, options, id);
-        let way = crate::client::Way::live(&target, &view, upgrade, group.as_ref());
+        let mut way = Way::live(&target, &view, upgrade, group.as_ref());
+        way.entry = entry;
         client.deliver(key, &mut self.turn, &view, &mut shared, way);
         Ok(())
     }
@@ -289,6 +218,56 @@ fn put_item(out: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
     body(out);
     let len = (out.len() - at - 4) as u32;
     out[at..at + 4].copy_from_slice(&len.to_be_bytes());
+}
+
+fn put_entries<'a>(out: &mut Vec<u8>, entries: impl Iterator<Item = &'a PeerEntry>) {
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    let mut count = 0u32;
+    for (_, client, session, entry) in entries {
+        out.extend_from_slice(&client.to_be_bytes());
+        out.extend_from_slice(&session.0.to_be_bytes());
+        out.extend_from_slice(&entry.0.to_be_bytes());
+        count += 1;
+    }
+    out[at..at + 4].copy_from_slice(&count.to_be_bytes());
+}
+
+/// The entries that came with a message, each to be taken once by the client it is for.
+#[derive(Debug)]
+pub(crate) struct Entries(Vec<(u32, SessionNo, EntryNo)>);
+
+impl Entries {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let count = reader.u32()? as usize;
+        if count == 0 {
+            return Ok(Self(Vec::new()));
+        }
+        let len = count.saturating_mul(ENTRY_BYTES);
+        let mut reader = Reader::new(reader.take(len)?);
+        let mut entries = Vec::with_capacity(count);
+        while !reader.is_empty() {
+            let (client, session) = (reader.u32()?, SessionNo(read_u64(&mut reader)?));
+            entries.push((client, session, EntryNo(read_u64(&mut reader)?)));
+        }
+        // Stable: a client with overlapping subscriptions gets its entries in their order.
+        entries.sort_by_key(|entry| entry.0);
+        Ok(Self(entries))
+    }
+
+    /// The next entry of that client's session, if it has one.
+    pub(crate) fn take(&mut self, client: u32, session: SessionNo) -> EntryNo {
+        let first = self.0.partition_point(|entry| entry.0 < client);
+        let of_client = self.0[first..].iter_mut().take_while(|entry| entry.0 == client);
+        let mut free = of_client.filter(|entry| entry.1 == session && entry.2 != EntryNo::NONE);
+        free.next().map_or(EntryNo::NONE, |entry| std::mem::take(&mut entry.2))
+    }
+
+    /// Those nobody took.
+    pub(crate) fn rest(&self) -> impl Iterator<Item = (SessionNo, EntryNo)> {
+        let left = self.0.iter().filter(|entry| entry.2 != EntryNo::NONE);
+        left.map(|&(_, session, entry)| (session, entry))
+    }
 }
 
 const QOS: u8 = 0b11;

@@ -1,12 +1,12 @@
 //! A PUBLISH comes in: judged, retained, routed, acknowledged (sections 3.3, 4.3).
 
-use crate::client::Way;
+use crate::client::{Way, enqueue};
 use crate::end::Ending;
 use crate::event::LogKind;
 use crate::handshake::too_deep;
-use crate::interest::PeerSet;
+use crate::interest::Lasting;
 use crate::message::{Frame, Message, MessageView, NEVER, forwardable, put_forwarded};
-use crate::peer::PeerMessage;
+use crate::peer::{Entries, PeerMessage};
 use crate::receive::wants_reasons;
 use crate::retained::{Retained, Stored};
 use crate::shared::Group;
@@ -122,6 +122,15 @@ impl Worker {
         true
     }
 
+    /// Drops the retained messages that are too old (`retain_expiry_interval`).
+    pub fn purge_retained(&mut self, now_ms: u64) {
+        self.turn.now_ms = now_ms;
+        let turn = &mut self.turn;
+        self.node.retained.purge(now_ms, |message, version| {
+            turn.record(|| StoreOp::RetainedEnd { topic: message.topic().into(), version });
+        });
+    }
+
     /// A message of the broker's own, such as `$SYS`.
     pub fn publish_internal(&mut self, now_ms: u64, view: &MessageView<'_>) {
         self.turn.now_ms = now_ms;
@@ -146,10 +155,12 @@ impl Worker {
         .run(origin, view, &mut shared, self.routing.get(route));
     }
 
-    /// A message of a peer: for this worker's own subscribers only.
+    /// A message of a peer: for this worker's own subscribers only. `entries` are those the peer
+    /// wrote down for lasting sessions of this worker.
     pub(crate) fn deliver_from_peer(
         &mut self,
         message: &PeerMessage<'_>,
+        entries: &mut Entries,
     ) -> Result<(), DecodeError> {
         let version = self.node.interest.version();
         let route = match self.routing.find(message.topic, version) {
@@ -163,8 +174,13 @@ impl Worker {
             let Some(client) = self.clients.get_mut(target.client) else {
                 continue;
             };
-            let way = Way::live(target, &view, self.turn.cfg.upgrade_outgoing_qos, None);
+            let mut way = Way::live(target, &view, self.turn.cfg.upgrade_outgoing_qos, None);
+            way.entry = entries.take(target.client, client.session.number);
             client.deliver(target.client, &mut self.turn, &view, &mut shared, way);
+        }
+        // Whoever is not subscribed any more, or not the same, does without.
+        for (session, entry) in entries.rest() {
+            self.turn.record(|| StoreOp::Delivered { session, entry });
         }
         Ok(())
     }
@@ -328,11 +344,8 @@ impl Worker {
             return Err(broken(Reason::ReceiveMaximumExceeded, what));
         }
         if client.session.expiry.outlives_connection() {
-            let id = &client.id;
-            self.turn.durable(|| StoreOp::Received {
-                client: Arc::clone(id),
-                packet_id: publish.packet_id,
-            });
+            let (session, packet_id) = (client.session.number, publish.packet_id);
+            self.turn.durable(|| StoreOp::Received { session, packet_id });
         }
         Ok(true)
     }
@@ -420,18 +433,33 @@ impl Delivering<'_> {
             client.deliver(target.client, self.turn, view, shared, way);
         }
         if route.peers != 0 {
-            self.send_peers(route.peers, route.durable_peers, view);
+            self.send_peers(route, view, shared);
         }
         for group in &route.groups {
             self.send_group(group, view, shared);
         }
     }
 
-    fn send_peers(&mut self, peers: PeerSet, durable: PeerSet, view: &MessageView<'_>) {
-        self.turn.appended += self.outbox.publish(peers, view);
-        if self.turn.cfg.durable && view.qos != QoS::AtMostOnce && durable != 0 {
-            self.outbox.want_confirm(durable, self.turn);
+    /// Writes the message down for the lasting sessions of other workers, in the batch that holds
+    /// the publisher's packet id as well, then gives it to the workers.
+    fn send_peers(
+        &mut self,
+        route: &crate::route::Route,
+        view: &MessageView<'_>,
+        shared: &mut SharedCopy,
+    ) {
+        let upgrade = self.turn.cfg.upgrade_outgoing_qos;
+        let mut entries = std::mem::take(&mut self.turn.entries);
+        entries.clear();
+        for Lasting { worker, session, target } in &route.lasting {
+            let way = Way::live(target, view, upgrade, None);
+            if way.qos != QoS::AtMostOnce {
+                let entry = enqueue(self.turn, *session, view, shared, &way);
+                entries.push((*worker, target.client, *session, entry));
+            }
         }
+        self.turn.appended += self.outbox.publish(route.peers, view, &entries);
+        self.turn.entries = entries;
     }
 
     /// Gives the message to one member of a shared group.
@@ -449,10 +477,7 @@ impl Delivering<'_> {
             client.deliver(key, turn, view, shared, way);
             return;
         }
-        turn.appended += self.outbox.directed(member, group, view);
-        if turn.cfg.durable && view.qos != QoS::AtMostOnce && member.durable {
-            self.outbox.want_confirm(crate::interest::bit(member.worker), turn);
-        }
+        turn.appended += self.outbox.directed(member, group, turn, view, shared);
     }
 }
 
@@ -470,8 +495,8 @@ fn expires_at_ms(properties: Properties<'_>, now_ms: u64) -> u64 {
 /// before the message is routed; see [`crate::retained`].
 fn retain(retained: &Retained, turn: &mut Turn, view: &MessageView<'_>, shared: &mut SharedCopy) {
     if view.payload.is_empty() {
-        retained.remove(&view.topic_text());
-        turn.durable(|| StoreOp::RetainedEnd { topic: view.topic_text().into() });
+        let version = retained.remove(&view.topic_text());
+        turn.durable(|| StoreOp::RetainedEnd { topic: view.topic_text().into(), version });
         return;
     }
     let message: Message = shared.get(view, &mut turn.scratch);
@@ -479,8 +504,8 @@ fn retain(retained: &Retained, turn: &mut Turn, view: &MessageView<'_>, shared: 
         Stored::Full => turn.log(LogKind::Warning, || {
             format!("Retained message on '{}' not kept: max_retained_messages.", view.topic_text())
         }),
-        Stored::Done if view.topic.starts_with(b"$SYS/") => {}
-        Stored::Done => turn.durable(|| StoreOp::Retained { message }),
+        Stored::Done(_) if view.topic.starts_with(b"$SYS/") => {}
+        Stored::Done(version) => turn.durable(|| StoreOp::Retained { message, version }),
     }
 }
 

@@ -11,6 +11,9 @@
 
 use crate::inflight::Delivery;
 use crate::message::{Message, MessageView, put_stored, stored_len};
+use crate::paging::Paged;
+use crate::store::EntryNo;
+use crate::turn::Turn;
 use mogi_codec::QoS;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,6 +30,8 @@ pub(crate) struct Queue {
     backlog: usize,
     /// QoS 0 messages among them: later ones line up behind them.
     qos0: usize,
+    /// What of it is in the store only.
+    pub(crate) paged: Option<Box<Paged>>,
     /// Its length, for those who choose among members of a shared group; others have none.
     watched: OnceLock<Arc<AtomicU32>>,
 }
@@ -40,13 +45,28 @@ struct Entry {
 
 impl Queue {
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.paged.is_none()
+    }
+
+    /// Messages in memory.
+    pub(crate) fn in_memory(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether some of it is in the store only.
+    pub(crate) const fn is_paged(&self) -> bool {
+        self.paged.is_some()
+    }
+
+    fn paged_len(&self) -> usize {
+        self.paged.as_ref().map_or(0, |paged| paged.len())
     }
 
     /// A count of the messages that wait, kept from now on. Whoever sends one here from another
     /// worker counts it in; [`Self::arrived`] counts it out again.
     pub(crate) fn watched(&self) -> Arc<AtomicU32> {
-        let count = || Arc::new(AtomicU32::new(self.entries.len() as u32));
+        let waiting = self.entries.len() + self.paged_len();
+        let count = || Arc::new(AtomicU32::new(waiting as u32));
         Arc::clone(self.watched.get_or_init(count))
     }
 
@@ -55,7 +75,13 @@ impl Queue {
         self.count_less(1);
     }
 
-    fn count_less(&self, messages: usize) {
+    pub(crate) fn count_more(&self, messages: usize) {
+        if let Some(watched) = self.watched.get() {
+            watched.fetch_add(messages as u32, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn count_less(&self, messages: usize) {
         if let Some(watched) = self.watched.get() {
             watched.fetch_sub(messages as u32, Ordering::Relaxed);
         }
@@ -63,11 +89,18 @@ impl Queue {
 
     /// Messages that count against the limits.
     pub(crate) fn counted(&self) -> usize {
-        self.entries.len() - self.backlog
+        self.entries.len() - self.backlog + self.paged_len()
     }
 
-    pub(crate) const fn bytes(&self) -> u64 {
-        self.bytes
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes + self.paged.as_ref().map_or(0, |paged| paged.bytes())
+    }
+
+    /// Whether no more of it is to be in memory, if the store has it as well.
+    pub(crate) fn is_long(&self, turn: &Turn) -> bool {
+        self.paged.is_some()
+            || self.entries.len() >= turn.cfg.queue_window_messages
+            || self.bytes >= turn.cfg.queue_window_bytes
     }
 
     pub(crate) const fn has_backlog(&self) -> bool {
@@ -145,6 +178,23 @@ impl Queue {
         taken
     }
 
+    /// Takes out what the store has and may be fetched again.
+    pub(crate) fn take_kept(&mut self) -> Vec<Delivery> {
+        let mut taken = Vec::new();
+        for entry in std::mem::take(&mut self.entries) {
+            // What the store has is shared with it, so the ring stays in order.
+            let kept = entry.delivery.entry != EntryNo::NONE && entry.own_len == 0;
+            if kept && entry.delivery.group.is_none() {
+                self.forget(&entry.delivery);
+                taken.push(entry.delivery);
+            } else {
+                self.entries.push_back(entry);
+            }
+        }
+        self.count_less(taken.len());
+        taken
+    }
+
     /// The client is gone: the backlog becomes part of the queue as far as `limit` allows (0: any
     /// number), QoS 0 only if `qos0` waits. How many messages were dropped for the limit.
     pub(crate) fn settle(&mut self, limit: usize, qos0: bool) -> u64 {
@@ -152,8 +202,8 @@ impl Queue {
             return 0;
         }
         self.count_less(self.entries.len());
-        let watched = std::mem::take(&mut self.watched);
-        let mut old = std::mem::replace(self, Self { watched, ..Self::default() });
+        let (watched, paged) = (std::mem::take(&mut self.watched), self.paged.take());
+        let mut old = std::mem::replace(self, Self { watched, paged, ..Self::default() });
         let mut stored = Vec::new();
         let mut dropped = 0;
         while let Some(mut delivery) = old.pop(&mut stored) {
@@ -176,13 +226,20 @@ impl Queue {
         dropped
     }
 
+    /// Calls `visit` with the shared QoS 1 and 2 messages the store does not know.
+    pub(crate) fn for_each_unkept(&mut self, mut visit: impl FnMut(&mut Delivery)) {
+        for Entry { delivery, .. } in &mut self.entries {
+            if delivery.entry == EntryNo::NONE && delivery.qos != QoS::AtMostOnce {
+                visit(delivery);
+            }
+        }
+    }
+
     fn push_entry(&mut self, delivery: Delivery, own_len: u32) {
         self.bytes += u64::from(delivery.weight);
         self.qos0 += usize::from(delivery.qos == QoS::AtMostOnce);
         self.entries.push_back(Entry { delivery, own_len });
-        if let Some(watched) = self.watched.get() {
-            watched.fetch_add(1, Ordering::Relaxed);
-        }
+        self.count_more(1);
     }
 
     fn forget(&mut self, delivery: &Delivery) {
@@ -253,7 +310,8 @@ mod tests {
 
     fn delivery(message: Option<Message>) -> Delivery {
         let qos = QoS::AtLeastOnce;
-        Delivery { message, qos, retain: false, ids: Ids::None, group: None, weight: 5 }
+        let (ids, entry) = (Ids::None, EntryNo::NONE);
+        Delivery { message, qos, retain: false, ids, group: None, weight: 5, entry }
     }
 
     #[test]

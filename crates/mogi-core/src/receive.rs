@@ -4,13 +4,12 @@ use crate::end::Ending;
 use crate::event::LogKind;
 use crate::inflight::Stage;
 use crate::link::Link;
-use crate::store::StoreOp;
+use crate::store::{EntryNo, StoreOp};
 use crate::worker::Worker;
 use mogi_codec::{
     Ack, Auth, DecodeError, Disconnect, Header, PacketKind, PropertyId, QoS, Reason, Subscribe,
     Unsubscribe, Version,
 };
-use std::sync::Arc;
 
 /// What became of received bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,14 +232,18 @@ impl Worker {
             // [MQTT-4.3.3-4]; the message itself is not needed any more ([MQTT-4.3.3-6]).
             flight.stage = Stage::Released;
             flight.delivery.message = None;
+            let (session, entry) = (client.session.number, flight.delivery.entry);
+            if entry != EntryNo::NONE {
+                // PUBREL waits: after it the client takes the id for that of another message.
+                self.turn.durable(|| StoreOp::Released { session, entry });
+            }
             self.release_flight(key, packet_id, Reason::Success);
             return Ok(());
         }
         // PUBACK, PUBCOMP, or PUBREC with an error: done ([MQTT-4.4.0-2]).
-        client.session.inflight.remove(packet_id);
-        if client.session.expiry.outlives_connection() {
-            self.turn.durable(|| StoreOp::Delivered { client: Arc::clone(id), packet_id });
-        }
+        let flight = client.session.inflight.remove(packet_id);
+        let entry = flight.map_or(EntryNo::NONE, |flight| flight.delivery.entry);
+        client.forget_entry(&mut self.turn, entry);
         self.turn.pump_due = true;
         Ok(())
     }
@@ -274,7 +277,8 @@ impl Worker {
         let known = client.session.received.remove(packet_id);
         let id = &client.id;
         if known && client.session.expiry.outlives_connection() {
-            self.turn.durable(|| StoreOp::Released { client: Arc::clone(id), packet_id });
+            let session = client.session.number;
+            self.turn.durable(|| StoreOp::ReceivedEnd { session, packet_id });
         }
         self.turn.log(LogKind::Debug, || format!("Sending PUBCOMP to {id} (m{packet_id})"));
         let reason = if known { Reason::Success } else { Reason::PacketIdentifierNotFound };

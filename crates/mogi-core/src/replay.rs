@@ -12,6 +12,7 @@ use crate::client::{Client, output};
 use crate::inflight::Delivery;
 use crate::route::Ids;
 use crate::session::Session;
+use crate::store::EntryNo;
 use crate::turn::Turn;
 use std::sync::Arc;
 
@@ -79,6 +80,7 @@ impl Session {
                 ids: Ids::from_id(id),
                 group: None,
                 weight: 0,
+                entry: EntryNo::NONE,
             });
         });
     }

@@ -10,7 +10,7 @@
 use crate::message::Message;
 use crate::topics::RetainedTree;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The retained messages of a process.
@@ -19,13 +19,15 @@ pub struct Retained {
     tree: RwLock<RetainedTree<Message>>,
     count: AtomicUsize,
     bytes: AtomicUsize,
+    /// Of the last change, for the store: what workers change at the same time has an order.
+    version: AtomicU64,
 }
 
 /// What became of a message that was to be retained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stored {
-    /// It is the topic's message now, or the topic has none any more.
-    Done,
+    /// It is the topic's message now, as of this version.
+    Done(u64),
     /// There is no room for another topic.
     Full,
 }
@@ -36,6 +38,7 @@ impl Retained {
             tree: RwLock::new(RetainedTree::new(seed)),
             count: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
+            version: AtomicU64::new(0),
         }
     }
 
@@ -67,15 +70,30 @@ impl Retained {
         self.bytes.fetch_add(weight, Ordering::Relaxed);
         self.forget_bytes(before.as_ref());
         self.count.store(tree.len(), Ordering::Relaxed);
-        Stored::Done
+        Stored::Done(self.next_version())
     }
 
-    /// Removes the topic's message ([MQTT-3.3.1-6]).
-    pub(crate) fn remove(&self, topic: &str) {
+    /// Removes the topic's message ([MQTT-3.3.1-6]); the version of that.
+    pub(crate) fn remove(&self, topic: &str) -> u64 {
         let mut tree = self.write();
         let before = tree.remove(topic);
         self.forget_bytes(before.as_ref());
         self.count.store(tree.len(), Ordering::Relaxed);
+        self.next_version()
+    }
+
+    /// Puts a message of the store back in its place.
+    pub fn restore(&self, message: Message) {
+        self.set(message, 0);
+    }
+
+    pub(crate) fn continue_from(&self, version: u64) {
+        self.version.fetch_max(version, Ordering::Relaxed);
+    }
+
+    /// To be called while the tree is locked.
+    fn next_version(&self) -> u64 {
+        self.version.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// The topic's message.
@@ -91,19 +109,21 @@ impl Retained {
         });
     }
 
-    /// Drops the messages that are too old; how many they were (`retain_expiry_interval`).
-    pub fn purge(&self, now_ms: u64) -> usize {
+    /// Drops the messages that are too old (`retain_expiry_interval`); calls `gone` with each and
+    /// the version of its end.
+    pub(crate) fn purge(&self, now_ms: u64, mut gone: impl FnMut(&Message, u64)) {
         let mut tree = self.write();
-        let before = tree.len();
         let mut gone_bytes = 0;
         tree.retain(|message| {
-            let keep = !message.expired(now_ms);
-            gone_bytes += if keep { 0 } else { message.weight() };
-            keep
+            if !message.expired(now_ms) {
+                return true;
+            }
+            gone_bytes += message.weight();
+            gone(message, self.next_version());
+            false
         });
         self.bytes.fetch_sub(gone_bytes, Ordering::Relaxed);
         self.count.store(tree.len(), Ordering::Relaxed);
-        before - tree.len()
     }
 
     fn forget_bytes(&self, message: Option<&Message>) {

@@ -9,7 +9,7 @@
 //! only when it is met for the first time.
 
 use crate::config::CoreConfig;
-use crate::interest::{Interest, PeerSet, bit};
+use crate::interest::{Interest, Lasting, PeerSet, bit};
 use crate::node::Node;
 use crate::shared::Group;
 use crate::topics::{MatchScratch, Trie};
@@ -24,20 +24,25 @@ const CACHED_RECEIVERS: usize = 1 << 20;
 
 /// The subscription identifiers one delivery carries ([MQTT-3.3.4-3]).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Ids {
+pub enum Ids {
+    /// None.
     #[default]
     None,
+    /// One.
     One(u32),
+    /// Several, of overlapping subscriptions.
     Many(Arc<[u32]>),
 }
 
 impl Ids {
-    pub(crate) const fn from_id(id: u32) -> Self {
+    /// One id; 0: none.
+    pub const fn from_id(id: u32) -> Self {
         if id == 0 { Self::None } else { Self::One(id) }
     }
 
+    /// All of them.
     #[inline]
-    pub(crate) fn as_slice(&self) -> &[u32] {
+    pub fn as_slice(&self) -> &[u32] {
         match self {
             Self::None => &[],
             Self::One(id) => std::slice::from_ref(id),
@@ -161,8 +166,8 @@ pub(crate) struct Route {
     pub(crate) targets: Vec<Target>,
     /// Other workers that have some.
     pub(crate) peers: PeerSet,
-    /// Those of them whose receivers keep messages while away.
-    pub(crate) durable_peers: PeerSet,
+    /// Their receivers whose sessions outlive the connection.
+    pub(crate) lasting: Vec<Lasting>,
     pub(crate) groups: Vec<Arc<Group>>,
 }
 
@@ -173,7 +178,7 @@ impl Route {
     }
 
     fn receivers(&self) -> usize {
-        self.targets.len() + self.groups.len()
+        self.targets.len() + self.lasting.len() + self.groups.len()
     }
 }
 
@@ -281,11 +286,12 @@ impl Routing {
         self.receivers -= route.receivers();
         rebuild(route, subs, &node.interest, scratch);
         route.peers &= !bit(self.worker);
-        route.durable_peers &= !bit(self.worker);
+        route.lasting.retain(|lasting| lasting.worker != self.worker);
         if self.one_copy {
-            merge_overlapping(&mut route.targets);
+            merge_overlapping(route);
         }
         route.targets.shrink_to_fit();
+        route.lasting.shrink_to_fit();
         route.groups.shrink_to_fit();
         route.subs_version = self.subs_version;
         route.interest_version = interest_version;
@@ -301,25 +307,35 @@ fn rebuild(
 ) {
     let topic = &*route.topic;
     route.targets.clear();
+    route.lasting.clear();
     route.groups.clear();
-    (route.peers, route.durable_peers) = (0, 0);
+    route.peers = 0;
     subs.matches(topic, scratch, |subscribers| {
         route.targets.extend_from_slice(subscribers.as_slice());
     });
     interest.matches(topic, scratch, |interested| {
         route.peers |= interested.peers;
-        route.durable_peers |= interested.durable;
+        route.lasting.extend(interested.lasting.values().cloned());
         route.groups.extend(interested.groups.values().cloned());
     });
 }
 
 /// Leaves one target per client.
-fn merge_overlapping(targets: &mut Vec<Target>) {
-    targets.sort_by_key(|target| target.client);
-    targets.dedup_by(|later, earlier| {
+fn merge_overlapping(route: &mut Route) {
+    route.targets.sort_by_key(|target| target.client);
+    route.targets.dedup_by(|later, earlier| {
         let same = later.client == earlier.client;
         if same {
             earlier.merge(later);
+        }
+        same
+    });
+    let client = |lasting: &Lasting| (lasting.worker, lasting.target.client);
+    route.lasting.sort_by_key(client);
+    route.lasting.dedup_by(|later, earlier| {
+        let same = client(later) == client(earlier);
+        if same {
+            earlier.target.merge(&later.target);
         }
         same
     });

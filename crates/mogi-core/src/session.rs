@@ -4,6 +4,7 @@ use crate::idset::IdSet;
 use crate::inflight::Inflight;
 use crate::map::Map;
 use crate::queue::Queue;
+use crate::store::SessionNo;
 use mogi_codec::{QoS, SubscribeOptions};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -74,8 +75,8 @@ pub(crate) struct Session {
     /// What stands before its topics and filters in the broker (`mount_point`). The session belongs
     /// there: subscriptions are found by it after the connection is gone.
     pub(crate) mount: Option<Arc<str>>,
-    /// Whether the store knows of it.
-    pub(crate) stored: bool,
+    /// Its number in the store; [`SessionNo::NONE`]: the store does not know it.
+    pub(crate) number: SessionNo,
     pub(crate) subscriptions: Map<Arc<str>, Subscription>,
     pub(crate) inflight: Inflight,
     /// QoS 2 packet ids received and not yet released ([MQTT-4.3.3-10]).
@@ -84,8 +85,12 @@ pub(crate) struct Session {
     /// Filters whose retained messages are to be fetched, see [`crate::replay`].
     pub(crate) replays: VecDeque<Arc<str>>,
     pub(crate) will: Option<Box<Will>>,
+    /// Whether the store has a will of the client.
+    pub(crate) will_stored: bool,
     /// When the will is due, once the connection is gone.
     pub(crate) will_at_ms: Option<u64>,
+    /// Since when the connection is gone.
+    pub(crate) left_at_ms: Option<u64>,
     /// When the session ends, once the connection is gone.
     pub(crate) ends_at_ms: Option<u64>,
     /// Whether "messages are being dropped" was logged already.
@@ -103,17 +108,24 @@ impl Session {
             expiry,
             username,
             mount,
-            stored: false,
+            number: SessionNo::NONE,
             subscriptions: Map::with_hasher(seed),
             inflight: Inflight::default(),
             received: IdSet::default(),
             queue: Queue::default(),
             replays: VecDeque::new(),
             will: None,
+            will_stored: false,
             will_at_ms: None,
+            left_at_ms: None,
             ends_at_ms: None,
             drop_logged: false,
         }
+    }
+
+    /// Its number in the store while it outlives its connection.
+    pub(crate) fn number_if_lasting(&self) -> SessionNo {
+        if self.expiry.outlives_connection() { self.number } else { SessionNo::NONE }
     }
 
     /// Whether something waits to be sent.

@@ -4,6 +4,7 @@
 //! those online, and among all when none is; so a group works across workers without a lock.
 
 use crate::route::Target;
+use crate::store::SessionNo;
 use mogi_codec::QoS;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,6 +27,8 @@ pub(crate) struct Member {
     pub(crate) online: bool,
     /// Whether its session outlives its connection.
     pub(crate) durable: bool,
+    /// Its session in the store, if it is there.
+    pub(crate) session: SessionNo,
     /// How many messages wait for it, as its owner counts them.
     pub(crate) waiting: Arc<AtomicU32>,
 }
@@ -52,8 +55,12 @@ pub(crate) struct Group {
 
 impl Group {
     pub(crate) fn new(name: &str, filter: &str, member: Member) -> Self {
+        Self::empty(name, filter).with(member)
+    }
+
+    /// A group nobody is in any more.
+    pub(crate) fn empty(name: &str, filter: &str) -> Self {
         Self { name: name.into(), filter: filter.into(), members: Vec::new(), online: 0 }
-            .with(member)
     }
 
     /// A copy with `member` in it.
@@ -80,6 +87,10 @@ impl Group {
 
     pub(crate) fn shared_name(&self) -> Arc<str> {
         Arc::clone(&self.name)
+    }
+
+    pub(crate) fn shared_filter(&self) -> Arc<str> {
+        Arc::clone(&self.filter)
     }
 
     pub(crate) fn name(&self) -> &str {

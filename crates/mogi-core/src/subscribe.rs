@@ -2,12 +2,13 @@
 
 use crate::event::LogKind;
 use crate::handshake::too_deep;
+use crate::interest::Lasting;
 use crate::link::Link;
 use crate::receive::wants_reasons;
 use crate::route::{Subscribers, Target};
 use crate::session::Subscription;
 use crate::shared::Member;
-use crate::store::StoreOp;
+use crate::store::{SessionNo, StoreOp, StoredSubscription};
 use crate::worker::Worker;
 use mogi_codec::topic::{Shared, check_filter};
 use mogi_codec::{
@@ -90,12 +91,14 @@ impl Worker {
             self.turn.stats.shared_subscriptions += u64::from(shared.is_some());
         }
         if client.session.expiry.outlives_connection() {
-            let client = &client.id;
+            let session = client.session.number;
             self.turn.durable(|| StoreOp::SubscriptionSet {
-                client: Arc::clone(client),
-                filter: wanted.filter.into(),
-                options: options.encode(),
-                id,
+                session,
+                subscription: StoredSubscription {
+                    filter: wanted.filter.into(),
+                    options: options.encode(),
+                    id,
+                },
             });
         }
         self.install(key, wanted.filter, subscription);
@@ -128,7 +131,7 @@ impl Worker {
 
     /// Makes a subscription known to routing: in this worker's table and to its peers, or in its
     /// shared group. From here on messages come.
-    fn install(&mut self, key: u32, filter: &str, subscription: Subscription) {
+    pub(crate) fn install(&mut self, key: u32, filter: &str, subscription: Subscription) {
         let target = Target::new(key, subscription.options, subscription.id);
         let filter_text = filter;
         let filter = self.mounted(key, filter);
@@ -142,6 +145,7 @@ impl Worker {
                 generation: client.generation,
                 online: client.link.is_some(),
                 durable: client.session.expiry.outlives_connection(),
+                session: client.session.number_if_lasting(),
                 waiting: client.session.queue.watched(),
             };
             self.node.interest.join(shared.group, &filter, member);
@@ -154,23 +158,22 @@ impl Worker {
             }
         }
         self.routing.changed();
-        self.tell_interest(&filter);
+        self.tell_interest(key, &filter, Some(subscription));
     }
 
-    /// Tells the interest table what this worker wants of `filter` now.
-    fn tell_interest(&mut self, filter: &str) {
+    /// Tells the interest table what this worker, and the client at hand, want of `filter` now.
+    fn tell_interest(&mut self, key: u32, filter: &str, wanted: Option<Subscription>) {
         if self.node.workers() == 1 {
             return; // There is nobody to ask.
         }
-        let subscribers = self.routing.subs.get(filter);
-        let durable = self.turn.cfg.durable
-            && subscribers.is_some_and(|subscribers| {
-                subscribers.as_slice().iter().any(|target| {
-                    let client = self.clients.get(target.client);
-                    client.is_some_and(|client| client.session.expiry.outlives_connection())
-                })
-            });
-        self.node.interest.set_peer(self.index, filter, subscribers.is_some(), durable);
+        let lasting = wanted.and_then(|subscription| {
+            let session = self.clients.get(key)?.session.number_if_lasting();
+            let target = Target::new(key, subscription.options, subscription.id);
+            let lasting = Lasting { worker: self.index, session, target };
+            (session != SessionNo::NONE).then_some(lasting)
+        });
+        let wants = self.routing.subs.get(filter).is_some();
+        self.node.interest.set_peer(self.index, filter, wants, key, lasting);
     }
 
     fn send_suback(&mut self, key: u32, packet_id: u16, mut codes: Vec<u8>, why: Option<&str>) {
@@ -214,10 +217,8 @@ impl Worker {
             }
             codes.push(Reason::Success as u8);
             if client.session.expiry.outlives_connection() {
-                self.turn.durable(|| StoreOp::SubscriptionEnd {
-                    client: Arc::clone(id),
-                    filter: filter.into(),
-                });
+                let session = client.session.number;
+                self.turn.durable(|| StoreOp::SubscriptionEnd { session, filter: filter.into() });
             }
             self.uninstall(key, filter);
         }
@@ -245,8 +246,8 @@ impl Worker {
             && subscribers.remove(key)
         {
             self.routing.subs.remove(&mounted);
-            self.tell_interest(&mounted);
         }
+        self.tell_interest(key, &mounted, None);
         self.routing.changed();
     }
 
@@ -282,6 +283,7 @@ impl Worker {
                 generation: client.generation,
                 online,
                 durable,
+                session: client.session.number_if_lasting(),
                 waiting: client.session.queue.watched(),
             };
             self.node.interest.join(shared.group, &self.mounted(key, filter), member);
@@ -296,10 +298,13 @@ impl Worker {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        let filters: Vec<Arc<str>> = client.session.subscriptions.keys().cloned().collect();
-        for filter in filters {
+        let subscriptions = client.session.subscriptions.iter();
+        let subscriptions: Vec<(Arc<str>, Subscription)> = subscriptions
+            .map(|(filter, subscription)| (Arc::clone(filter), *subscription))
+            .collect();
+        for (filter, subscription) in subscriptions {
             if matches!(Shared::parse(&filter), Ok(None)) {
-                self.tell_interest(&self.mounted(key, &filter));
+                self.tell_interest(key, &self.mounted(key, &filter), Some(subscription));
             }
         }
     }

@@ -2,10 +2,10 @@
 
 use crate::config::CoreConfig;
 use crate::event::{Close, Effects, LogKind};
-use crate::interest::PeerSet;
 use crate::message::{Message, MessageView};
 use crate::node::Node;
 use crate::output::BufferPool;
+use crate::peer::PeerEntry;
 use crate::stats::Stats;
 use crate::store::{Batch, StoreOp};
 use std::sync::Arc;
@@ -23,16 +23,16 @@ pub(crate) struct Turn {
     pub(crate) cfg: Arc<CoreConfig>,
     pub(crate) node: Arc<Node>,
     pub(crate) now_ms: u64,
-    /// Counts turns in which something became durable or is to become so.
+    /// Counts turns with changes of durable state.
     pub(crate) seq: u64,
     pub(crate) stats: Stats,
     pub(crate) pool: BufferPool,
     pub(crate) effects: Effects,
     pub(crate) ops: Batch,
-    /// Peers that have to confirm before this turn's acknowledgements leave.
-    pub(crate) waits_for: PeerSet,
-    /// Whether the packet at hand changed durable state, here or at a peer.
+    /// Whether the packet at hand changed durable state.
     pub(crate) gated: bool,
+    /// Where entries for lasting sessions of other workers are put together.
+    pub(crate) entries: Vec<PeerEntry>,
     /// Clients with acknowledgements that wait.
     pub(crate) holders: Vec<u32>,
     /// A queue of the client at hand may go on: it is looked at once, after all its packets.
@@ -58,8 +58,8 @@ impl Turn {
             pool: BufferPool::default(),
             effects: Effects::default(),
             ops: Batch::new(),
-            waits_for: 0,
             gated: false,
+            entries: Vec::new(),
             holders: Vec::new(),
             pump_due: false,
             scratch: Vec::new(),
@@ -75,12 +75,20 @@ impl Turn {
         self.flush || self.appended >= SLICE_BYTES
     }
 
-    /// Notes a change of durable state; the packet that caused it waits for the ticket.
+    /// Notes a change of durable state; the packet that caused it is answered once it is durable.
     #[inline]
     pub(crate) fn durable(&mut self, op: impl FnOnce() -> StoreOp) {
         if self.cfg.durable {
             self.ops.push(op());
             self.gated = true;
+        }
+    }
+
+    /// Notes a change of durable state that nobody waits for.
+    #[inline]
+    pub(crate) fn record(&mut self, op: impl FnOnce() -> StoreOp) {
+        if self.cfg.durable {
+            self.ops.push(op());
         }
     }
 

@@ -81,16 +81,17 @@ impl Worker {
     /// Ends the turn: what it decided is in [`Self::effects`] now.
     pub fn end_turn(&mut self) {
         let turn = &mut self.turn;
-        let ops = std::mem::take(&mut turn.ops);
-        let confirms = self.outbox.end_turn(turn, !ops.is_empty());
-        if !ops.is_empty() {
-            turn.effects.store = Some((turn.seq, ops));
-        }
-        if confirms || turn.effects.store.is_some() {
+        self.outbox.end_turn(turn);
+        if !turn.ops.is_empty() {
+            turn.effects.store = Some((turn.seq, std::mem::take(&mut turn.ops)));
             turn.seq += 1;
         }
-        turn.waits_for = 0;
         turn.stats.routes_cached = self.routing.len() as u64;
+    }
+
+    /// Whether there are changes of durable state that [`Self::end_turn`] has not handed over.
+    pub const fn has_changes(&self) -> bool {
+        !self.turn.ops.is_empty()
     }
 
     /// What happened since the driver last looked; it takes what it acts on.

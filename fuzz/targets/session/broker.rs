@@ -153,7 +153,7 @@ impl Broker {
         };
         let mut at = 0;
         while at < batch.len() {
-            at += self.workers[worker].peer_batch(self.now_ms, from as u16, &batch[at..]);
+            at += self.workers[worker].peer_batch(self.now_ms, &batch[at..]);
             self.flush(worker);
         }
         self.workers[from].recycle(worker as u16, batch);

@@ -6,7 +6,7 @@ use crate::rng::Rng;
 use crate::trace::note;
 use mogi_core::handshake::{admit, connect_len};
 use mogi_core::output::MAX_SLICES;
-use mogi_core::{Arrival, Ending, Next, Node, Worker};
+use mogi_core::{Arrival, Ending, Fetch, Next, Node, Worker};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -109,6 +109,8 @@ pub(crate) struct Broker {
     /// Names of the clients, by number.
     pub(crate) names: Vec<String>,
     mail: Vec<VecDeque<Vec<u8>>>,
+    /// Questions to the store, and who asked.
+    fetches: VecDeque<(u16, Fetch)>,
     plan: Plan,
 }
 
@@ -126,6 +128,7 @@ impl Broker {
             events: VecDeque::new(),
             names: Vec::new(),
             mail: vec![VecDeque::new(); count * count],
+            fetches: VecDeque::new(),
             plan: plan.clone(),
             node,
         }
@@ -290,6 +293,10 @@ impl Broker {
             note(|| format!("worker {worker}: turn {turn} to the store: {}", brief(&ops)));
             self.ledger.submit(worker, turn, ops);
         }
+        for fetch in std::mem::take(&mut self.workers[at].effects().fetches) {
+            note(|| format!("worker {worker}: {fetch:?}"));
+            self.fetches.push_back((worker, fetch));
+        }
         for (to, batch) in batches {
             assert_ne!(to, worker, "a batch to itself");
             assert!(!batch.is_empty());
@@ -405,7 +412,7 @@ impl Broker {
         let ends = item_ends(&batch);
         let upto = ends[items - 1];
         let at = usize::from(to);
-        let taken = self.workers[at].peer_batch(self.now_ms, from, &batch[..upto]);
+        let taken = self.workers[at].peer_batch(self.now_ms, &batch[..upto]);
         note(|| format!("worker {to}: {taken} of {} bytes of {from}", batch.len()));
         assert!(taken == 0 || ends.contains(&taken), "torn item");
         let whole = taken == batch.len();
@@ -428,6 +435,19 @@ impl Broker {
         };
         note(|| format!("worker {worker}: turn {turn} is durable"));
         self.workers[usize::from(worker)].stored(self.now_ms, turn);
+        self.note_closes(worker);
+        true
+    }
+
+    /// Answers the oldest question to the store.
+    pub(crate) fn answer(&mut self) -> bool {
+        let Some((worker, fetch)) = self.fetches.pop_front() else {
+            return false;
+        };
+        let found = self.ledger.fetch(&fetch);
+        let Fetch { key, generation, question, .. } = fetch;
+        note(|| format!("worker {worker}: {} entries for {key}", found.len()));
+        self.workers[usize::from(worker)].fetched(self.now_ms, key, generation, question, found);
         self.note_closes(worker);
         true
     }

@@ -89,25 +89,22 @@ fn an_acknowledgement_behind_one_that_waits_leaves_with_it() {
 }
 
 #[test]
-fn a_batch_that_comes_in_over_two_turns_is_confirmed_when_both_are_durable() {
+fn what_is_for_sessions_of_other_workers_is_written_down_before_they_hear_of_it() {
     let mut world = world(2, 8, true);
     let (publisher, subscriber) = (world.client_of(0), world.client_of(1));
     world.start(publisher);
     world.start(subscriber);
     world.subscribes(subscriber, "t/0", QoS::AtLeastOnce);
     world.settle("subscribed");
-    world.publishes(publisher, "t/0", QoS::AtLeastOnce);
+    world.publishes(publisher, "t/0", QoS::ExactlyOnce);
     world.take_all(publisher);
-    world.end_turns();
-    // The message, and in another turn the question whether it is durable.
-    assert!(!world.broker.deliver_items(0, 1, 1));
-    world.end_turns();
-    assert!(world.broker.deliver_items(0, 1, 1));
-    world.end_turns();
-    // An answer that is there already would let the PUBACK leave: the monitor objects to it.
-    world.broker.deliver_items(1, 0, 1);
-    world.end_turns();
-    assert_eq!(world.clients[publisher].flows.len(), 1);
+    world.broker.end_turn(0);
+    // One batch: the message for the other worker's session and the publisher's packet id.
+    assert!(world.broker.ledger.redeem());
+    let name = |client: usize| world.broker.names[client].clone();
+    assert!(world.broker.ledger.enqueued.contains(&(name(subscriber), 0)));
+    assert!(world.broker.ledger.received.iter().any(|key| key.0 == name(publisher)));
+    assert!(world.broker.has_mail(), "the other worker has not heard of it");
     world.finish();
 }
 

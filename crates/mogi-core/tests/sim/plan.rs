@@ -52,6 +52,7 @@ impl Plan {
             max_queued_messages: if tight { rng.range(1, 10) } else { 0 },
             max_queued_bytes: if tight && rng.percent(50) { 500 } else { 0 },
             max_inflight_bytes: if rng.percent(15) { 200 } else { 0 },
+            queue_window_messages: *rng.pick(&[1000, 1, 3, 10]),
             queue_qos0_messages: rng.percent(30),
             upgrade_outgoing_qos: rng.percent(10),
             allow_duplicate_messages: rng.percent(60),

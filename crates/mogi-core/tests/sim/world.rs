@@ -132,7 +132,8 @@ impl World {
                 let (from, to) = (self.rng.below(workers), self.rng.below(workers));
                 self.broker.deliver_mail(from as u16, to as u16, &mut self.rng);
             }
-            4 if self.rng.percent(50) => drop(self.broker.ledger.redeem()),
+            4 if self.rng.percent(40) => drop(self.broker.ledger.redeem()),
+            4 if self.rng.percent(40) => drop(self.broker.answer()),
             4 => drop(self.broker.report(self.rng.below(workers) as u16)),
             5 => self.broker.end_turn(self.rng.below(workers) as u16),
             _ => self.pass_time(),
@@ -313,6 +314,7 @@ impl World {
             moved |= self.broker.report(worker);
         }
         moved |= self.broker.ledger.redeem();
+        moved |= self.broker.answer();
         moved |= self.broker.has_mail();
         moved |= self.broker.conns.values().any(|conn| !conn.down.is_empty());
         for client in 0..self.clients.len() {

@@ -56,7 +56,7 @@ impl Chores {
             self.sys_at_ms = Some(next_boundary_ms(now_ms, shared.sys_interval_s));
         }
         if self.purge_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
-            shared.node.retained.purge(now_ms);
+            worker.purge_retained(now_ms);
             self.purge_at_ms = shared.retain_expiry_interval_s.map(|s| now_ms + s * 1000);
         }
         if !self.publishes {

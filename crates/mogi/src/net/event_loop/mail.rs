@@ -14,7 +14,7 @@ impl EventLoop {
     pub(super) fn take_batches(&mut self, now_ms: u64, flushes: usize) {
         let mut left = flushes;
         while let Some((from, bytes, done)) = self.batches.pop_front() {
-            let done = done + self.worker.peer_batch(now_ms, from, &bytes[done..]);
+            let done = done + self.worker.peer_batch(now_ms, &bytes[done..]);
             if done < bytes.len() {
                 self.batches.push_front((from, bytes, done));
                 self.finish_turn(now_ms);

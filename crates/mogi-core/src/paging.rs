@@ -1,0 +1,190 @@
+//! Long queues: what a client waits for beyond a bounded window stays in the store.
+//!
+//! ```text
+//!  ◄── client   window in memory  │  asked for  │  tail: in the store only      ◄── new messages
+//! ```
+//! An absent client has no window. Messages of shared groups are always in memory, because another
+//! member may get them at any time; so they may overtake those of other subscriptions.
+
+use crate::client::Client;
+use crate::event::Fetch;
+use crate::inflight::Delivery;
+use crate::queue::Queue;
+use crate::store::{EntryNo, StoredDelivery};
+use crate::tail::Tail;
+use crate::turn::Turn;
+use crate::worker::Worker;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Entries asked for at once.
+const PAGE: usize = 256;
+
+/// The question after messages of groups.
+const GROUPED: u32 = 0;
+
+/// What of a queue is not in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Paged {
+    tail: Tail,
+    /// Entries that were asked for, oldest first.
+    asked: VecDeque<EntryNo>,
+    /// The number of that question; answers to others come too late.
+    question: u32,
+}
+
+impl Paged {
+    pub(crate) fn len(&self) -> usize {
+        self.asked.len() + self.tail.len()
+    }
+
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.tail.bytes()
+    }
+}
+
+impl Queue {
+    /// Adds a message the store has; it is not kept in memory.
+    pub(crate) fn push_paged(&mut self, entry: EntryNo, weight: u32) {
+        self.paged_mut().tail.push_back(entry, weight);
+        self.count_more(1);
+    }
+
+    /// The next entries to ask for, and the number of the question.
+    fn ask(&mut self) -> Option<(u32, Vec<EntryNo>)> {
+        let paged = self.paged.as_mut().filter(|paged| paged.asked.is_empty())?;
+        let mut entries = Vec::with_capacity(PAGE.min(paged.tail.len()));
+        while entries.len() < PAGE
+            && let Some(entry) = paged.tail.pop()
+        {
+            entries.push(entry);
+        }
+        paged.question = next(paged.question);
+        paged.asked.extend(&entries);
+        (!entries.is_empty()).then_some((paged.question, entries))
+    }
+
+    /// Takes an answer in; `stays`: whether the client is there.
+    fn answer(&mut self, question: u32, found: Vec<(EntryNo, Delivery)>, stays: bool) {
+        if question == GROUPED {
+            return found.into_iter().for_each(|(_, delivery)| self.push_shared(delivery));
+        }
+        let Some(paged) = self.paged.as_mut().filter(|paged| paged.question == question) else {
+            return;
+        };
+        let asked = std::mem::take(&mut paged.asked);
+        if !stays {
+            asked.into_iter().rev().for_each(|entry| paged.tail.push_front(entry));
+            return;
+        }
+        for (_, delivery) in &found {
+            paged.tail.forget_bytes(delivery.weight);
+        }
+        if paged.len() == 0 {
+            paged.tail.settle_bytes();
+        }
+        self.count_less(asked.len());
+        found.into_iter().for_each(|(_, delivery)| self.push_shared(delivery));
+        self.forget_empty_pages();
+    }
+
+    /// The client is gone: what the store has need not be in memory, but for messages of groups.
+    pub(crate) fn page_out(&mut self) {
+        let spilled = self.take_kept();
+        let paged = self.paged_mut();
+        let asked = std::mem::take(&mut paged.asked);
+        paged.question = next(paged.question);
+        asked.into_iter().rev().for_each(|entry| paged.tail.push_front(entry));
+        for delivery in spilled.iter().rev() {
+            paged.tail.push_front(delivery.entry);
+            paged.tail.add_bytes(delivery.weight);
+        }
+        self.count_more(spilled.len());
+        self.forget_empty_pages();
+    }
+
+    fn paged_mut(&mut self) -> &mut Paged {
+        self.paged.get_or_insert_default()
+    }
+
+    fn forget_empty_pages(&mut self) {
+        if self.paged.as_ref().is_some_and(|paged| paged.len() == 0) {
+            self.paged = None;
+        }
+    }
+}
+
+const fn next(question: u32) -> u32 {
+    let next = question.wrapping_add(1);
+    if next == GROUPED { 1 } else { next }
+}
+
+impl Client {
+    /// Asks the store for what comes next, if there is room in the window.
+    pub(crate) fn ask_page(&mut self, key: u32, turn: &mut Turn) {
+        let queue = &mut self.session.queue;
+        if queue.paged.is_none()
+            || queue.in_memory() > turn.cfg.queue_window_messages / 2
+            || !self.link.as_ref().is_some_and(|link| link.open)
+        {
+            return;
+        }
+        self.fetch_page(key, turn);
+    }
+
+    /// Fetches messages of groups after a start, all at once: they belong in memory.
+    pub(crate) fn fetch_grouped(&mut self, key: u32, turn: &mut Turn, entries: Vec<EntryNo>) {
+        if !entries.is_empty() {
+            let (generation, session) = (self.generation, self.session.number);
+            let question = GROUPED;
+            turn.effects.fetches.push(Fetch { key, generation, question, session, entries });
+        }
+    }
+
+    fn fetch_page(&mut self, key: u32, turn: &mut Turn) {
+        if let Some((question, entries)) = self.session.queue.ask() {
+            let (generation, session) = (self.generation, self.session.number);
+            turn.effects.fetches.push(Fetch { key, generation, question, session, entries });
+        }
+    }
+}
+
+impl Worker {
+    /// What the store has of a [`Fetch`], in the order it was asked for; what it has not is gone.
+    pub fn fetched(
+        &mut self,
+        now_ms: u64,
+        key: u32,
+        generation: u32,
+        question: u32,
+        entries: Vec<(EntryNo, StoredDelivery)>,
+    ) {
+        self.turn.now_ms = now_ms;
+        let found: Vec<(EntryNo, Delivery)> = entries
+            .into_iter()
+            .map(|(entry, stored)| (entry, self.revive(entry, stored)))
+            .collect();
+        let Some(client) = self.clients.current(key, generation) else {
+            return;
+        };
+        client.session.queue.answer(question, found, client.link.is_some());
+        client.pump(key, &mut self.turn);
+    }
+
+    /// A delivery of the store as one in memory.
+    pub(crate) fn revive(&self, entry: EntryNo, stored: StoredDelivery) -> Delivery {
+        let group = stored.group.map(|(name, filter)| {
+            let group = self.node.interest.group(&name, &filter);
+            group.unwrap_or_else(|| Arc::new(crate::shared::Group::empty(&name, &filter)))
+        });
+        Delivery {
+            weight: stored.message.weight().max(1) as u32,
+            message: Some(stored.message),
+            qos: stored.qos,
+            retain: stored.retain,
+            ids: stored.ids,
+            group,
+            entry,
+        }
+    }
+}

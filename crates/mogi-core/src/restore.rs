@@ -1,0 +1,153 @@
+//! The broker starts: sessions and wills of the store come back to their workers.
+//!
+//! The driver restores all sessions first, then all wills, because a will that is due is published
+//! to them. What that changes leaves with the first turn, as any change does.
+
+use crate::client::Client;
+use crate::inflight::Flight;
+use crate::session::{Expiry, Session, Subscription, Will};
+use crate::store::{EntryNo, StoreOp, StoredFlight, StoredSession, StoredWaiting, StoredWill};
+use crate::timers::Due;
+use crate::worker::Worker;
+use mogi_codec::{QoS, SubscribeOptions, Version};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl Worker {
+    /// Brings a session back. `alive_at_ms` is when the broker was last known to run: clients that
+    /// were connected then are away since. To be called by the worker that owns the client id.
+    pub fn restore(&mut self, now_ms: u64, stored: StoredSession, alive_at_ms: u64) {
+        self.turn.now_ms = now_ms;
+        let StoredSession { session: number, record, subscriptions, received, flights, waiting } =
+            stored;
+        let expiry = Expiry::from_s(record.expiry_s);
+        if !expiry.outlives_connection() || self.clients.by_id.contains_key(&record.client) {
+            // It was to end with its connection. Two of one client id are no work of ours: one
+            // has to do.
+            self.turn.record(|| StoreOp::SessionEnd { session: number });
+            return;
+        }
+        self.clients.generations = self.clients.generations.wrapping_add(1);
+        let (username, mount) = (record.username, record.mount);
+        let mut session = Session::new(expiry, username, mount, self.node.hash());
+        session.number = number;
+        session.left_at_ms = Some(record.left_at_ms.unwrap_or(alive_at_ms).min(now_ms));
+        for packet_id in received {
+            session.received.insert(packet_id);
+        }
+        let id = record.client;
+        let generation = self.clients.generations;
+        let client = Client { id: Arc::clone(&id), generation, link: None, session };
+        let key = self.clients.slab.insert(client) as u32;
+        self.clients.by_id.insert(id, key);
+        self.node.sessions.fetch_add(1, Ordering::Relaxed);
+        self.turn.stats.clients_disconnected += 1;
+        for stored in subscriptions {
+            self.restore_subscription(key, &stored.filter, stored.options, stored.id);
+        }
+        self.restore_flights(key, flights);
+        self.restore_queue(key, waiting);
+        self.schedule_end(key);
+        if record.left_at_ms.is_none() {
+            self.persist_session(key);
+        }
+    }
+
+    /// Brings a will back, after all sessions: that of a session here, or of a client whose
+    /// session ended with the broker.
+    pub fn restore_will(
+        &mut self,
+        now_ms: u64,
+        client: &Arc<str>,
+        stored: &StoredWill,
+        alive_at_ms: u64,
+    ) {
+        self.turn.now_ms = now_ms;
+        let view = stored.message.view();
+        let will = Will {
+            topic: stored.message.topic().to_owned(),
+            payload: view.payload.to_vec(),
+            qos: view.qos,
+            retain: view.retain,
+            properties: view.properties.to_vec(),
+            expiry_s: stored.expiry_s,
+            delay_s: stored.delay_s,
+        };
+        let key = self.clients.by_id.get(client).copied();
+        let Some((key, client)) = key.and_then(|key| Some((key, self.clients.get_mut(key)?)))
+        else {
+            // [MQTT-3.1.2-8]: the session has ended, so the delay has.
+            self.turn.record(|| StoreOp::WillEnd { client: Arc::clone(client) });
+            return self.publish_will(None, &will);
+        };
+        let delay_ms = u64::from(stored.delay_s) * 1000;
+        let at_ms = stored.due_at_ms.unwrap_or_else(|| alive_at_ms.min(now_ms) + delay_ms);
+        client.session.will = Some(Box::new(will));
+        client.session.will_stored = true;
+        client.session.will_at_ms = Some(at_ms);
+        let generation = client.generation;
+        self.timers.add(at_ms, key, generation, Due::Will);
+    }
+
+    fn restore_subscription(&mut self, key: u32, filter: &Arc<str>, options: u8, id: u32) {
+        let (Ok(options), Some(client)) =
+            (SubscribeOptions::decode(Version::V5, options), self.clients.get_mut(key))
+        else {
+            return;
+        };
+        let subscription = Subscription { options, id, replay: false };
+        if client.session.subscriptions.insert(Arc::clone(filter), subscription).is_none() {
+            self.turn.stats.subscriptions += 1;
+            let shared = mogi_codec::topic::Shared::parse(filter);
+            self.turn.stats.shared_subscriptions += u64::from(matches!(shared, Ok(Some(_))));
+        }
+        self.install(key, filter, subscription);
+    }
+
+    fn restore_flights(&mut self, key: u32, stored: Vec<StoredFlight>) {
+        let flights: Vec<Flight> = stored
+            .into_iter()
+            .map(|flight| {
+                let delivery = flight.delivery.map(|stored| self.revive(flight.entry, stored));
+                Flight::restored(flight.packet_id, flight.entry, delivery)
+            })
+            .collect();
+        if let Some(client) = self.clients.get_mut(key) {
+            client.session.inflight.restore(flights);
+        }
+    }
+
+    fn restore_queue(&mut self, key: u32, waiting: Vec<StoredWaiting>) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let grouped: Vec<EntryNo> =
+            waiting.iter().filter(|one| one.grouped).map(|one| one.entry).collect();
+        for one in waiting.into_iter().filter(|one| !one.grouped) {
+            client.session.queue.push_paged(one.entry, one.weight);
+        }
+        client.fetch_grouped(key, &mut self.turn, grouped);
+    }
+}
+
+impl Flight {
+    /// A flight of the store; without a delivery PUBREL is due.
+    pub(crate) fn restored(
+        packet_id: u16,
+        entry: EntryNo,
+        delivery: Option<crate::inflight::Delivery>,
+    ) -> Self {
+        let mut flight = Self::gap(packet_id);
+        match delivery {
+            Some(delivery) => {
+                flight.stage = crate::inflight::Stage::Published;
+                flight.delivery = delivery;
+            }
+            None => {
+                flight.delivery.entry = entry;
+                flight.delivery.qos = QoS::ExactlyOnce;
+            }
+        }
+        flight.live()
+    }
+}

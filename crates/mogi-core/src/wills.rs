@@ -1,0 +1,151 @@
+//! Wills: kept with the client, published when its connection ends without a good reason
+//! (sections 3.1.2.5, 3.1.3.2).
+//!
+//! The store knows the will of every connected client, whether its session lasts or not: a broker
+//! that crashes leaves devices behind that nobody would report as gone. A will is published and its
+//! record ended in one batch, so that it is published once.
+
+use crate::end::Ending;
+use crate::message::{Message, MessageView, NEVER};
+use crate::session::Will;
+use crate::store::{StoreOp, StoredWill};
+use crate::timers::Due;
+use crate::worker::Worker;
+use std::sync::Arc;
+
+impl Worker {
+    /// The client has this will from now on, and no other.
+    pub(crate) fn set_will(&mut self, key: u32, will: Option<Box<Will>>) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        client.session.will_at_ms = None;
+        client.session.will = will;
+        self.record_will(key);
+    }
+
+    /// Takes the client's will, to publish or to forget it.
+    pub(crate) fn take_will(&mut self, key: u32) -> Option<Box<Will>> {
+        let client = self.clients.get_mut(key)?;
+        let will = client.session.will.take();
+        self.set_will(key, None);
+        will
+    }
+
+    /// Tells the store what the client's will is now, if any.
+    fn record_will(&mut self, key: u32) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let stored = std::mem::replace(&mut client.session.will_stored, false);
+        let id = &client.id;
+        let Some(will) = client.session.will.as_ref().filter(|will| !is_too_long(will)) else {
+            if stored {
+                self.turn.record(|| StoreOp::WillEnd { client: Arc::clone(id) });
+            }
+            return;
+        };
+        client.session.will_stored = true;
+        let due_at_ms = client.session.will_at_ms;
+        self.turn.record(|| {
+            let message = Message::new(&will_view(will, NEVER), &mut Vec::new());
+            let (expiry_s, delay_s) = (will.expiry_s, will.delay_s);
+            let will = StoredWill { message, expiry_s, delay_s, due_at_ms };
+            StoreOp::WillSet { client: Arc::clone(id), will: Arc::new(will) }
+        });
+    }
+
+    /// Publishes all wills because the broker stops, delayed ones at once, while those who get
+    /// them are still connected.
+    pub fn publish_wills(&mut self, now_ms: u64) {
+        self.turn.now_ms = now_ms;
+        for key in self.keys() {
+            self.publish_will_now(key);
+        }
+    }
+
+    /// Publishes the will now, later, or never ([MQTT-3.1.2-8]).
+    pub(crate) fn decide_will(&mut self, key: u32, ending: Ending) {
+        let now_ms = self.turn.now_ms;
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let Some(will) = &client.session.will else {
+            return;
+        };
+        let session_ends = !client.session.expiry.outlives_connection()
+            || matches!(ending, Ending::TakenOver { clean_start: true });
+        if !session_ends && will.delay_s > 0 {
+            if ending == (Ending::TakenOver { clean_start: false }) {
+                // The new connection is there before the delay has passed ([MQTT-3.1.3-9]).
+                self.set_will(key, None);
+                return;
+            }
+            let at_ms = now_ms + u64::from(will.delay_s) * 1000;
+            client.session.will_at_ms = Some(at_ms);
+            let generation = client.generation;
+            self.timers.add(at_ms, key, generation, Due::Will);
+            self.record_will(key);
+            return;
+        }
+        self.publish_will_now(key);
+    }
+
+    pub(crate) fn check_will(&mut self, key: u32, generation: u32) {
+        let now_ms = self.turn.now_ms;
+        let Some(client) = self.clients.current(key, generation) else {
+            return;
+        };
+        let Some(at_ms) = client.session.will_at_ms else {
+            return;
+        };
+        if client.link.is_some() {
+            return;
+        }
+        if at_ms > now_ms {
+            self.timers.add(at_ms, key, generation, Due::Will);
+        } else {
+            self.publish_will_now(key);
+        }
+    }
+
+    /// Publishes the client's will, if it has one.
+    fn publish_will_now(&mut self, key: u32) {
+        if let Some(will) = self.take_will(key) {
+            self.publish_will(Some(key), &will);
+        }
+    }
+
+    /// Publishes a will; `client` is whose it is, if it is still there.
+    pub(crate) fn publish_will(&mut self, client: Option<u32>, will: &Will) {
+        // What only the broker may say is not said by a will (attack P27).
+        let topic = &*will.topic;
+        let reserved =
+            topic == "$SYS" || topic.starts_with("$SYS/") || topic.starts_with("$share/");
+        if reserved || is_too_long(will) {
+            self.turn.stats.publish_refused += 1;
+            return;
+        }
+        let now_ms = self.turn.now_ms;
+        let expires_at_ms = will.expiry_s.map_or(NEVER, |s| now_ms + u64::from(s) * 1000);
+        self.publish_from(client, &will_view(will, expires_at_ms));
+    }
+}
+
+/// A mount point before it can make a topic too long for any packet ([MQTT-4.7.3-3]).
+fn is_too_long(will: &Will) -> bool {
+    will.topic.len() > usize::from(u16::MAX)
+}
+
+/// A will as the message it becomes.
+fn will_view(will: &Will, expires_at_ms: u64) -> MessageView<'_> {
+    MessageView {
+        qos: will.qos,
+        retain: will.retain,
+        topic: will.topic.as_bytes(),
+        properties: &will.properties,
+        payload: &will.payload,
+        expires_at_ms,
+        frame: None,
+    }
+}
