@@ -41,6 +41,7 @@ mod replay;
 mod restore;
 pub mod retained;
 mod route;
+mod seen;
 mod session;
 mod shared;
 pub mod stats;

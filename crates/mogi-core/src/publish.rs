@@ -267,12 +267,13 @@ impl Worker {
         renamed: bool,
         interest_version: u64,
     ) -> Result<u32, Ending> {
-        if !renamed {
-            publish.checked().map_err(Ending::Broken)?;
-        }
-        // Renamed topics were checked when the alias was set.
-        let topic = std::str::from_utf8(bytes)
-            .map_err(|_| broken(Reason::MalformedPacket, "topic is not well-formed UTF-8"))?;
+        let topic = if renamed {
+            // It was checked when the alias was set.
+            std::str::from_utf8(bytes)
+                .map_err(|_| broken(Reason::MalformedPacket, "topic is not well-formed UTF-8"))?
+        } else {
+            publish.checked().map_err(Ending::Broken)?.topic
+        };
         if topic.len() > usize::from(u16::MAX) {
             let what = "topic longer than 65,535 bytes behind its mount point";
             return Err(broken(Reason::TopicNameInvalid, what));

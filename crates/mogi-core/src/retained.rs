@@ -61,12 +61,11 @@ impl Retained {
     /// number of topics there may be, 0: any.
     pub(crate) fn set(&self, message: Message, limit: usize) -> Stored {
         let mut tree = self.write();
-        if limit != 0 && tree.len() >= limit && tree.get(message.topic()).is_none() {
+        if limit != 0 && tree.len() >= limit && tree.get(message.view().topic).is_none() {
             return Stored::Full;
         }
         let weight = message.weight();
-        let topic = message.clone();
-        let before = tree.insert(topic.topic(), message);
+        let before = tree.insert_by(message, |message| message.view().topic);
         self.bytes.fetch_add(weight, Ordering::Relaxed);
         self.forget_bytes(before.as_ref());
         self.count.store(tree.len(), Ordering::Relaxed);

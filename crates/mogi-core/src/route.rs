@@ -6,11 +6,13 @@
 //!              └── this worker's subscriptions, and the interest table
 //! ```
 //! So a message of a known topic costs one hash lookup and no lock, and a topic's text is checked
-//! only when it is met for the first time.
+//! only until it is remembered: from the second message on, as remembering a topic costs more than
+//! a match, and where every device has topics of its own, many are met but once.
 
 use crate::config::CoreConfig;
 use crate::interest::{Interest, Lasting, PeerSet, bit};
 use crate::node::Node;
+use crate::seen::Seen;
 use crate::shared::Group;
 use crate::topics::{MatchScratch, Trie};
 use foldhash::fast::FixedState;
@@ -18,6 +20,9 @@ use hashbrown::HashTable;
 use mogi_codec::{QoS, SubscribeOptions};
 use std::hash::BuildHasher;
 use std::sync::Arc;
+
+/// The place of the topic met last among those that are not remembered yet.
+const PASSING: u32 = 0;
 
 /// Targets and groups remembered in all routes together; beyond that the cache starts anew.
 const CACHED_RECEIVERS: usize = 1 << 20;
@@ -159,7 +164,7 @@ impl Subscribers {
 /// The receivers of a topic.
 #[derive(Debug, Default)]
 pub(crate) struct Route {
-    pub(crate) topic: Box<str>,
+    pub(crate) topic: String,
     subs_version: u64,
     interest_version: u64,
     /// Receivers on this worker.
@@ -192,7 +197,9 @@ pub(crate) struct Routing {
     subs_version: u64,
     one_copy: bool,
     index: HashTable<u32>,
+    /// The first is that of [`PASSING`].
     routes: Vec<Route>,
+    seen: Seen,
     limit: usize,
     bytes_limit: usize,
     /// Targets and groups in all routes.
@@ -211,7 +218,8 @@ impl Routing {
             subs_version: 1,
             one_copy: !cfg.allow_duplicate_messages,
             index: HashTable::new(),
-            routes: Vec::new(),
+            routes: vec![Route::default()],
+            seen: Seen::default(),
             limit: cfg.route_cache_topics.max(1),
             bytes_limit: cfg.route_cache_bytes,
             receivers: 0,
@@ -228,7 +236,7 @@ impl Routing {
 
     /// How many topics are remembered.
     pub(crate) const fn len(&self) -> usize {
-        self.routes.len()
+        self.routes.len() - 1
     }
 
     /// The route of the topic with these bytes, brought up to date, if it is remembered; then the
@@ -250,9 +258,17 @@ impl Routing {
         Some(at)
     }
 
-    /// Remembers a topic that [`Self::find`] does not know.
+    /// The route of a topic that [`Self::find`] does not know; remembered if it was met before.
     pub(crate) fn add(&mut self, topic: &str, interest_version: u64) -> u32 {
-        if self.routes.len() >= self.limit
+        let hash = self.hash.hash_one(topic.as_bytes());
+        if !self.seen.again(hash) {
+            let route = &mut self.routes[PASSING as usize];
+            route.topic.clear();
+            route.topic.push_str(topic);
+            self.refresh(PASSING, interest_version);
+            return PASSING;
+        }
+        if self.len() >= self.limit
             || self.receivers > CACHED_RECEIVERS
             || self.bytes + topic.len() > self.bytes_limit
         {
@@ -262,15 +278,16 @@ impl Routing {
         let at = self.routes.len() as u32;
         self.routes.push(Route { topic: topic.into(), ..Route::default() });
         self.refresh(at, interest_version);
-        let (hash, routes) = (&self.hash, &self.routes);
-        let of = |&at: &u32| hash.hash_one(routes[at as usize].topic.as_bytes());
-        self.index.insert_unique(of(&at), at, of);
+        let (build, routes) = (&self.hash, &self.routes);
+        let of = |&at: &u32| build.hash_one(routes[at as usize].topic.as_bytes());
+        self.index.insert_unique(hash, at, of);
         at
     }
 
     fn forget_all(&mut self) {
         self.index.clear();
-        self.routes.clear();
+        self.routes.truncate(1);
+        self.routes[PASSING as usize] = Route::default();
         (self.receivers, self.bytes) = (0, 0);
     }
 
@@ -339,4 +356,25 @@ fn merge_overlapping(route: &mut Route) {
         }
         same
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_is_remembered_when_it_is_met_again() {
+        let node = Arc::new(Node::new(1, 7));
+        let mut routing = Routing::new(0, node, &CoreConfig::default());
+        routing.subs.entry_or_insert_with("a/+", || {
+            Subscribers::One(Target::new(3, SubscribeOptions::default(), 0))
+        });
+        for (topic, remembered) in [("a/b", 0), ("x", 0), ("a/b", 1), ("a/b", 1), ("x", 2)] {
+            let route = routing.find(topic.as_bytes(), 1).unwrap_or_else(|| routing.add(topic, 1));
+            let route = routing.get(route);
+            assert_eq!(route.topic, topic);
+            assert_eq!(route.targets.len(), usize::from(topic == "a/b"));
+            assert_eq!(routing.len(), remembered, "{topic}");
+        }
+    }
 }

@@ -59,8 +59,8 @@ pub(super) struct Levels<K> {
 
 /// The levels of a topic name or filter.
 #[inline]
-pub(super) fn split(text: &str) -> impl Iterator<Item = &[u8]> {
-    text.as_bytes().split(|&byte| byte == b'/')
+pub(super) fn split<T: AsRef<[u8]> + ?Sized>(text: &T) -> impl Iterator<Item = &[u8]> {
+    text.as_ref().split(|&byte| byte == b'/')
 }
 
 impl<K: Default> Levels<K> {
@@ -106,7 +106,12 @@ impl<K: Default> Levels<K> {
 
     /// Adds a node under `parent`, which has none for this text.
     pub(super) fn add(&mut self, parent: u32, text: &[u8]) -> u32 {
-        let symbol = self.symbols.acquire(text);
+        self.add_known(parent, text, self.symbols.find(text))
+    }
+
+    /// As [`Self::add`]; `symbol` is what [`Symbols::find`] has just said of the text.
+    pub(super) fn add_known(&mut self, parent: u32, text: &[u8], symbol: Option<u32>) -> u32 {
+        let symbol = self.symbols.acquire_known(text, symbol);
         self.place(parent, symbol)
     }
 

@@ -79,19 +79,40 @@ impl<V> RetainedTree<V> {
     }
 
     /// The value of `topic`.
-    pub fn get(&self, topic: &str) -> Option<&V> {
+    pub fn get(&self, topic: &(impl AsRef<[u8]> + ?Sized)) -> Option<&V> {
         self.values.get(self.levels.node(self.find(topic)?).value as usize)
     }
 
     /// Makes `value` the value of `topic`; the one before.
     pub fn insert(&mut self, topic: &str, value: V) -> Option<V> {
+        let id = self.make(topic.as_bytes());
+        self.put(id, value)
+    }
+
+    /// Makes `value` the value of the topic that `topic` says it has; the one before.
+    pub fn insert_by(
+        &mut self,
+        value: V,
+        topic: impl for<'a> FnOnce(&'a V) -> &'a [u8],
+    ) -> Option<V> {
+        let id = self.make(topic(&value));
+        self.put(id, value)
+    }
+
+    /// The node of `topic`, which the caller gives a value.
+    fn make(&mut self, topic: &[u8]) -> u32 {
         let mut id = ROOT;
         for level in split(topic) {
-            id = match self.child_called(id, level) {
+            let symbol = self.levels.symbols().find(level);
+            id = match symbol.and_then(|symbol| self.child(id, symbol)) {
                 Some(child) => child,
-                None => self.append(id, level),
+                None => self.append(id, level, symbol),
             };
         }
+        id
+    }
+
+    fn put(&mut self, id: u32, value: V) -> Option<V> {
         let key = self.levels.node(id).value;
         if let Some(old) = self.values.get_mut(key as usize) {
             return Some(std::mem::replace(old, value));
@@ -150,17 +171,22 @@ impl<V> RetainedTree<V> {
         self.levels.memory_bytes() + self.values.capacity() * size_of::<V>()
     }
 
-    fn find(&self, topic: &str) -> Option<u32> {
+    fn find(&self, topic: &(impl AsRef<[u8]> + ?Sized)) -> Option<u32> {
         split(topic).try_fold(ROOT, |id, level| self.child_called(id, level))
     }
 
     /// The child of `id` along `symbol`.
     #[inline]
     fn child(&self, id: u32, symbol: u32) -> Option<u32> {
-        match self.only_child(id) {
-            Some(only) => Some(only).filter(|&only| self.levels.node(only).symbol() == symbol),
-            None => self.levels.child(id, symbol),
+        let first = self.levels.node(id).kin.first;
+        if first == NONE {
+            return None;
         }
+        let node = self.levels.node(first);
+        if node.kin.next == NONE {
+            return Some(first).filter(|_| node.symbol() == symbol);
+        }
+        self.levels.child(id, symbol)
     }
 
     fn child_called(&self, id: u32, level: &[u8]) -> Option<u32> {
@@ -206,9 +232,9 @@ impl<V> RetainedTree<V> {
         None
     }
 
-    /// Adds a child at the end of `parent`'s.
-    fn append(&mut self, parent: u32, level: &[u8]) -> u32 {
-        let id = self.levels.add(parent, level);
+    /// Adds a child at the end of `parent`'s; `symbol` is the level's, if it has one.
+    fn append(&mut self, parent: u32, level: &[u8], symbol: Option<u32>) -> u32 {
+        let id = self.levels.add_known(parent, level, symbol);
         if let Some(only) = self.only_child(parent) {
             self.levels.connect(only);
         }

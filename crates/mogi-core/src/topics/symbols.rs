@@ -48,8 +48,15 @@ impl Symbols {
     }
 
     /// The symbol of `level`, made if there is none, with one more user.
-    pub(super) fn acquire(&mut self, level: &[u8]) -> u32 {
-        if let Some(symbol) = self.find(level) {
+    #[cfg(test)]
+    fn acquire(&mut self, level: &[u8]) -> u32 {
+        self.acquire_known(level, self.find(level))
+    }
+
+    /// The symbol of `level`, made if there is none, with one more user; `known` is what
+    /// [`Self::find`] has just said of it.
+    pub(super) fn acquire_known(&mut self, level: &[u8], known: Option<u32>) -> u32 {
+        if let Some(symbol) = known {
             if let Some(users) = self.slots[symbol as usize].users_mut() {
                 *users += 1;
             }
