@@ -27,6 +27,8 @@ pub(crate) struct Socket {
     pub(crate) need: usize,
     /// There may be something to read.
     pub(crate) readable: bool,
+    /// The readiness facility knows it.
+    pub(crate) registered: bool,
     /// In the list of those to be read.
     pub(crate) listed: bool,
     /// The peer sends no more: what is left is read, and then the end.
@@ -55,7 +57,8 @@ impl Socket {
             listener,
             partial: Vec::new(),
             need: 0,
-            readable: true,
+            readable: false,
+            registered: false,
             listed: false,
             read_closed: false,
             blocked: false,

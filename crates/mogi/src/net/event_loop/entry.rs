@@ -6,7 +6,7 @@ use crate::net::mailbox::{Mail, Moved};
 use crate::net::socket::{Socket, State};
 use mio::net::TcpListener;
 use mio::{Interest, Token};
-use mogi_core::{Arrival, LogKind};
+use mogi_core::{Arrival, Ending, LogKind};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
@@ -83,9 +83,28 @@ impl EventLoop {
         });
         self.serial += 1;
         let socket = Socket::new(stream, peer, listener, self.serial);
-        if let Some(place) = self.keep(socket) {
+        let place = self.sockets.insert(socket) as u32;
+        self.look_at_once(now_ms, place);
+        if !self.keep(place) {
+            return;
+        }
+        if let Some(Socket { state: State::Handshake, serial, .. }) =
+            self.sockets.get(place as usize)
+        {
             let deadline = now_ms + self.shared.connect_timeout_ms;
-            self.handshakes.push_back((deadline, place, self.serial));
+            self.handshakes.push_back((deadline, place, *serial));
+        }
+    }
+
+    /// Reads what a new connection has sent before it was accepted. Often that is its CONNECT, and
+    /// then a connection that moves on to another worker is never registered here.
+    fn look_at_once(&mut self, now_ms: u64, place: u32) {
+        if self.peers_are_full() {
+            return;
+        }
+        self.read_handshake(now_ms, place);
+        if self.sockets.get(place as usize).is_some_and(|socket| socket.readable) {
+            self.list(place);
         }
     }
 
@@ -95,18 +114,36 @@ impl EventLoop {
         }
     }
 
-    /// Registers a socket, once and for all.
-    pub(super) fn keep(&mut self, mut socket: Socket) -> Option<u32> {
-        let entry = self.sockets.vacant_entry();
-        let place = entry.key();
+    /// Registers the socket in this place, if there is one, once and for all: what has happened
+    /// to it before is told as the first event. Whether it is there and registered.
+    pub(super) fn keep(&mut self, place: u32) -> bool {
+        let Some(socket) = self.sockets.get_mut(place as usize) else {
+            return false;
+        };
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let registered = self.poll.registry().register(&mut socket.stream, Token(place), interest);
-        if registered.is_err() {
-            self.shared.release_connection(socket.listener);
-            return None;
+        let token = Token(place as usize);
+        socket.registered =
+            self.poll.registry().register(&mut socket.stream, token, interest).is_ok();
+        if !socket.registered {
+            self.abandon(place);
+            return false;
         }
-        entry.insert(socket);
-        Some(place as u32)
+        true
+    }
+
+    /// Closes a connection the system does not let us watch.
+    fn abandon(&mut self, place: u32) {
+        let Some(socket) = self.sockets.get(place as usize) else {
+            return;
+        };
+        match socket.key() {
+            // Its turn ends with closing the socket.
+            Some(key) => {
+                let now_ms = self.shared.now_ms();
+                self.worker.closed(now_ms, key, place, Ending::Failed);
+            }
+            None => self.refuse_silently(place, "connection lost"),
+        }
     }
 
     pub(super) fn read_handshake(&mut self, now_ms: u64, place: u32) {
@@ -178,7 +215,7 @@ impl EventLoop {
         let Some(mut socket) = self.sockets.try_remove(place as usize) else {
             return;
         };
-        if self.poll.registry().deregister(&mut socket.stream).is_err() {
+        if socket.registered && self.poll.registry().deregister(&mut socket.stream).is_err() {
             self.shared.release_connection(socket.listener);
             return;
         }
@@ -193,12 +230,12 @@ impl EventLoop {
     pub(super) fn arrive(&mut self, now_ms: u64, moved: Moved) {
         self.serial += 1;
         let socket = Socket::new(moved.stream, moved.peer, moved.listener, self.serial);
-        let Some(place) = self.keep(socket) else {
+        let place = self.sockets.insert(socket) as u32;
+        if !self.keep(place) {
             return;
-        };
+        }
         let Moved { client_id, assigned, address, bytes, connect_len, .. } = moved;
         self.begin(now_ms, place, &client_id, assigned, &address, &bytes, connect_len);
-        self.list(place);
     }
 
     /// Connects an admitted client to its session.
@@ -271,14 +308,14 @@ impl EventLoop {
     /// Closes connections that did not send a whole CONNECT in time.
     pub(super) fn check_handshakes(&mut self, now_ms: u64) {
         while let Some(&(deadline, place, serial)) = self.handshakes.front() {
-            if deadline > now_ms {
+            let unknown = self.sockets.get(place as usize).is_some_and(|socket| {
+                socket.serial == serial && matches!(socket.state, State::Handshake)
+            });
+            if unknown && deadline > now_ms {
                 return;
             }
             self.handshakes.pop_front();
-            let late = self.sockets.get(place as usize).is_some_and(|socket| {
-                socket.serial == serial && matches!(socket.state, State::Handshake)
-            });
-            if late {
+            if unknown {
                 self.refuse_silently(place, "exceeded timeout");
             }
         }
