@@ -1,0 +1,227 @@
+//! The thread that owns a store, and group commit.
+//!
+//! Workers submit their batches and go on. While one group is on its way to the disk, the next one
+//! gathers; so the more there is to do, the more changes share one fsync.
+//! ```text
+//!  worker 0 ─┐                     ┌─ compact ─ commit ─┐
+//!  worker 1 ─┼─► pending ──group──►│                    ├─► Stored{turn} to each worker
+//!  worker 2 ─┘                     └─ fetches ──────────┘   Fetched to those who asked
+//! ```
+
+mod compact;
+mod run;
+mod status;
+#[cfg(test)]
+mod tests;
+
+pub use status::{Notice, Status};
+
+use crate::error::{ErrorKind, StoreError};
+use crate::ops::{Batch, EntryNo, SessionNo, StoreOp, StoredDelivery};
+use crate::store::{Store, Usage};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+/// What a change costs in memory besides its message, in bytes.
+const OP_BYTES: u64 = 64;
+
+/// What a worker is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// What was submitted up to this turn is durable.
+    Stored {
+        /// The turn.
+        turn: u64,
+    },
+    /// Messages that were asked for. What is missing is not there any more.
+    Fetched {
+        /// As it was given with the question.
+        token: u64,
+        /// The session.
+        session: SessionNo,
+        /// Its messages, by rising number.
+        entries: Vec<(EntryNo, StoredDelivery)>,
+    },
+}
+
+/// Where answers go: the worker, and what it is told. It is called on the committer's thread.
+pub type OnAnswer = Box<dyn Fn(u16, Answer) + Send>;
+
+/// Where notices go.
+pub type OnNotice = Box<dyn Fn(Notice) + Send>;
+
+/// Makes batches durable on a thread of its own.
+pub struct Committer {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    pending: Mutex<Pending>,
+    wake: Condvar,
+    /// Bytes and changes submitted and not yet durable.
+    bytes: AtomicU64,
+    ops: AtomicU64,
+    status: Mutex<(Status, Usage)>,
+}
+
+/// What the thread has not taken yet. The caller bounds it: see [`Committer::pending_bytes`].
+#[derive(Default)]
+struct Pending {
+    batches: Vec<Batch>,
+    /// The last turn of each worker that submitted something.
+    turns: Vec<(u16, u64)>,
+    fetches: Vec<Fetch>,
+    bytes: u64,
+    ops: u64,
+    sleeping: bool,
+    closing: bool,
+}
+
+struct Fetch {
+    worker: u16,
+    token: u64,
+    session: SessionNo,
+    entries: Vec<EntryNo>,
+}
+
+impl Committer {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the operating system gives no thread.
+    pub fn start(
+        store: Box<dyn Store>,
+        on_answer: OnAnswer,
+        on_notice: OnNotice,
+    ) -> Result<Self, StoreError> {
+        let shared = Arc::new(Shared {
+            pending: Mutex::default(),
+            wake: Condvar::new(),
+            bytes: AtomicU64::new(0),
+            ops: AtomicU64::new(0),
+            status: Mutex::default(),
+        });
+        let of_thread = shared.clone();
+        let thread = Builder::new()
+            .name("store".to_owned())
+            .spawn(move || run::Runner::new(of_thread, store, on_answer, on_notice).run())
+            .map_err(|error| StoreError::io(Path::new("store"), "start a thread", &error))?;
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Hands over the changes of a worker's turn. Turns of one worker rise. The answer is
+    /// [`Answer::Stored`] for this turn or a later one of the worker.
+    pub fn submit(&self, worker: u16, turn: u64, batch: Batch) {
+        let (bytes, ops) = (batch.iter().map(bytes_of).sum(), batch.len() as u64);
+        self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.shared.ops.fetch_add(ops, Ordering::Relaxed);
+        self.push(|pending| {
+            if !batch.is_empty() {
+                pending.batches.push(batch);
+            }
+            pending.bytes += bytes;
+            pending.ops += ops;
+            match pending.turns.iter_mut().find(|(known, _)| *known == worker) {
+                Some((_, last)) => *last = turn,
+                None => pending.turns.push((worker, turn)),
+            }
+        });
+    }
+
+    /// Asks for messages. The answer sees all that was submitted before, by any worker.
+    pub fn fetch(&self, worker: u16, token: u64, session: SessionNo, entries: Vec<EntryNo>) {
+        let fetch = Fetch { worker, token, session, entries };
+        self.push(|pending| pending.fetches.push(fetch));
+    }
+
+    /// About how many bytes of changes are not durable yet. Who accepts messages stops doing so
+    /// where this gets too much.
+    pub fn pending_bytes(&self) -> u64 {
+        self.shared.bytes.load(Ordering::Relaxed)
+    }
+
+    /// How it is doing.
+    pub fn status(&self) -> Status {
+        let status = self.shared.status().0.clone();
+        let pending_ops = self.shared.ops.load(Ordering::Relaxed);
+        Status { pending_ops, pending_bytes: self.pending_bytes(), ..status }
+    }
+
+    /// What the store holds, as of some seconds ago at most while there is work.
+    pub fn usage(&self) -> Usage {
+        self.shared.status().1
+    }
+
+    /// Commits what is pending, closes the store and ends the thread. If the store does not take
+    /// it, gives up after some seconds.
+    ///
+    /// # Errors
+    /// If something could not be made durable.
+    pub fn close(&self) -> Result<(), StoreError> {
+        self.end();
+        match self.shared.ops.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            ops => {
+                let error = self.shared.status().0.last_error.clone();
+                let unknown = || StoreError::new(ErrorKind::Io, Path::new("store"), "it ended");
+                let mut error = error.unwrap_or_else(unknown);
+                error.what = format!("{ops} changes were not made durable: {}", error.what);
+                Err(error)
+            }
+        }
+    }
+
+    fn end(&self) {
+        self.push(|pending| pending.closing = true);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // If it panicked, what it did not commit is still counted.
+            let _ = thread.join();
+        }
+    }
+
+    fn push(&self, add: impl FnOnce(&mut Pending)) {
+        let mut pending = self.shared.pending();
+        add(&mut pending);
+        let wake = std::mem::take(&mut pending.sleeping);
+        drop(pending);
+        if wake {
+            self.shared.wake.notify_one();
+        }
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Shared {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn status(&self) -> MutexGuard<'_, (Status, Usage)> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pending {
+    const fn is_empty(&self) -> bool {
+        self.turns.is_empty() && self.fetches.is_empty()
+    }
+}
+
+fn bytes_of(op: &StoreOp) -> u64 {
+    let message = match op {
+        StoreOp::Enqueued { delivery, .. } => &delivery.message,
+        StoreOp::Retained { message, .. } => message,
+        StoreOp::WillSet { will, .. } => &will.message,
+        _ => return OP_BYTES,
+    };
+    OP_BYTES + message.weight() as u64
+}

@@ -1,0 +1,233 @@
+//! What the committer's thread does.
+
+use super::compact::Compactor;
+use super::{Answer, Batch, Fetch, Notice, OnAnswer, OnNotice, Pending, Shared};
+use crate::error::StoreError;
+use crate::ops::StoreOp;
+use crate::store::Store;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+/// After a failure: the first pause, and the longest.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How long it is tried again while closing.
+const CLOSING_MAX: Duration = Duration::from_secs(3);
+
+/// How often housekeeping is done while there is nothing else to do, or all the time.
+const TICK_EVERY: Duration = Duration::from_millis(500);
+
+/// How often it is looked how much the store holds.
+const USAGE_EVERY: Duration = Duration::from_secs(5);
+
+pub(super) struct Runner {
+    shared: Arc<Shared>,
+    store: Box<dyn Store>,
+    on_answer: OnAnswer,
+    on_notice: OnNotice,
+    compactor: Compactor,
+    /// Since when the store fails.
+    failing: Option<Instant>,
+    ticked: Instant,
+    measured: Option<Instant>,
+    /// There is housekeeping to be done at once.
+    busy: bool,
+}
+
+impl Runner {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        store: Box<dyn Store>,
+        on_answer: OnAnswer,
+        on_notice: OnNotice,
+    ) -> Self {
+        Self {
+            shared,
+            store,
+            on_answer,
+            on_notice,
+            compactor: Compactor::default(),
+            failing: None,
+            ticked: Instant::now(),
+            measured: None,
+            busy: true,
+        }
+    }
+
+    /// Works until it is to end.
+    pub(super) fn run(mut self) {
+        self.measure();
+        loop {
+            let taken = self.take();
+            let (idle, closing) = (taken.is_empty(), taken.closing);
+            if !self.work(taken) || closing {
+                break;
+            }
+            if idle || self.ticked.elapsed() >= TICK_EVERY {
+                self.tick();
+            }
+        }
+    }
+
+    /// Everything that is pending; waits for it until it is time for housekeeping.
+    fn take(&self) -> Pending {
+        let mut pending = self.shared.pending();
+        let wait = if self.busy { Duration::ZERO } else { TICK_EVERY };
+        if pending.is_empty() && !pending.closing && !wait.is_zero() {
+            pending.sleeping = true;
+            let woken = self.shared.wake.wait_timeout(pending, wait);
+            pending = woken.unwrap_or_else(PoisonError::into_inner).0;
+            pending.sleeping = false;
+        }
+        let closing = pending.closing;
+        Pending {
+            closing,
+            ..std::mem::replace(&mut *pending, Pending { closing, ..Pending::default() })
+        }
+    }
+
+    /// Commits the group and answers; whether that was done, and not given up.
+    fn work(&mut self, taken: Pending) -> bool {
+        let Pending { mut batches, turns, fetches, bytes, ops, .. } = taken;
+        let dropped = self.compactor.compact(&mut batches) as u64;
+        // From here on the group stays as it is: a part of it may be on disk after a failure, and
+        // only the same group once more makes a whole of it.
+        let done = self.commit(&batches);
+        if let Err(error) = done {
+            (self.on_notice)(Notice::Lost { ops, error });
+            return false;
+        }
+        self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.shared.ops.fetch_sub(ops, Ordering::Relaxed);
+        {
+            let status = &mut self.shared.status().0;
+            status.ops_compacted += dropped;
+            status.ops_written += ops - dropped;
+            status.commits += u64::from(ops > dropped);
+        }
+        for (worker, turn) in turns {
+            (self.on_answer)(worker, Answer::Stored { turn });
+        }
+        // Freeing many messages takes its time: nobody has to wait for it.
+        drop(batches);
+        fetches.into_iter().all(|fetch| self.answer(fetch))
+    }
+
+    fn commit(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
+        let batches: Vec<&[StoreOp]> =
+            batches.iter().map(|batch| &batch[..]).filter(|batch| !batch.is_empty()).collect();
+        if batches.is_empty() {
+            return Ok(());
+        }
+        self.until_done(|store| store.commit(&batches))
+    }
+
+    /// Answers; whether it was not given up.
+    fn answer(&mut self, fetch: Fetch) -> bool {
+        let Fetch { worker, token, session, entries: wanted } = fetch;
+        let mut entries = Vec::with_capacity(wanted.len());
+        let done = self.until_done(|store| {
+            entries.clear();
+            store.fetch(session, &wanted, &mut entries)
+        });
+        if done.is_ok() {
+            self.shared.status().0.fetched += entries.len() as u64;
+            (self.on_answer)(worker, Answer::Fetched { token, session, entries });
+        }
+        done.is_ok()
+    }
+
+    /// Tries again until it works, or until it is to end and has been tried for long enough.
+    fn until_done(
+        &mut self,
+        mut run: impl FnMut(&mut dyn Store) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut pause = PAUSE_MIN;
+        let mut closing_since = None;
+        loop {
+            let Err(error) = run(&mut *self.store) else {
+                self.recovered();
+                return Ok(());
+            };
+            self.fails(&error);
+            if self.pause(pause) {
+                let since = *closing_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= CLOSING_MAX {
+                    return Err(error);
+                }
+                pause = PAUSE_MIN;
+            } else {
+                pause = PAUSE_MAX.min(pause * 2);
+            }
+        }
+    }
+
+    /// Waits; whether it is to end, which also ends the waiting.
+    fn pause(&self, length: Duration) -> bool {
+        let until = Instant::now() + length;
+        let mut pending = self.shared.pending();
+        if pending.closing {
+            drop(pending);
+            std::thread::sleep(length);
+            return true;
+        }
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if pending.closing || left.is_zero() {
+                pending.sleeping = false;
+                return pending.closing;
+            }
+            // New batches need not wake it, but the end has to; both look the same.
+            pending.sleeping = true;
+            let woken = self.shared.wake.wait_timeout(pending, left);
+            pending = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn fails(&mut self, error: &StoreError) {
+        {
+            let status = &mut self.shared.status().0;
+            status.last_error = Some(error.clone());
+            status.failing_since.get_or_insert_with(SystemTime::now);
+        }
+        if self.failing.is_none() {
+            self.failing = Some(Instant::now());
+            (self.on_notice)(Notice::Failing { error: error.clone() });
+        }
+    }
+
+    fn recovered(&mut self) {
+        let Some(since) = self.failing.take() else { return };
+        self.shared.status().0.failing_since = None;
+        let after_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        (self.on_notice)(Notice::Recovered { after_ms });
+    }
+
+    /// Does housekeeping. If it fails, the next commit will fail too, and say so; unless there is
+    /// none for a while.
+    fn tick(&mut self) {
+        self.ticked = Instant::now();
+        match self.store.tick() {
+            Ok(busy) => {
+                self.busy = busy;
+                self.recovered();
+            }
+            Err(error) => {
+                self.busy = false;
+                self.fails(&error);
+            }
+        }
+        if self.measured.is_none_or(|at| at.elapsed() >= USAGE_EVERY) {
+            self.measure();
+        }
+    }
+
+    fn measure(&mut self) {
+        let usage = self.store.usage();
+        self.shared.status().1 = usage;
+        self.measured = Some(Instant::now());
+    }
+}

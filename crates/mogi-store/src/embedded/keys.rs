@@ -1,0 +1,93 @@
+//! Where each record stands.
+//!
+//! ```text
+//!  keyspace state     's' session                     who it is
+//!                     'e' session                     it has ended, and its rest is being removed
+//!                     'f' session  filter             a subscription
+//!                     'r' session  packet id          a QoS 2 packet id of its publisher's side
+//!                     'p' session  entry              a packet id assigned to an entry
+//!                     'w' client id                   a will
+//!  keyspace queue     session  entry                  a message on its way to a session
+//!                     MARKS                           the greatest numbers used, and when
+//!  keyspace bodies    number of its first entry       a message that several entries share
+//!  keyspace retained  topic                           its retained message, or since when none
+//! ```
+//! Queues, bodies and retained messages come and go in different ways; apart from each other, the
+//! compaction of one does not rewrite the others.
+
+use crate::ops::{EntryNo, SessionNo};
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+pub(super) const SESSION: u8 = b's';
+pub(super) const ENDED: u8 = b'e';
+pub(super) const SUBSCRIPTION: u8 = b'f';
+pub(super) const RECEIVED: u8 = b'r';
+pub(super) const FLIGHT: u8 = b'p';
+pub(super) const WILL: u8 = b'w';
+
+/// The key of the marks, in the keyspace of the queues. No entry has so short a key.
+pub(super) const MARKS: [u8; 1] = [0];
+
+/// Texts up to this length stand in keys as they are. Longer ones, which no store can have as keys,
+/// end in a hash.
+const TEXT_MAX: usize = 1024;
+
+/// `kind`, session.
+pub(super) fn of_session(kind: u8, session: SessionNo) -> [u8; 9] {
+    let mut key = [kind; 9];
+    key[1..].copy_from_slice(&session.0.to_be_bytes());
+    key
+}
+
+/// RECEIVED, session, packet id.
+pub(super) fn received(session: SessionNo, packet_id: u16) -> [u8; 11] {
+    let mut key = [0; 11];
+    key[..9].copy_from_slice(&of_session(RECEIVED, session));
+    key[9..].copy_from_slice(&packet_id.to_be_bytes());
+    key
+}
+
+/// FLIGHT, session, entry.
+pub(super) fn flight(session: SessionNo, entry: EntryNo) -> [u8; 17] {
+    let mut key = [FLIGHT; 17];
+    key[1..].copy_from_slice(&queue(session, entry));
+    key
+}
+
+/// Session, entry.
+pub(super) fn queue(session: SessionNo, entry: EntryNo) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&session.0.to_be_bytes());
+    key[8..].copy_from_slice(&entry.0.to_be_bytes());
+    key
+}
+
+/// The session and the entry of [`queue`]'s key.
+pub(super) fn split_queue(key: &[u8]) -> Option<(SessionNo, EntryNo)> {
+    let (session, entry) = key.split_first_chunk::<8>()?;
+    let entry: [u8; 8] = entry.try_into().ok()?;
+    Some((SessionNo(u64::from_be_bytes(*session)), EntryNo(u64::from_be_bytes(entry))))
+}
+
+/// The session in a key of [`of_session`] and longer ones.
+pub(super) fn session_in(key: &[u8]) -> Option<SessionNo> {
+    let number = key.get(1..)?.first_chunk::<8>()?;
+    Some(SessionNo(u64::from_be_bytes(*number)))
+}
+
+/// Puts `prefix` and a text into `out`. `seed` is the store's own: who does not know it cannot make
+/// two long texts that have one key.
+pub(super) fn put_text(prefix: &[u8], text: &str, seed: u64, out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(prefix);
+    let bytes = text.as_bytes();
+    match bytes.split_at_checked(TEXT_MAX) {
+        None => out.extend_from_slice(bytes),
+        Some((head, _)) => {
+            out.extend_from_slice(head);
+            // No text has this byte.
+            out.push(0xFF);
+            out.extend_from_slice(&xxh3_128_with_seed(bytes, seed).to_be_bytes());
+        }
+    }
+}

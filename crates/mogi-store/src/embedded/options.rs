@@ -1,0 +1,62 @@
+//! How a store on the local disk is opened.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// When what was committed is synced to the device (`persistence_sync`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// Before [`commit`](crate::Store::commit) returns: it survives a power failure.
+    Always,
+    /// So often. `commit` hands it to the operating system: it survives the end of the process.
+    Interval(Duration),
+    /// When the operating system likes.
+    Off,
+}
+
+/// What is done when a store cannot be read (`persistence_on_damage`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDamage {
+    /// It is renamed, and what can be read of it goes on.
+    SetAside,
+    /// The start fails.
+    Stop,
+}
+
+/// Where the store is, and how it behaves. The sizes of the default are those of a small broker.
+#[derive(Clone, Debug)]
+pub struct EmbeddedOptions {
+    /// The directory. It is made if it is not there.
+    pub dir: PathBuf,
+    /// When data is synced.
+    pub sync: Sync,
+    /// What to do about damage.
+    pub on_damage: OnDamage,
+    /// Bytes of memory for blocks that were read.
+    pub cache_bytes: u64,
+    /// Bytes of new data in memory per keyspace before it is written to a table.
+    pub memtable_bytes: u64,
+    /// Bytes of journals on disk before tables are written to get rid of them, from 64 MiB.
+    pub journal_bytes: u64,
+    /// Messages from this weight on, in bytes, are stored once for all sessions of a commit that
+    /// get them.
+    pub share_from_bytes: usize,
+    /// Threads that write and compact tables, from 1.
+    pub threads: usize,
+}
+
+impl EmbeddedOptions {
+    /// The defaults of a small broker, in this directory.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            sync: Sync::Always,
+            on_damage: OnDamage::SetAside,
+            cache_bytes: 4 << 20,
+            memtable_bytes: 8 << 20,
+            journal_bytes: 64 << 20,
+            share_from_bytes: 256,
+            threads: 2,
+        }
+    }
+}
