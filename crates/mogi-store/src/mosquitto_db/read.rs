@@ -1,7 +1,7 @@
 //! From bytes to a [`Db`].
 //!
-//! What a chunk refers to has to stand before it, as Mosquitto wants it: it drops messages for
-//! clients it has not read yet, and deliveries of unknown messages.
+//! What a chunk refers to has to stand before it, as Mosquitto writes it: when it reads, it drops
+//! deliveries of messages it has not read yet.
 
 use super::chunk::{Chunk, Chunks, HEADER_LEN, Kind};
 use super::fields::{Fields, Result as FieldResult, checked_text};
