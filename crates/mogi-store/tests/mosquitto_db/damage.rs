@@ -66,11 +66,12 @@ fn other_files_are_refused_by_name() {
 
 #[test]
 fn an_error_says_where_and_what() {
-    let cases: [(usize, usize, &[u8], &str); 14] = [
+    let cases: [(usize, usize, &[u8], &str); 15] = [
         (CONFIG, 8 + 9, &[4], "configuration chunk: message ids of 4 bytes"),
         (CONFIG, 8 + 8, &[2], "configuration chunk: the mark of a clean shutdown is 2"),
         (MESSAGE, 8, &[0; 8], "message chunk: message id 0"),
         (MESSAGE, 8 + 16, &[0, 1, 0, 0], "message chunk: payload has 65536 bytes, and"),
+        (MESSAGE, 8 + 16, &[16, 0, 0, 0], "a payload of 268435456 bytes, more than MQTT allows"),
         (MESSAGE, 8 + 24, &[0xFF, 0xFF], "message chunk: user name has 65535 bytes, and"),
         (MESSAGE, 8 + 30, &[3], "message chunk: QoS 3"),
         (CLIENT, 8 + 14, &[0, 0], "client chunk: 4 bytes more than it has fields"),

@@ -31,6 +31,7 @@ fn the_record_and_the_reason_are_named() {
         (with_message(message(1, Q1, 1, &long, "")), "message 1 ", "topic of 65536 bytes"),
         (with_message(message(1, Q1, 1, "a/#", "")), "message 1 ", "wildcard in a topic name"),
         (with_message(Message { source_username: long.clone(), ..one() }), "message 1 ", "user"),
+        (with_message(Message { payload: vec![0; 1 << 28], ..one() }), "message 1 ", "payload of"),
         (with_message(alias), "message 1 ", "properties: topic alias 0"),
         (with_client(client("", vec![])), "client \"\" ", "without a client id"),
         (with_client(client("a\nb", vec![])), "client \"a\\nb\" ", "control character"),
