@@ -7,7 +7,8 @@ use std::process::Command;
 
 /// What is needed of Debian's packages: a shell command that shows whether it is there, and the
 /// package.
-const NEEDS: [(&str, &str); 6] = [
+const NEEDS: [(&str, &str); 7] = [
+    ("command -v mosquitto || test -x /usr/sbin/mosquitto", "mosquitto"),
     ("command -v mosquitto_pub", "mosquitto-clients"),
     ("command -v mosquitto_sub", "mosquitto-clients"),
     ("command -v mosquitto_rr", "mosquitto-clients"),
@@ -56,7 +57,8 @@ fn packages() -> Result<()> {
             command.args(args);
             command
         };
-        command.env("DEBIAN_FRONTEND", "noninteractive");
+        // The second keeps Debian from starting what it installs: port 1883 is not ours.
+        command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
         shell::run(&mut command)
     };
     // An old list of packages is good enough if it leads to them.

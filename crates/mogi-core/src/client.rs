@@ -70,7 +70,7 @@ impl Client {
     ) {
         match &self.link {
             Some(link) if link.open && !self.session.queue.has_backlog() => {
-                if way.qos == QoS::AtMostOnce && self.session.queue.lets_qos0_pass() {
+                if way.qos == QoS::AtMostOnce && self.session.queue.lets_qos0_pass(turn) {
                     self.send_qos0(key, turn, view, shared, way);
                 } else if self.session.queue.is_empty() && self.has_room(turn, view.weight()) {
                     self.send(key, turn, view, shared, way);
@@ -120,6 +120,7 @@ impl Client {
         let way = delivery.way();
         if way.qos == QoS::AtMostOnce {
             self.send_qos0(key, turn, &view, &mut shared, way);
+            self.forget_entry(turn, delivery.entry);
         } else {
             self.send(key, turn, &view, &mut shared, way);
         }
@@ -254,7 +255,10 @@ impl Client {
         // may overtake that.
         let lasting = self.session.expiry.outlives_connection() || self.session.queue.is_paged();
         let known = self.session.number != SessionNo::NONE;
-        if way.entry != EntryNo::NONE || !known || !lasting || way.qos == QoS::AtMostOnce {
+        // QoS 0 is kept for those who are away, where it waits at all, and behind what was kept.
+        let waits = turn.cfg.queue_qos0_messages && self.session.queue.is_paged();
+        let kept = way.qos != QoS::AtMostOnce || self.link.is_none() || waits;
+        if way.entry != EntryNo::NONE || !known || !lasting || !kept {
             return way.entry;
         }
         enqueue(turn, self.session.number, view, shared, way)

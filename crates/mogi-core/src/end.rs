@@ -254,8 +254,10 @@ impl Worker {
             return;
         }
         let at_ms = link.last_received_ms + link.idle_limit_ms;
-        // A socket nobody reads because its own output is stuck is judged by the send time-out.
-        if at_ms <= now_ms && !link.blocked {
+        // A socket nobody reads because its own output is stuck is judged by the send time-out; one
+        // nobody reads because the store is behind is not its client's fault.
+        let unread = link.blocked || self.turn.store_full && !link.held.is_empty();
+        if at_ms <= now_ms && !unread {
             self.disconnect(key, Ending::KeepAlive);
         } else {
             self.timers.add(at_ms.max(now_ms + 1), key, generation, Due::KeepAlive);

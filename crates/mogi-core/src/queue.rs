@@ -110,8 +110,8 @@ impl Queue {
     /// Whether a QoS 0 message may be sent past the queue without overtaking another
     /// ([MQTT-4.6.0-6]: topics are ordered for each QoS by itself).
     #[inline]
-    pub(crate) const fn lets_qos0_pass(&self) -> bool {
-        self.qos0 == 0
+    pub(crate) fn lets_qos0_pass(&self, turn: &Turn) -> bool {
+        self.qos0 == 0 && !(turn.cfg.queue_qos0_messages && self.is_paged())
     }
 
     /// QoS and weight of the oldest message.

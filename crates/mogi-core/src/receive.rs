@@ -29,6 +29,8 @@ pub enum Next {
     Flush,
     /// Waits until the connection's output has drained, then hands over the rest again.
     Drain,
+    /// Waits until the store has caught up, then hands over the rest again.
+    Store,
     /// The connection is gone.
     Gone,
 }
@@ -54,8 +56,8 @@ impl Worker {
             if self.turn.is_full() {
                 break Next::Flush;
             }
-            if self.must_drain(key) {
-                break Next::Drain;
+            if let Some(wait) = self.must_wait(key) {
+                break wait;
             }
             let rest = &bytes[consumed..];
             let header = match Header::parse(rest) {
@@ -95,11 +97,13 @@ impl Worker {
     }
 
     #[inline]
-    fn must_drain(&mut self, key: u32) -> bool {
-        self.clients
-            .get_mut(key)
-            .and_then(|client| client.link.as_ref())
-            .is_some_and(|link| link.blocked && link.pending() >= DRAIN_BYTES)
+    fn must_wait(&mut self, key: u32) -> Option<Next> {
+        let link = self.clients.get_mut(key)?.link.as_ref()?;
+        if link.blocked && link.pending() >= DRAIN_BYTES {
+            return Some(Next::Drain);
+        }
+        // Whoever sends nothing that is to be durable goes on.
+        (self.turn.store_full && !link.held.is_empty()).then_some(Next::Store)
     }
 
     /// What can be judged before the whole packet is there.

@@ -180,7 +180,7 @@ pub struct StoredSubscription {
 pub struct StoredDelivery {
     /// The message; receivers of the same turn share it.
     pub message: Message,
-    /// The QoS the client gets it with, 1 or 2.
+    /// The QoS the client gets it with; 0 for those who are away only (`queue_qos0_messages`).
     pub qos: QoS,
     /// The RETAIN flag the client gets it with.
     pub retain: bool,

@@ -33,6 +33,8 @@ pub(crate) struct Turn {
     pub(crate) gated: bool,
     /// Where entries for lasting sessions of other workers are put together.
     pub(crate) entries: Vec<PeerEntry>,
+    /// The store is behind: those who wait for it are not read.
+    pub(crate) store_full: bool,
     /// Clients with acknowledgements that wait.
     pub(crate) holders: Vec<u32>,
     /// A queue of the client at hand may go on: it is looked at once, after all its packets.
@@ -60,6 +62,7 @@ impl Turn {
             ops: Batch::new(),
             gated: false,
             entries: Vec::new(),
+            store_full: false,
             holders: Vec::new(),
             pump_due: false,
             scratch: Vec::new(),

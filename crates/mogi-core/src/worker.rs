@@ -89,6 +89,11 @@ impl Worker {
         turn.stats.routes_cached = self.routing.len() as u64;
     }
 
+    /// Says whether the store is behind: then clients that wait for it are read no further.
+    pub const fn set_store_full(&mut self, full: bool) {
+        self.turn.store_full = full;
+    }
+
     /// Whether there are changes of durable state that [`Self::end_turn`] has not handed over.
     pub const fn has_changes(&self) -> bool {
         !self.turn.ops.is_empty()

@@ -10,7 +10,7 @@
 //! * [`store`]: the trait, and what it gives back; [`error`]: why it cannot
 //! * [`committer`]: the thread that owns a store, and group commit
 //! * [`embedded`]: the store on the local disk; [`memory`]: the same in memory, for tests
-//! * [`mosquitto_db`]: Mosquitto's own file, to come from there and to go back
+//! * [`import`]: what moves from there; [`mosquitto_db`]: Mosquitto's own file, to come from there and to go back
 //! * `coding`: values to bytes and back; `clock`: what time it is
 //! * `conformance`: the suite every backend passes (feature `conformance`)
 //!
@@ -24,6 +24,7 @@ pub mod committer;
 pub mod conformance;
 pub mod embedded;
 pub mod error;
+pub mod import;
 pub mod memory;
 pub mod mosquitto_db;
 pub mod store;

@@ -10,6 +10,8 @@ pub(crate) struct Cli {
     pub(crate) config: Option<PathBuf>,
     /// `--mogi-config`: the file of mogi's own options.
     pub(crate) mogi_config: Option<PathBuf>,
+    /// `--data-dir`: the folder state is kept in.
+    pub(crate) data_dir: Option<String>,
     /// `-p`: ports of the local-only mode.
     pub(crate) ports: Vec<u16>,
     /// `-v`: log everything.
@@ -72,6 +74,10 @@ impl Cli {
         match arg.to_str().unwrap_or_default() {
             "-c" | "--config-file" => self.config = Some(value("-c", "config file")?.into()),
             "--mogi-config" => self.mogi_config = Some(value("--mogi-config", "file")?.into()),
+            "--data-dir" => {
+                let dir = value("--data-dir", "directory")?;
+                self.data_dir = Some(dir.to_string_lossy().into_owned());
+            }
             "-p" | "--port" => {
                 if self.ports.len() == MAX_PORTS {
                     return Err(Early::Wrong(format!(
@@ -116,11 +122,13 @@ pub(crate) fn usage(program: &str) -> String {
         "\
 {program} is an MQTT v5.0/v3.1.1/v3.1 broker.
 
-Usage: {program} [-c FILE] [-p PORT] [-d] [-q] [-v] [--mogi-config FILE] [--test-config]
+Usage: {program} [-c FILE] [-p PORT] [-d] [-q] [-v] [--data-dir DIR] [--mogi-config FILE]
+             [--test-config]
        {program} pub|sub|rr|bench [options]
 
  -c, --config-file FILE  read the configuration from FILE, a mosquitto.conf
      --mogi-config FILE  read mogi's own options from FILE (else: mogi.conf beside the other)
+     --data-dir DIR      keep sessions, their messages and retained messages in DIR
  -p, --port PORT         listen on PORT if no file defines a listener; up to {MAX_PORTS} times
  -d, --daemon            go into the background
  -q, --quiet             log nothing, whatever the file and -v say

@@ -192,6 +192,10 @@ fn greet(name: &Name, config: &Config, logger: &Logger) {
     for line in config::warnings(config) {
         logger.log(LogKind::Warning, &line);
     }
+    if !config.persistence.on {
+        say("State is kept in memory only and ends with the broker. To keep it, set 'persistence \
+             true' and 'persistence_location', or start with --data-dir DIR.");
+    }
     if config.local_only {
         say("Starting in local only mode. Connections will only be possible from clients running \
              on this machine.");

@@ -189,6 +189,7 @@ impl Broker {
                 Next::Read(_) => return self.note_closes(worker),
                 Next::Flush => self.flush(worker),
                 Next::Drain => conn.draining = true,
+                Next::Store => unreachable!("no store is ever behind here"),
                 Next::Gone => {
                     let cause = match conn.goodbye {
                         Some((at, reason)) if conn.taken >= at => Cause::Goodbye(reason),

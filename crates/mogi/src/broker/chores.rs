@@ -17,8 +17,8 @@ pub(super) fn chores(signals: Option<Signals>, shared: &Arc<Shared>) -> event_lo
         signals,
         sys: Sys::new(),
         sys_at_ms: (interval_ms != 0).then_some(0),
-        sys_last_ms: 0,
-        purge_at_ms: shared.retain_expiry_interval_s.map(|s| s * 1000),
+        sys_last_ms: shared.now_ms(),
+        purge_at_ms: shared.retain_expiry_interval_s.map(|s| shared.now_ms() + s * 1000),
         publishes: shared.log.publishes(),
         stopping: false,
     };

@@ -1,11 +1,13 @@
 //! The broker process: from a plan to running workers, and their orderly end.
 //!
 //! * `plan`: what is to run, made from the configuration
+//! * `store`: what is kept on disk
 //! * `sys`: the `$SYS` topics
 //! * `chores`: what worker 0 does besides: signals, `$SYS`, purges
 
 mod chores;
 pub(crate) mod plan;
+mod store;
 mod sys;
 
 use crate::net::crew::Captain;
@@ -18,8 +20,8 @@ use mogi_core::{Node, Stats};
 use plan::Plan;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Runs the broker until it is told to stop.
 ///
@@ -61,6 +63,9 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
         retain_expiry_interval_s: settings.retain_expiry_interval_s,
         version: settings.version,
         started: Instant::now(),
+        started_ms: wall_ms(),
+        store: OnceLock::new(),
+        store_limit: settings.store.as_ref().map_or(u64::MAX, |store| store.buffer_limit),
         stats: (0..workers).map(|_| Mutex::new(Stats::default())).collect(),
         busy: (0..workers).map(|_| AtomicU32::new(0)).collect(),
         home: Mutex::new(Vec::new()),
@@ -78,6 +83,19 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     for (index, poll) in polls.into_iter().enumerate() {
         loops.push(EventLoop::new(index as u16, poll, Arc::clone(&shared), door.take())?);
     }
+    if let Some(plan) = &settings.store {
+        store::start(plan, &shared, &mut loops).map_err(io::Error::other)?;
+    }
     announce();
-    Captain::new(shared, loops)?.run()
+    let result = Captain::new(Arc::clone(&shared), loops)?.run();
+    if let Some(store) = shared.store.get() {
+        store.close().map_err(|error| io::Error::other(error.to_string()))?;
+    }
+    result
+}
+
+/// Milliseconds since 1970.
+fn wall_ms() -> u64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
+    elapsed.map_or(0, |elapsed| elapsed.as_millis() as u64)
 }

@@ -3,7 +3,9 @@
 use crate::net::shared::LogSink;
 use mio::net::UnixStream;
 use mogi_core::{CoreConfig, ListenerConfig};
+use mogi_store::EmbeddedOptions;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Everything the broker needs to run; the configuration is read by then.
 pub(crate) struct Plan {
@@ -48,8 +50,21 @@ pub(crate) struct Settings {
     pub(crate) sys_interval_s: u64,
     /// Seconds between purges of expired retained messages (`retain_expiry_interval`).
     pub(crate) retain_expiry_interval_s: Option<u64>,
+    /// What is kept on disk, if anything is (`persistence`).
+    pub(crate) store: Option<StorePlan>,
     /// The text of `$SYS/broker/version`.
     pub(crate) version: String,
+}
+
+/// The store to open.
+#[derive(Clone, Debug)]
+pub(crate) struct StorePlan {
+    /// Where it is, and how it behaves.
+    pub(crate) options: EmbeddedOptions,
+    /// Mosquitto's file, which a new store begins with if it is there.
+    pub(crate) import: PathBuf,
+    /// Bytes of changes that are not durable yet, from which on publishers wait.
+    pub(crate) buffer_limit: u64,
 }
 
 /// Signals, as bytes on a socket that the readiness loop can watch.

@@ -114,7 +114,7 @@ impl Sys {
         if !self.published {
             out.publish("version", &shared.version);
         }
-        out.publish("uptime", &format!("{} seconds", now_ms / 1000));
+        out.publish("uptime", &format!("{} seconds", shared.started.elapsed().as_secs()));
         for ((name, gauge), last) in GAUGES.iter().zip(&mut self.gauges) {
             let value = gauge(&source);
             // The maximum appears once there was more than one client.

@@ -5,8 +5,10 @@ use super::value::{Line, Problem};
 use super::{Listener, reader};
 use crate::log::{Destination, LogType};
 use mogi_core::LogKind;
+use mogi_store::{OnDamage, Sync};
 use std::net::ToSocketAddrs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 type Outcome = Result<(), Problem>;
 
@@ -46,14 +48,37 @@ pub(super) fn per_listener_settings(to: &mut Builder, line: &Line) -> Outcome {
     Ok(())
 }
 
-pub(super) fn persistence(_: &mut Builder, line: &Line) -> Outcome {
-    if line.bool()? {
-        return Err(Problem::new(format!(
-            "Error: '{} true' is not built into mogi yet: its state lives in memory. Set it to \
-             false, or remove the line.",
+/// `persistence_sync always`, `persistence_sync interval MILLISECONDS`, `persistence_sync off`.
+pub(super) fn persistence_sync(to: &mut Builder, line: &Line) -> Outcome {
+    let mut words = line.words();
+    let sync = match (words.next(), words.next(), words.next()) {
+        (Some("always"), None, _) => Some(Sync::Always),
+        (Some("off"), None, _) => Some(Sync::Off),
+        (Some("interval"), Some(ms), None) => {
+            let ms = ms.parse().ok().filter(|ms| (1..=MAX_SYNC_INTERVAL_MS).contains(ms));
+            ms.map(|ms| Sync::Interval(Duration::from_millis(ms)))
+        }
+        _ => None,
+    };
+    to.config.persistence.sync = sync.ok_or_else(|| {
+        Problem::new(format!(
+            "Error: '{}' must be always, off, or interval and 1 to {MAX_SYNC_INTERVAL_MS} \
+             milliseconds.",
             line.name
-        )));
-    }
+        ))
+    })?;
+    Ok(())
+}
+
+const MAX_SYNC_INTERVAL_MS: u64 = 3_600_000;
+
+/// `persistence_on_damage continue` or `persistence_on_damage stop`.
+pub(super) fn persistence_on_damage(to: &mut Builder, line: &Line) -> Outcome {
+    to.config.persistence.on_damage = match line.text()? {
+        "continue" => OnDamage::SetAside,
+        "stop" => OnDamage::Stop,
+        other => return Err(line.invalid(other)),
+    };
     Ok(())
 }
 

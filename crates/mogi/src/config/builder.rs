@@ -20,8 +20,6 @@ pub(crate) struct Builder {
     default: Option<usize>,
     /// Whether a line asks for connections from elsewhere.
     pub(super) open: bool,
-    /// `persistence_file` and `persistence_location`, which nothing reads yet.
-    pub(crate) persistence: [Option<String>; 2],
 }
 
 impl Builder {
@@ -161,6 +159,11 @@ impl Builder {
             let local = |&port| Listener::new(port, None, String::new());
             config.listeners = ports.iter().map(local).collect();
         }
+        if let Some(dir) = &cli.data_dir {
+            config.persistence.on = true;
+            config.persistence.location = Some(dir.clone());
+        }
+        config.core.durable = config.persistence.on;
         if cli.verbose {
             config.log.types = Some(LogType::ALL);
         }

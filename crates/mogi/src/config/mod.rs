@@ -24,6 +24,7 @@ use crate::log::LogConfig;
 use builder::Builder;
 use mogi_codec::QoS;
 use mogi_core::{CoreConfig, LogKind};
+use mogi_store::{EmbeddedOptions, OnDamage, Sync};
 use std::path::PathBuf;
 
 /// The broker's configuration. What an option means is said in the table.
@@ -53,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) sys_interval_s: u64,
     /// Seconds between purges of expired retained messages.
     pub(crate) retain_expiry_interval_s: Option<u64>,
+    /// What is kept on disk.
+    pub(crate) persistence: Persistence,
     /// Where the process id is written.
     pub(crate) pid_file: Option<String>,
     /// Who to become when started by root.
@@ -78,10 +81,50 @@ impl Default for Config {
             connect_timeout_ms: 30_000,
             sys_interval_s: 10,
             retain_expiry_interval_s: None,
+            persistence: Persistence::default(),
             pid_file: None,
             user: crate::process::DEFAULT_USER.to_owned(),
             file: None,
             doubts: Vec::new(),
+        }
+    }
+}
+
+/// What is kept on disk, and where.
+#[derive(Clone, Debug)]
+pub(crate) struct Persistence {
+    /// Whether anything is (`persistence`).
+    pub(crate) on: bool,
+    /// The folder (`persistence_location`); else where the broker is started.
+    pub(crate) location: Option<String>,
+    /// The name of Mosquitto's file there (`persistence_file`), which the first start imports.
+    pub(crate) file: Option<String>,
+    pub(crate) sync: Sync,
+    pub(crate) on_damage: OnDamage,
+    /// Bytes of blocks that were read, in memory.
+    pub(crate) cache_bytes: u64,
+    /// Bytes of new data in memory before a table is written.
+    pub(crate) memtable_bytes: u64,
+    /// Bytes of journals on disk.
+    pub(crate) journal_bytes: u64,
+    /// Bytes of changes that are not durable yet, from which on publishers wait.
+    pub(crate) buffer_limit: u64,
+}
+
+impl Default for Persistence {
+    fn default() -> Self {
+        let EmbeddedOptions { sync, on_damage, cache_bytes, memtable_bytes, journal_bytes, .. } =
+            EmbeddedOptions::new("");
+        Self {
+            on: false,
+            location: None,
+            file: None,
+            sync,
+            on_damage,
+            cache_bytes,
+            memtable_bytes,
+            journal_bytes,
+            buffer_limit: 64 << 20,
         }
     }
 }

@@ -1,11 +1,13 @@
 //! From the configuration to what the broker runs, and what that means in words.
 
-use super::{Config, Listener, Security};
-use crate::broker::plan::{ListenerPlan, Settings};
+use super::{Config, Listener, Persistence, Security};
+use crate::broker::plan::{ListenerPlan, Settings, StorePlan};
 use crate::log::why;
 use mogi_codec::QoS;
 use mogi_core::ListenerConfig;
+use mogi_store::EmbeddedOptions;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 
 /// What the broker is to run.
 ///
@@ -38,9 +40,30 @@ pub(crate) fn plan(
         connect_timeout_ms: config.connect_timeout_ms,
         sys_interval_s: config.sys_interval_s,
         retain_expiry_interval_s: config.retain_expiry_interval_s,
+        store: config.persistence.on.then(|| store_plan(&config.persistence)),
         version,
     };
     Ok((listeners, settings))
+}
+
+/// The folder of mogi's own store, in `persistence_location`.
+const STORE_DIR: &str = "mogi-store";
+
+fn store_plan(persistence: &Persistence) -> StorePlan {
+    // As Mosquitto has it: containers set it without a change to the file.
+    let from_env = std::env::var_os("MOSQUITTO_PERSISTENCE_LOCATION").map(PathBuf::from);
+    let configured = || persistence.location.as_ref().map(PathBuf::from);
+    let location = from_env.or_else(configured).unwrap_or_else(|| PathBuf::from("."));
+    let options = EmbeddedOptions {
+        sync: persistence.sync,
+        on_damage: persistence.on_damage,
+        cache_bytes: persistence.cache_bytes,
+        memtable_bytes: persistence.memtable_bytes,
+        journal_bytes: persistence.journal_bytes,
+        ..EmbeddedOptions::new(location.join(STORE_DIR))
+    };
+    let file = persistence.file.as_deref().unwrap_or("mosquitto.db");
+    StorePlan { options, import: location.join(file), buffer_limit: persistence.buffer_limit }
 }
 
 /// What `--test-config` says about each listener, and what is worth a warning.

@@ -2,6 +2,8 @@
 
 use mio::Waker;
 use mio::net::TcpStream;
+use mogi_core::EntryNo;
+use mogi_core::store::StoredDelivery;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -17,6 +19,10 @@ pub(crate) enum Mail {
     Batch { from: u16, bytes: Vec<u8> },
     /// A connection whose client id this worker owns.
     Arrival(Box<Moved>),
+    /// The changes of all turns up to this one are durable.
+    Stored { turn: u64 },
+    /// Messages of the store, and which question they answer.
+    Fetched { token: u64, entries: Vec<(EntryNo, StoredDelivery)> },
     /// `$SYS` wants to know what is kept.
     Measure,
     /// The broker stops, first part: wills are published while their receivers are still there.

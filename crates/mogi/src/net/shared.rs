@@ -3,8 +3,9 @@
 use crate::net::event_loop::EventLoop;
 use crate::net::mailbox::{Mail, Mailbox};
 use mogi_core::{CoreConfig, ListenerConfig, LogKind, Node, Stats};
+use mogi_store::Committer;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 /// Where log lines go.
@@ -51,6 +52,12 @@ pub(crate) struct Shared {
     /// The text of `$SYS/broker/version`.
     pub(crate) version: String,
     pub(crate) started: Instant,
+    /// When that was, in milliseconds since 1970.
+    pub(crate) started_ms: u64,
+    /// What makes changes durable, if anything does.
+    pub(crate) store: OnceLock<Committer>,
+    /// Bytes that wait for it from which on publishers wait (`persistence_buffer_limit`).
+    pub(crate) store_limit: u64,
     /// The counts of each worker as of its last turn.
     pub(crate) stats: Vec<Mutex<Stats>>,
     /// How busy each thread was lately, in percent.
@@ -66,8 +73,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Milliseconds since 1970, as the clock was at the start and without its jumps since: what is
+    /// stored with such a time is understood by the next start.
     pub(crate) fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+        self.started_ms + self.started.elapsed().as_millis() as u64
+    }
+
+    /// Whether so much waits for the disk that those who wait for it are not to send more.
+    pub(crate) fn store_is_full(&self) -> bool {
+        self.store.get().is_some_and(|store| store.pending_bytes() >= self.store_limit)
     }
 
     pub(crate) fn send_all(&self, mail: impl Fn() -> Mail) {

@@ -6,6 +6,10 @@ use nix::unistd::Pid;
 use std::os::unix::fs::PermissionsExt;
 
 const RUNNING: &str = "mosquitto version 2.1.2 running";
+/// What mogi says besides: it is no news to users of Mosquitto that forgets, but to those of mogi.
+const IN_MEMORY: &str = "State is kept in memory only and ends with the broker. To keep it, set \
+                         'persistence true' and 'persistence_location', or start with \
+                         --data-dir DIR.";
 
 /// The lines on stderr but for those about the user it runs as, which root alone sees, and about
 /// what else Mosquitto was built with.
@@ -40,6 +44,7 @@ fn the_first_and_last_words_are_mosquittos() {
             [
                 "mosquitto version 2.1.2 starting",
                 "Config loaded from test.conf.",
+                IN_MEMORY,
                 &format!("Opening ipv4 listen socket on port {port}."),
                 RUNNING,
                 "mosquitto version 2.1.2 terminating",
@@ -59,10 +64,11 @@ fn without_a_file_it_is_there_for_this_machine() {
     let outcome = running.wait();
     let documentation = "https://mosquitto.org/documentation/authentication-methods/";
     assert_eq!(
-        said(&outcome)[..6],
+        said(&outcome)[..7],
         [
             "mosquitto version 2.1.2 starting",
             "Using default config.",
+            IN_MEMORY,
             "Starting in local only mode. Connections will only be possible from clients running \
              on this machine.",
             "Create a configuration file which defines a listener to allow remote access.",

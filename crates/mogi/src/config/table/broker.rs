@@ -7,7 +7,6 @@ use super::{ANY, BOOL, Spec, range, row};
 use crate::config::apply;
 
 const AUTOSAVE: &str = "mogi does not write its state as a whole from time to time";
-const NO_DISK: &str = "nothing is kept on disk while `persistence` is false";
 const BUFFER: &str = "mogi reads into one large buffer per worker";
 const WRONG_BUFFER: &str = "Error: Packet buffer size must be between 0 and 65535 inclusive.";
 
@@ -109,14 +108,15 @@ pub(super) const ROWS: &[Spec] = &[
         .quirk("has to stand above all of them")
         .deprecated("Please see the documentation for how to achieve the same effect."),
     row("persistence", Global, BOOL, "false",
-        Works(Other(apply::persistence)),
-        "keep state on disk: not built yet"),
+        Works(Bool(|to, yes| to.config.persistence.on = yes)),
+        "keep sessions, their messages and retained messages on disk").restart(),
     row("persistence_file", Global, "a file's name", "mosquitto.db",
-        NoEffect(TextOnce(|to| &mut to.persistence[0]), NO_DISK),
-        "the file"),
+        Works(TextOnce(|to| &mut to.config.persistence.file)),
+        "the name of Mosquitto's file, which is imported where mogi finds no store of its own")
+        .restart(),
     row("persistence_location", Global, "a folder", "where it is started",
-        NoEffect(TextOnce(|to| &mut to.persistence[1]), NO_DISK),
-        "its folder"),
+        Works(TextOnce(|to| &mut to.config.persistence.location)),
+        "the folder the store is in").restart(),
     row("persistent_client_expiration", Global, "a number and `s`, `h`, `d`, `w`, `m` or `y`",
         "never", Works(Other(apply::persistent_client_expiration)),
         "how long a session outlives its connection at the most")
@@ -134,7 +134,8 @@ pub(super) const ROWS: &[Spec] = &[
         Works(Other(apply::retain_expiry_interval)),
         "how often expired retained messages are removed").restart(),
     row("retained_persistence", Global, BOOL, "false",
-        Works(Other(apply::persistence)), "another name of `persistence`"),
+        Works(Bool(|to, yes| to.config.persistence.on = yes)),
+        "another name of `persistence`").restart(),
     row("retry_interval", Global, "–", "–",
         NoEffect(Other(apply::retry_interval), "messages are sent again when a client returns"),
         "gone since Mosquitto 2.0"),

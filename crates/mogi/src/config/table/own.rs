@@ -1,9 +1,10 @@
 //! mogi's own options: limits Mosquitto has no name for, and threads.
 
-use super::Kind::Number;
+use super::Kind::{Number, Other};
 use super::Scope::Mogi;
 use super::Status::Works;
 use super::{Range, Spec, range, row};
+use crate::config::apply;
 
 const OR_MORE: &str = "Error: '{name}' must be {low} or more.";
 const BETWEEN: &str = "Error: '{name}' must be between {low} and {high} inclusive.";
@@ -37,6 +38,33 @@ pub(super) const ROWS: &[Spec] = &[
     row("max_topic_levels", Mogi, "separators, up to 65535; 0: any number", "200",
         Works(Number(between(0, 65_535), |to, n| to.config.core.max_topic_levels = n as usize)),
         "`/` a topic or filter may have"),
+    row("persistence_buffer_limit", Mogi, "bytes, 1048576 or more", "67108864",
+        Works(Number(at_least(1 << 20), |to, n| to.config.persistence.buffer_limit = n as u64)),
+        "changes not on disk yet from which on publishers wait for the disk"),
+    row("persistence_cache_bytes", Mogi, "bytes, 65536 or more", "4194304",
+        Works(Number(at_least(65_536), |to, n| to.config.persistence.cache_bytes = n as u64)),
+        "memory for what was read from the disk"),
+    row("persistence_journal_bytes", Mogi, "bytes, 67108864 or more", "67108864",
+        Works(Number(at_least(64 << 20), |to, n| to.config.persistence.journal_bytes = n as u64)),
+        "journals on disk before their content is moved to tables"),
+    row("persistence_memtable_bytes", Mogi, "bytes, 1048576 or more", "8388608",
+        Works(Number(at_least(1 << 20), |to, n| to.config.persistence.memtable_bytes = n as u64)),
+        "memory for new data of each kind before it is moved to tables"),
+    row("persistence_on_damage", Mogi, "`continue` or `stop`", "continue",
+        Works(Other(apply::persistence_on_damage)),
+        "what happens when the store is damaged: the damage is set aside and the rest is served, \
+         or the start fails"),
+    row("persistence_sync", Mogi, "`always`, `interval MILLISECONDS` or `off`", "always",
+        Works(Other(apply::persistence_sync)),
+        "when changes are synced to the disk; with `always` before they are acknowledged"),
+    row("queue_window_bytes", Mogi, "bytes, 65536 or more", "1048576",
+        Works(Number(at_least(65_536), |to, n| to.config.core.queue_window_bytes = n as u64)),
+        "bytes of a client's queue that are in memory; the rest is on disk, where state is kept \
+         there"),
+    row("queue_window_messages", Mogi, "messages, 10 or more", "1000",
+        Works(Number(at_least(10), |to, n| to.config.core.queue_window_messages = n as usize)),
+        "messages of a client's queue that are in memory; the rest is on disk, where state is \
+         kept there"),
     row("receive_maximum_tolerance", Mogi, "times, up to 65535", "10",
         Works(Number(between(0, 65_535), |to, n| {
             to.config.core.receive_maximum_tolerance = n as u32;

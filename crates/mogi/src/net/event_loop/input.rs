@@ -127,7 +127,10 @@ impl EventLoop {
                     }
                     return;
                 }
-                Next::Drain => {
+                Next::Drain | Next::Store => {
+                    if received.next == Next::Store {
+                        self.stalled.push(place);
+                    }
                     if let Some(socket) = self.sockets.get_mut(place as usize) {
                         socket.partial = rest.to_vec();
                         socket.draining = true;

@@ -44,6 +44,8 @@ impl EventLoop {
             match mail {
                 Mail::Batch { from, bytes } => self.batches.push_back((from, bytes, 0)),
                 Mail::Arrival(moved) => self.arrive(now_ms, *moved),
+                Mail::Stored { turn } => self.worker.stored(now_ms, turn),
+                Mail::Fetched { token, entries } => self.fetched(now_ms, token, entries),
                 Mail::Measure => self.worker.measure(),
                 Mail::PublishWills => {
                     self.worker.publish_wills(now_ms);

@@ -4,11 +4,13 @@
 //! * `input`: reading
 //! * `mail`: what other workers have sent
 //! * `output`: the end of a turn
+//! * `store`: what is to be durable, and what comes back
 
 mod entry;
 mod input;
 mod mail;
 mod output;
+mod store;
 
 use crate::net::alarm::Alarm;
 use crate::net::mailbox::Mail;
@@ -68,6 +70,10 @@ pub(crate) struct EventLoop {
     ready: VecDeque<u32>,
     /// Connections without a complete CONNECT: deadline, place, serial.
     handshakes: VecDeque<(u64, u32, u64)>,
+    /// Clients that asked the store for entries: key, generation, question.
+    questions: Slab<(u32, u32, u32)>,
+    /// Sockets that are not read because the store is behind.
+    stalled: Vec<u32>,
     /// Batches of peers, with how much of each was dealt with.
     batches: VecDeque<(u16, Vec<u8>, usize)>,
     mail: Vec<Mail>,
@@ -118,6 +124,8 @@ impl EventLoop {
             serial: 0,
             ready: VecDeque::new(),
             handshakes: VecDeque::new(),
+            questions: Slab::new(),
+            stalled: Vec::new(),
             batches: VecDeque::new(),
             mail: Vec::new(),
             buffer: vec![0; READ_BYTES],
@@ -176,6 +184,7 @@ impl EventLoop {
         let full = events.iter().count() == EVENTS;
         self.events = events;
         self.open_mail(now_ms);
+        self.look_at_store(now_ms);
         self.take_batches(now_ms, FLUSHES);
         self.read_ready(now_ms);
         self.accept(now_ms);
@@ -210,6 +219,11 @@ impl EventLoop {
         per_turn
     }
 
+    /// The worker, for what happens before the loop runs.
+    pub(crate) const fn worker_mut(&mut self) -> &mut Worker {
+        &mut self.worker
+    }
+
     /// The worker's number.
     pub(crate) const fn index(&self) -> u16 {
         self.index
@@ -237,6 +251,7 @@ impl EventLoop {
     fn has_work(&mut self) -> bool {
         !self.batches.is_empty()
             || !self.worker.effects().dirty.is_empty()
+            || self.worker.has_changes()
             || !self.ready.is_empty() && !self.peers_are_full()
             || self.accepting && self.accept_again_ms == 0
     }

@@ -20,14 +20,15 @@ impl EventLoop {
         }
     }
 
-    /// Ends the turn and acts on what it decided: batches first, so that peers begin; then the
-    /// log, the writes, and the sockets to close.
+    /// Ends the turn and acts on what it decided: changes for the store first, then batches, so
+    /// that peers begin; then the log, the writes, and the sockets to close.
     pub(super) fn finish_turn(&mut self, now_ms: u64) {
         self.worker.end_turn();
         let effects = self.worker.effects();
         let batches = std::mem::take(&mut effects.batches);
         let logs = std::mem::take(&mut effects.logs);
-        let store = effects.store.take();
+        // First, so that what peers hear of is in the store, or on its way there.
+        self.hand_to_store();
         for (peer, bytes) in batches {
             if let Some(mailbox) = self.shared.mailboxes.get(usize::from(peer)) {
                 mailbox.send(Mail::Batch { from: self.index, bytes }, self.together);
@@ -35,10 +36,6 @@ impl EventLoop {
         }
         for (kind, text) in logs {
             self.shared.log.log(kind, &text);
-        }
-        if let Some((turn, _)) = store {
-            // State lives in memory: what is to be durable is so at once.
-            self.worker.stored(now_ms, turn);
         }
         self.write_dirty(now_ms);
         self.close_all();

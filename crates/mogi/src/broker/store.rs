@@ -1,0 +1,185 @@
+//! The store of the process: opened, read at the start, its troubles told, closed at the end.
+
+use crate::broker::plan::StorePlan;
+use crate::log::why;
+use crate::net::event_loop::EventLoop;
+use crate::net::mailbox::Mail;
+use crate::net::shared::{LogSink, Shared};
+use mogi_core::LogKind;
+use mogi_core::store::StoredWill;
+use mogi_store::{
+    Answer, Committer, EmbeddedStore, LoadReport, Loaded, Notice, OnDamage, Store, mosquitto_db,
+};
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Opens the store, gives the workers what it holds, and has it take their changes from now on.
+///
+/// # Errors
+/// A line for the log: why the broker cannot start.
+pub(super) fn start(
+    plan: &StorePlan,
+    shared: &Arc<Shared>,
+    loops: &mut [EventLoop],
+) -> Result<(), String> {
+    let begun = Instant::now();
+    let mut store = EmbeddedStore::open(plan.options.clone()).map_err(|error| told(&error))?;
+    let mut report = restore(&mut store, shared, loops).map_err(|error| told(&error))?;
+    let is_new = report.alive_at_ms.is_none();
+    if is_new && import(&mut store, plan, shared)? {
+        report = restore(&mut store, shared, loops).map_err(|error| told(&error))?;
+    }
+    tell(shared.log, plan, &report, begun);
+    let (answers, log) = (Arc::clone(shared), shared.log);
+    let answer = move |worker: u16, answer| {
+        let mail = match answer {
+            Answer::Stored { turn } => Mail::Stored { turn },
+            Answer::Fetched { token, entries, .. } => Mail::Fetched { token, entries },
+        };
+        if let Some(mailbox) = answers.mailboxes.get(usize::from(worker)) {
+            mailbox.send(mail, false);
+        }
+    };
+    let notice = move |notice: Notice| match notice {
+        Notice::Failing { error } => log.log(
+            LogKind::Error,
+            &format!("Error: {error} Nothing that is to be kept is acknowledged until it works."),
+        ),
+        Notice::Recovered { after_ms } => log.log(
+            LogKind::Notice,
+            &format!("The store works again, after {after_ms} ms; what waited is acknowledged."),
+        ),
+        Notice::Lost { ops, error } => log.log(
+            LogKind::Error,
+            &format!("Error: {ops} changes that nobody was promised were not kept: {error}"),
+        ),
+    };
+    let committer = Committer::start(Box::new(store), Box::new(answer), Box::new(notice));
+    let committer = committer.map_err(|error| told(&error))?;
+    // It is the first: nobody else starts a store.
+    let _ = shared.store.set(committer);
+    Ok(())
+}
+
+/// Begins a new store with what Mosquitto has left; whether it has left something.
+///
+/// # Errors
+/// A line for the log: the file cannot be read, and a start without it would look like a loss.
+fn import(store: &mut dyn Store, plan: &StorePlan, shared: &Shared) -> Result<bool, String> {
+    let path = plan.import.display();
+    let bytes = match std::fs::read(&plan.import) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(format!("Error: Cannot read {path}: {}.", why(&error))),
+    };
+    let lossy = plan.options.on_damage == OnDamage::SetAside;
+    let (db, damages) = match mosquitto_db::read(&bytes) {
+        Ok(db) => (db, Vec::new()),
+        Err(error) => match mosquitto_db::read_lossy(&bytes) {
+            Ok(recovered) if lossy => (recovered.db, recovered.skipped),
+            _ => {
+                return Err(format!(
+                    "Error: {path} cannot be imported: {error}. Move it away to start without it."
+                ));
+            }
+        },
+    };
+    let imported = mogi_store::import::import(&db, shared.now_ms());
+    if imported.ops.is_empty() {
+        return Ok(false);
+    }
+    store.commit(&[&imported.ops]).map_err(|error| told(&error))?;
+    for damage in damages {
+        shared.log.log(LogKind::Error, &format!("Error: {path} is damaged: {damage}. Skipped."));
+    }
+    shared.log.log(
+        LogKind::Notice,
+        &format!(
+            "Imported {} sessions with {} subscriptions, {} messages for them and {} retained \
+             messages from {path}, which stays as it is.",
+            imported.sessions, imported.subscriptions, imported.entries, imported.retained
+        ),
+    );
+    Ok(true)
+}
+
+/// Gives the workers what the store holds.
+fn restore(
+    store: &mut dyn Store,
+    shared: &Shared,
+    loops: &mut [EventLoop],
+) -> Result<LoadReport, mogi_store::StoreError> {
+    let now_ms = shared.now_ms();
+    let mut alive_at_ms = now_ms;
+    let mut wills: Vec<(Arc<str>, StoredWill)> = Vec::new();
+    let node = &shared.node;
+    let report = store.load(&mut |loaded| match loaded {
+        Loaded::Alive { at_ms } => alive_at_ms = at_ms.unwrap_or(now_ms),
+        Loaded::Session(session) => {
+            let owner = usize::from(node.owner(&session.record.client));
+            if let Some(owner) = loops.get_mut(owner) {
+                owner.worker_mut().restore(now_ms, session, alive_at_ms);
+            }
+        }
+        Loaded::Retained { message, .. } => node.retained.restore(message),
+        Loaded::Will { client, will } => wills.push((client, will)),
+        Loaded::Progress(so_far) => shared.log.log(
+            LogKind::Information,
+            &format!(
+                "Loading: {} sessions, {} messages for them and {} retained messages so far.",
+                so_far.sessions, so_far.entries, so_far.retained
+            ),
+        ),
+    })?;
+    node.continue_from(report.last_session, report.last_entry, report.last_version);
+    for (client, will) in wills {
+        if let Some(owner) = loops.get_mut(usize::from(node.owner(&client))) {
+            owner.worker_mut().restore_will(now_ms, &client, &will, alive_at_ms);
+        }
+    }
+    if let Some(first) = loops.first_mut() {
+        first.worker_mut().purge_retained(now_ms);
+    }
+    Ok(report)
+}
+
+/// Says what was found.
+fn tell(log: &dyn LogSink, plan: &StorePlan, report: &LoadReport, begun: Instant) {
+    let dir = plan.options.dir.display();
+    let loaded = report.loaded;
+    log.log(
+        LogKind::Information,
+        &format!(
+            "Restored {} sessions with {} subscriptions, {} messages for them and {} retained \
+             messages from {dir} in {} ms.",
+            loaded.sessions,
+            report.subscriptions,
+            loaded.entries,
+            loaded.retained,
+            begun.elapsed().as_millis()
+        ),
+    );
+    let damage = &report.damage;
+    if !damage.any() {
+        return;
+    }
+    let first = damage.first.as_deref().unwrap_or("");
+    let line = if damage.started_anew {
+        format!("Error: The store in {dir} could not be read; a new one was started. {first}")
+    } else {
+        format!(
+            "Error: The store in {dir} is damaged: {} records and {} bytes of a journal are lost, \
+             the rest is served. {first}",
+            damage.records, damage.lost_journal_bytes
+        )
+    };
+    log.log(LogKind::Error, &line);
+    for path in &damage.set_aside {
+        log.log(LogKind::Error, &format!("Error: What is damaged was kept in {}.", path.display()));
+    }
+}
+
+fn told(error: &mogi_store::StoreError) -> String {
+    format!("Error: {error}")
+}

@@ -1,0 +1,46 @@
+//! What is to be durable goes to the store, and what was asked of it comes back.
+
+use super::EventLoop;
+use mogi_core::store::StoredDelivery;
+use mogi_core::{EntryNo, Fetch};
+
+impl EventLoop {
+    /// Hands the turn's changes to the store, then its questions, which are to see them.
+    pub(super) fn hand_to_store(&mut self) {
+        let Some(store) = self.shared.store.get() else {
+            return;
+        };
+        let effects = self.worker.effects();
+        if let Some((turn, batch)) = effects.store.take() {
+            store.submit(self.index, turn, batch);
+        }
+        for fetch in effects.fetches.drain(..) {
+            let Fetch { key, generation, question, session, entries } = fetch;
+            let token = self.questions.insert((key, generation, question));
+            store.fetch(self.index, token as u64, session, entries);
+        }
+    }
+
+    /// The store has answered.
+    pub(super) fn fetched(
+        &mut self,
+        now_ms: u64,
+        token: u64,
+        entries: Vec<(EntryNo, StoredDelivery)>,
+    ) {
+        if let Some((key, generation, question)) = self.questions.try_remove(token as usize) {
+            self.worker.fetched(now_ms, key, generation, question, entries);
+        }
+    }
+
+    /// While the store is behind, those who wait for it are not read; QoS 0 goes on.
+    pub(super) fn look_at_store(&mut self, now_ms: u64) {
+        let full = self.shared.store_is_full();
+        self.worker.set_store_full(full);
+        if !full {
+            for place in std::mem::take(&mut self.stalled) {
+                self.resume(now_ms, place);
+            }
+        }
+    }
+}
