@@ -1,19 +1,232 @@
 use super::*;
-use crate::conformance::{self, Open};
+use crate::conformance::{self, Open, delivered, enqueued, message, retained_set, session_set};
 use std::cell::RefCell;
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-fn options(dir: &TempDir) -> EmbeddedOptions {
-    EmbeddedOptions { sync: Sync::Off, ..EmbeddedOptions::new(dir.path()) }
+fn options(dir: &Path) -> EmbeddedOptions {
+    EmbeddedOptions { sync: Sync::Off, ..EmbeddedOptions::new(dir) }
+}
+
+fn open(dir: &Path) -> EmbeddedStore {
+    EmbeddedStore::open(options(dir)).expect("a store")
+}
+
+fn new_dir() -> TempDir {
+    TempDir::new().expect("a directory")
+}
+
+/// The report, and the numbers of entries that wait.
+fn load(store: &mut EmbeddedStore) -> (LoadReport, Vec<u64>) {
+    let mut waiting = Vec::new();
+    let report = store.load(&mut |loaded| {
+        if let Loaded::Session(session) = loaded {
+            waiting.extend(session.waiting.iter().map(|it| it.entry.0));
+        }
+    });
+    (report.expect("it loads"), waiting)
 }
 
 #[test]
 fn it_conforms() {
-    let dir = RefCell::new(TempDir::new().expect("a directory"));
+    conforms(&|dir| options(dir));
+}
+
+/// Bodies for all messages, however short.
+#[test]
+fn it_conforms_with_shared_messages_only() {
+    conforms(&|dir| EmbeddedOptions { share_from_bytes: 0, ..options(dir) });
+}
+
+fn conforms(options: &dyn Fn(&Path) -> EmbeddedOptions) {
+    let dir = RefCell::new(new_dir());
     conformance::run(&mut |open| {
         if open == Open::Empty {
-            dir.replace(TempDir::new().expect("a directory"));
+            dir.replace(new_dir());
         }
-        Box::new(EmbeddedStore::open(options(&dir.borrow())).expect("a store"))
+        Box::new(EmbeddedStore::open(options(dir.borrow().path())).expect("a store"))
     });
+}
+
+#[test]
+fn a_second_broker_is_refused() {
+    let dir = new_dir();
+    let store = open(dir.path());
+    let error = EmbeddedStore::open(options(dir.path())).map(|_| ()).expect_err("it is taken");
+    assert_eq!(error.kind, ErrorKind::Locked);
+    let text = error.to_string();
+    assert!(text.contains(&format!("process {} has it open", std::process::id())), "{text}");
+    drop(store);
+    open(dir.path());
+}
+
+#[test]
+fn a_later_format_is_refused_by_name() {
+    let dir = new_dir();
+    drop(open(dir.path()));
+    let format = dir.path().join("format");
+    let text = fs::read_to_string(&format).expect("a format file");
+    fs::write(&format, text.replace("mogi-store 1", "mogi-store 2")).expect("it is written");
+    let error = EmbeddedStore::open(options(dir.path())).map(|_| ()).expect_err("too new");
+    assert_eq!(error.kind, ErrorKind::TooNew);
+    assert!(error.to_string().contains("format 2"), "{error}");
+    assert!(dir.path().join("data").exists(), "nothing was touched");
+}
+
+#[test]
+fn a_place_that_cannot_be_a_directory_is_told() {
+    let dir = new_dir();
+    let file = dir.path().join("file");
+    fs::write(&file, b"").expect("it is written");
+    let error = EmbeddedStore::open(options(&file)).map(|_| ()).expect_err("it is a file");
+    assert_eq!(error.path, file);
+    assert!(error.to_string().contains("cannot make this directory"), "{error}");
+}
+
+/// The newest journal, and where its last byte that is not zero stands.
+fn journal(dir: &Path) -> (PathBuf, u64) {
+    let entries = fs::read_dir(dir.join("data")).expect("a directory");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse::<u64>().ok();
+    let newest =
+        paths.filter(|path| path.extension().is_some_and(|it| it == "jnl")).max_by_key(number);
+    let path = newest.expect("a journal");
+    let bytes = fs::read(&path).expect("it can be read");
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1);
+    (path, end)
+}
+
+/// A store of one session to which entries 1 to 9 were committed, each alone.
+fn nine_entries() -> TempDir {
+    let dir = new_dir();
+    let mut store = open(dir.path());
+    store.commit(&[&[session_set(1)]]).expect("it is written");
+    for entry in 1..=9 {
+        let message = message("t", &[entry as u8; 500]);
+        store.commit(&[&[enqueued(1, entry, &message)]]).expect("it is written");
+    }
+    dir
+}
+
+fn flip(path: &Path, at: u64) {
+    let mut file = OpenOptions::new().read(true).write(true).open(path).expect("a file");
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut byte)).expect("a byte");
+    file.seek(SeekFrom::Start(at)).expect("it is there");
+    file.write_all(&[byte[0] ^ 0x55]).expect("it is written");
+}
+
+#[test]
+fn a_journal_cut_off_anywhere_in_its_last_batch_loses_that_only() {
+    for cut in [1, 2, 5, 12, 13, 40, 300, 500] {
+        let dir = nine_entries();
+        let (path, end) = journal(dir.path());
+        let file = OpenOptions::new().write(true).open(path).expect("a journal");
+        file.set_len(end - cut).expect("it is cut");
+        let mut store = open(dir.path());
+        let (report, waiting) = load(&mut store);
+        assert_eq!(waiting, [1, 2, 3, 4, 5, 6, 7, 8], "cut {cut}");
+        assert!(report.damage.torn_bytes > 0 && !report.damage.any(), "{:?}", report.damage);
+        let message = message("t", b"more");
+        store.commit(&[&[enqueued(1, 10, &message)]]).expect("it goes on");
+        drop(store);
+        assert_eq!(load(&mut open(dir.path())).1, [1, 2, 3, 4, 5, 6, 7, 8, 10]);
+    }
+}
+
+/// As after a power failure that wrote the last batch in part, or not in order.
+#[test]
+fn a_flipped_byte_in_the_last_batch_loses_that_only() {
+    for back in [1, 3, 5, 12, 20, 200, 500, 530] {
+        let dir = nine_entries();
+        let (path, end) = journal(dir.path());
+        flip(&path, end - back);
+        let (report, waiting) = load(&mut open(dir.path()));
+        assert_eq!(waiting, [1, 2, 3, 4, 5, 6, 7, 8], "{back} from the end");
+        assert!(!report.damage.any(), "{:?}", report.damage);
+    }
+}
+
+#[test]
+fn damage_inside_a_journal_is_told_and_kept() {
+    let dir = nine_entries();
+    let (path, end) = journal(dir.path());
+    flip(&path, end - 3 * 560);
+    let (report, waiting) = load(&mut open(dir.path()));
+    assert!(!waiting.is_empty() && waiting.len() < 8, "{waiting:?}");
+    assert!(report.damage.any() && report.damage.lost_journal_bytes > 500);
+    assert!(report.damage.first.is_some());
+    let copy = &report.damage.set_aside[0];
+    assert!(copy.exists() && copy.starts_with(dir.path()));
+    let again = load(&mut open(dir.path())).0;
+    assert!(!again.damage.any(), "it is told once");
+}
+
+#[test]
+fn a_damaged_record_is_skipped_counted_and_copied() {
+    let dir = nine_entries();
+    let mut store = open(dir.path());
+    store.commit(&[&[retained_set("r", b"x", 1)]]).expect("it is written");
+    let open_engine = store.open.as_ref().expect("it is open");
+    let mut batch = open_engine.engine.batch(2);
+    batch.insert(&open_engine.engine.queue, keys::queue(SessionNo(1), EntryNo(5)), "nonsense");
+    batch.insert(&open_engine.engine.retained, "r", [1; 60]);
+    open_engine.engine.commit(batch).expect("it is written");
+    drop(store);
+    let mut store = open(dir.path());
+    let (report, waiting) = load(&mut store);
+    assert_eq!(waiting, [1, 2, 3, 4, 6, 7, 8, 9]);
+    assert_eq!((report.damage.records, report.loaded.retained), (2, 0));
+    let text = fs::read_to_string(&report.damage.set_aside[0]).expect("a list");
+    let key = "queue 00000000000000010000000000000005";
+    assert!(text.contains(key) && text.contains("retained 72"), "{text}");
+    drop(store);
+    assert!(!load(&mut open(dir.path())).0.damage.any(), "it is told once");
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_is_set_aside() {
+    let dir = nine_entries();
+    fs::write(dir.path().join("data/version"), b"nonsense").expect("it is written");
+    let stop = EmbeddedOptions { on_damage: OnDamage::Stop, ..options(dir.path()) };
+    let error = EmbeddedStore::open(stop).map(|_| ()).expect_err("it is damaged");
+    assert_eq!(error.kind, ErrorKind::Damaged);
+    let mut store = open(dir.path());
+    let (report, waiting) = load(&mut store);
+    assert!(waiting.is_empty() && report.damage.started_anew && report.damage.any());
+    assert!(report.damage.set_aside[0].join("version").exists());
+    store.commit(&[&[session_set(1)]]).expect("the new one works");
+}
+
+#[test]
+fn a_lost_session_takes_what_it_had_with_it() {
+    let dir = nine_entries();
+    let mut store = open(dir.path());
+    let open_engine = store.open.as_ref().expect("it is open");
+    let mut batch = open_engine.engine.batch(1);
+    let key = keys::of_session(keys::SESSION, SessionNo(1));
+    batch.insert(&open_engine.engine.state, key, "nonsense");
+    open_engine.engine.commit(batch).expect("it is written");
+    let (report, _) = load(&mut store);
+    assert_eq!((report.loaded.sessions, report.damage.records), (0, 1));
+    while store.tick().expect("it ticks") {}
+    let open_engine = store.open.as_ref().expect("it is open");
+    let left = open_engine.engine.queue.prefix(1_u64.to_be_bytes()).count();
+    assert_eq!(left, 0, "nothing stays behind");
+}
+
+/// Deletes hide what is written behind them if a batch is not in order.
+#[test]
+fn an_entry_changed_several_times_in_a_commit_ends_as_it_was_last() {
+    let dir = new_dir();
+    let mut store = open(dir.path());
+    let message = message("t", b"x");
+    let (there, gone) = (enqueued(1, 5, &message), delivered(1, 5));
+    let batch = [session_set(1), there.clone(), gone.clone(), there.clone(), gone, there];
+    store.commit(&[&batch]).expect("it is written");
+    assert_eq!(load(&mut store).1, [5]);
+    drop(store);
+    assert_eq!(load(&mut open(dir.path())).1, [5]);
 }
