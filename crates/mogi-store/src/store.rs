@@ -75,6 +75,9 @@ pub enum Loaded {
         /// The will.
         will: StoredWill,
     },
+    /// Damage was found and repaired on the way: what was given so far does not count, and
+    /// everything comes once more.
+    Anew,
     /// Loading takes a while: how far it is, about once a second.
     Progress(Progress),
 }

@@ -194,7 +194,7 @@ fn what_is_delivered_within_a_group_is_never_written() {
 
 #[test]
 fn a_failure_is_told_once_and_nothing_is_lost() {
-    let bench = Bench::new();
+    let mut bench = Bench::new();
     bench.committer.submit(0, 1, vec![session_set(1)]);
     bench.stored(0, 1);
     // The second of them would be compacted with the first, part of which may be on disk.
@@ -222,7 +222,7 @@ fn a_failure_is_told_once_and_nothing_is_lost() {
             waiting += session.waiting.len();
         }
     };
-    bench.memory.clone().load(visit).expect("it loads");
+    bench.memory.load(visit).expect("it loads");
     assert_eq!(waiting, 0);
 }
 

@@ -159,6 +159,10 @@ impl Contents {
                 self.retained.insert(message.topic().to_owned(), (version, message)).is_none()
             }
             Loaded::Will { client, will } => self.wills.insert(client, will).is_none(),
+            Loaded::Anew => {
+                *self = Self::default();
+                true
+            }
             Loaded::Alive { .. } | Loaded::Progress(_) => true,
         };
         assert!(new, "everything is given once");

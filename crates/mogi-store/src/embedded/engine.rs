@@ -4,6 +4,7 @@ use super::journal::{self, Torn};
 use super::options::{EmbeddedOptions, Sync};
 use super::place::Place;
 use crate::error::{ErrorKind, StoreError};
+use fjall::config::PartitioningPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,8 +28,12 @@ impl Engine {
         options: &EmbeddedOptions,
         torn: &mut Torn,
     ) -> Result<Self, StoreError> {
-        let path = place.data();
         journal::mend(place, torn)?;
+        Self::open_at(place.data(), options)
+    }
+
+    /// Opens what is at this path.
+    pub(super) fn open_at(path: PathBuf, options: &EmbeddedOptions) -> Result<Self, StoreError> {
         guarded(&path, || {
             let db = Database::builder(&path)
                 .cache_size(options.cache_bytes)
@@ -36,14 +41,7 @@ impl Engine {
                 .max_journaling_size(options.journal_bytes.max(64 << 20))
                 .manual_journal_persist(true)
                 .open()?;
-            let keyspace = |name: &str| {
-                let create = || {
-                    KeyspaceCreateOptions::default()
-                        .manual_journal_persist(true)
-                        .max_memtable_size(options.memtable_bytes)
-                };
-                db.keyspace(name, create)
-            };
+            let keyspace = |name: &str| db.keyspace(name, || keyspace_options(options));
             Ok(Self {
                 state: keyspace("state")?,
                 queue: keyspace("queue")?,
@@ -95,6 +93,16 @@ impl Engine {
     pub(super) fn read<T>(&self, read: impl FnOnce() -> fjall::Result<T>) -> Result<T, StoreError> {
         guarded(&self.path, read)
     }
+}
+
+fn keyspace_options(options: &EmbeddedOptions) -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default()
+        .manual_journal_persist(true)
+        .max_memtable_size(options.memtable_bytes)
+        // The filter of a large table is larger than what a small cache takes, and would be read
+        // from disk for every look into it; its parts are not.
+        .filter_block_partitioning_policy(PartitioningPolicy::all(true))
+        .index_block_partitioning_policy(PartitioningPolicy::all(true))
 }
 
 /// Runs a piece of fjall; it panics over some kinds of damage.

@@ -15,6 +15,7 @@ mod options;
 mod place;
 mod purge;
 mod rubbish;
+mod salvage;
 mod scan;
 mod stage;
 #[cfg(test)]
@@ -164,6 +165,21 @@ impl EmbeddedStore {
         }
     }
 
+    /// Puts what can still be read into a new store, and the damaged one aside.
+    fn salvage(&mut self, error: &StoreError) -> Result<(), StoreError> {
+        self.open = None;
+        let new = self.place.begin_new_data()?;
+        let damaged = Engine::open_at(self.place.data(), &self.options)?;
+        salvage::copy(&damaged, &Engine::open_at(new, &self.options)?)?;
+        drop(damaged);
+        let aside = self.place.set_data_aside()?;
+        self.place.finish_new_data()?;
+        self.damage.note(|| error.what.clone());
+        self.damage.records += 1;
+        self.damage.set_aside.push(aside);
+        Ok(())
+    }
+
     /// Removes damaged records once they are copied.
     fn dispose(&mut self) {
         if self.rubbish.is_empty() {
@@ -219,7 +235,17 @@ impl Store for EmbeddedStore {
     }
 
     fn load(&mut self, visit: &mut dyn FnMut(Loaded)) -> Result<LoadReport, StoreError> {
-        let report = self.scan(visit)?;
+        let report = match self.scan(visit) {
+            Err(error)
+                if error.kind == ErrorKind::Damaged
+                    && self.options.on_damage == OnDamage::SetAside =>
+            {
+                self.salvage(&error)?;
+                visit(Loaded::Anew);
+                self.scan(visit)?
+            }
+            scanned => scanned?,
+        };
         Ok(LoadReport { damage: std::mem::take(&mut self.damage), ..report })
     }
 

@@ -34,7 +34,8 @@ pub struct EmbeddedOptions {
     pub on_damage: OnDamage,
     /// Bytes of memory for blocks that were read.
     pub cache_bytes: u64,
-    /// Bytes of new data in memory per keyspace before it is written to a table.
+    /// Bytes of new data in memory per keyspace before it is written to a table. A store keeps the
+    /// value it was made with.
     pub memtable_bytes: u64,
     /// Bytes of journals on disk before tables are written to get rid of them, from 64 MiB.
     pub journal_bytes: u64,

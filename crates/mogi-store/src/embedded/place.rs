@@ -33,7 +33,12 @@ impl Place {
         fs::create_dir_all(dir).map_err(doing("make this directory"))?;
         let lock = take_lock(dir)?;
         let seed = read_format(dir)?;
-        Ok(Self { dir: dir.to_owned(), seed, _lock: lock })
+        let place = Self { dir: dir.to_owned(), seed, _lock: lock };
+        // Between the two renames of a repair: the new one is whole.
+        if !place.data().exists() && place.new_data().exists() {
+            place.finish_new_data()?;
+        }
+        Ok(place)
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -52,6 +57,32 @@ impl Place {
         let failed = |error| StoreError::io(&data, "set this damaged store aside", &error);
         fs::rename(&data, &aside).map_err(failed)?;
         Ok(aside)
+    }
+
+    /// Makes room for a new `data` that is put together while the old one is still in its place.
+    pub(super) fn begin_new_data(&self) -> Result<PathBuf, StoreError> {
+        let path = self.new_data();
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::io(&path, "remove what is left of an earlier repair", &error))
+            }
+            _ => Ok(path),
+        }
+    }
+
+    /// Puts the new `data` in its place.
+    pub(super) fn finish_new_data(&self) -> Result<(), StoreError> {
+        let failed =
+            |error| StoreError::io(&self.new_data(), "put the repaired store in its place", &error);
+        let rename = || {
+            fs::rename(self.new_data(), self.data())?;
+            File::open(&self.dir)?.sync_all()
+        };
+        rename().map_err(failed)
+    }
+
+    fn new_data(&self) -> PathBuf {
+        self.dir.join("data.new")
     }
 
     /// A new directory for damaged parts.

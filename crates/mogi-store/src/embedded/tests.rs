@@ -21,10 +21,12 @@ fn new_dir() -> TempDir {
 /// The report, and the numbers of entries that wait.
 fn load(store: &mut EmbeddedStore) -> (LoadReport, Vec<u64>) {
     let mut waiting = Vec::new();
-    let report = store.load(&mut |loaded| {
-        if let Loaded::Session(session) = loaded {
+    let report = store.load(&mut |loaded| match loaded {
+        Loaded::Session(session) => {
             waiting.extend(session.waiting.iter().map(|it| it.entry.0));
         }
+        Loaded::Anew => waiting.clear(),
+        _ => {}
     });
     (report.expect("it loads"), waiting)
 }
@@ -231,4 +233,46 @@ fn an_entry_changed_several_times_in_a_commit_ends_as_it_was_last() {
     assert_eq!(load(&mut store).1, [5]);
     drop(store);
     assert_eq!(load(&mut open(dir.path())).1, [5]);
+}
+
+/// A block of a table that cannot be read, among many that can.
+#[test]
+fn a_damaged_table_loses_what_is_in_the_damaged_block() {
+    let dir = new_dir();
+    let small = EmbeddedOptions { memtable_bytes: 64 << 10, ..options(dir.path()) };
+    let mut store = EmbeddedStore::open(small.clone()).expect("a store");
+    store.commit(&[&[session_set(1)]]).expect("it is written");
+    for entry in 1..=2000 {
+        let message = message("t", &[entry as u8; 500]);
+        store.commit(&[&[enqueued(1, entry, &message)]]).expect("it is written");
+    }
+    let engine = &store.open.as_ref().expect("it is open").engine;
+    engine.queue.rotate_memtable_and_wait().expect("tables are written");
+    let tables = engine.queue.path().join("tables");
+    drop(store);
+    let files = fs::read_dir(tables).expect("a directory").map(|it| it.expect("an entry").path());
+    let len = |path: &PathBuf| fs::metadata(path).map_or(0, |it| it.len());
+    let largest = files.max_by_key(len).expect("a table");
+    flip(&largest, len(&largest) / 2);
+    let stop = EmbeddedOptions { on_damage: OnDamage::Stop, ..small.clone() };
+    let mut stopping = EmbeddedStore::open(stop).expect("it opens");
+    let error = stopping.load(&mut |_| {}).expect_err("it is damaged");
+    assert_eq!(error.kind, ErrorKind::Damaged);
+    drop(stopping);
+    let mut store = EmbeddedStore::open(small).expect("it opens");
+    let (report, waiting) = load(&mut store);
+    let left = waiting.len();
+    assert!((1900..2000).contains(&left), "{left} are left");
+    assert!(report.damage.any() && report.damage.set_aside[0].exists());
+    drop(store);
+    assert!(!load(&mut open(dir.path())).0.damage.any(), "it is told once");
+}
+
+#[test]
+fn a_repair_that_was_interrupted_is_finished() {
+    let dir = nine_entries();
+    let data = |name: &str| dir.path().join(name);
+    fs::rename(data("data"), data("data.new")).expect("it is renamed");
+    assert_eq!(load(&mut open(dir.path())).1.len(), 9);
+    assert!(!data("data.new").exists());
 }
