@@ -63,12 +63,13 @@ pub(crate) struct Lasting {
 #[derive(Debug)]
 pub struct Interest {
     version: AtomicU64,
+    seed: u64,
     table: RwLock<Trie<Interested>>,
 }
 
 impl Interest {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { version: AtomicU64::new(1), table: RwLock::new(Trie::new(seed)) }
+        Self { version: AtomicU64::new(1), seed, table: RwLock::new(Trie::new(seed)) }
     }
 
     /// Changes whenever the table does.
@@ -145,6 +146,11 @@ impl Interest {
         if entry.is_empty() {
             table.remove(filter);
         }
+        self.changed();
+    }
+
+    pub(crate) fn forget_all(&self) {
+        *self.write() = Trie::new(self.seed);
         self.changed();
     }
 

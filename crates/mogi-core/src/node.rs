@@ -54,6 +54,13 @@ impl Node {
         self.workers
     }
 
+    /// Forgets everything that was restored so far, because it is about to come again.
+    pub fn forget_all(&self) {
+        self.interest.forget_all();
+        self.retained.forget_all();
+        self.sessions.store(0, Ordering::Relaxed);
+    }
+
     /// Continues the numbers of a store: none of those up to these is given again.
     pub fn continue_from(&self, session: SessionNo, entry: EntryNo, retained_version: u64) {
         self.last_session.fetch_max(session.0, Ordering::Relaxed);

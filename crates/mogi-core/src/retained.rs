@@ -16,6 +16,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// The retained messages of a process.
 #[derive(Debug)]
 pub struct Retained {
+    seed: u64,
     tree: RwLock<RetainedTree<Message>>,
     count: AtomicUsize,
     bytes: AtomicUsize,
@@ -35,6 +36,7 @@ pub(crate) enum Stored {
 impl Retained {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
+            seed,
             tree: RwLock::new(RetainedTree::new(seed)),
             count: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
@@ -84,6 +86,13 @@ impl Retained {
     /// Puts a message of the store back in its place.
     pub fn restore(&self, message: Message) {
         self.set(message, 0);
+    }
+
+    pub(crate) fn forget_all(&self) {
+        let mut tree = self.write();
+        *tree = RetainedTree::new(self.seed);
+        self.bytes.store(0, Ordering::Relaxed);
+        self.count.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn continue_from(&self, version: u64) {

@@ -3,7 +3,7 @@
 //! DIR has to be on the file system that is to be measured; a folder in it is used and removed.
 
 use mogi_codec::QoS;
-use mogi_core::durable::{
+use mogi_core::store::{
     EntryNo, Ids, SessionNo, SessionRecord, StoreOp, StoredDelivery, StoredSubscription,
 };
 use mogi_core::{Message, MessageView};

@@ -10,7 +10,7 @@
 //! * [`store`]: the trait, and what it gives back; [`error`]: why it cannot
 //! * [`committer`]: the thread that owns a store, and group commit
 //! * [`embedded`]: the store on the local disk; [`memory`]: the same in memory, for tests
-//! * [`import`]: what moves from there; [`mosquitto_db`]: Mosquitto's own file, to come from there and to go back
+//! * [`mosquitto_db`]: Mosquitto's own file; [`import`]: what comes from there
 //! * `coding`: values to bytes and back; `clock`: what time it is
 //! * `conformance`: the suite every backend passes (feature `conformance`)
 //!

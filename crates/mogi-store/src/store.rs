@@ -5,6 +5,7 @@ use crate::ops::{EntryNo, SessionNo, StoreOp, StoredDelivery, StoredSession, Sto
 use mogi_core::Message;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Keeps durable state. Calls block; one thread uses it.
 ///
@@ -48,6 +49,12 @@ pub trait Store: Send {
     /// # Errors
     /// As of [`Self::commit`].
     fn tick(&mut self) -> Result<bool, StoreError>;
+
+    /// When there will be housekeeping to do though nothing is committed; `None`: never. So an idle
+    /// broker sleeps.
+    fn next_tick(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Something a store gives back.

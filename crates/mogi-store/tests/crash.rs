@@ -3,7 +3,7 @@
 //! The test runs itself as a child that commits in a loop and prints what was acknowledged.
 
 use mogi_codec::QoS;
-use mogi_core::durable::{EntryNo, Ids, SessionNo, SessionRecord, StoreOp, StoredDelivery};
+use mogi_core::store::{EntryNo, Ids, SessionNo, SessionRecord, StoreOp, StoredDelivery};
 use mogi_core::{Message, MessageView};
 use mogi_store::{Answer, Committer, EmbeddedOptions, EmbeddedStore, Loaded, Store};
 use std::io::{BufRead, BufReader, Write};

@@ -1,7 +1,7 @@
 //! A file system that is full, and then is not.
 
 use mogi_codec::QoS;
-use mogi_core::durable::{EntryNo, Ids, SessionNo, SessionRecord, StoreOp, StoredDelivery};
+use mogi_core::store::{EntryNo, Ids, SessionNo, SessionRecord, StoreOp, StoredDelivery};
 use mogi_core::{Message, MessageView};
 use mogi_store::{
     Answer, Committer, EmbeddedOptions, EmbeddedStore, ErrorKind, Loaded, Notice, Store,

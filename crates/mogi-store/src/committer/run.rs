@@ -33,8 +33,8 @@ pub(super) struct Runner {
     failing: Option<Instant>,
     ticked: Instant,
     measured: Option<Instant>,
-    /// There is housekeeping to be done at once.
-    busy: bool,
+    /// How long it may sleep while nothing comes; `None`: for ever.
+    sleep: Option<Duration>,
 }
 
 impl Runner {
@@ -53,7 +53,7 @@ impl Runner {
             failing: None,
             ticked: Instant::now(),
             measured: None,
-            busy: true,
+            sleep: Some(Duration::ZERO),
         }
     }
 
@@ -67,7 +67,7 @@ impl Runner {
                 break;
             }
             if idle || self.ticked.elapsed() >= TICK_EVERY {
-                self.tick();
+                self.tick(idle);
             }
         }
     }
@@ -75,11 +75,17 @@ impl Runner {
     /// Everything that is pending; waits for it until it is time for housekeeping.
     fn take(&self) -> Pending {
         let mut pending = self.shared.pending();
-        let wait = if self.busy { Duration::ZERO } else { TICK_EVERY };
-        if pending.is_empty() && !pending.closing && !wait.is_zero() {
+        let nothing = pending.is_empty() && !pending.closing;
+        if nothing && self.sleep != Some(Duration::ZERO) {
             pending.sleeping = true;
-            let woken = self.shared.wake.wait_timeout(pending, wait);
-            pending = woken.unwrap_or_else(PoisonError::into_inner).0;
+            let wake = &self.shared.wake;
+            pending = match self.sleep {
+                Some(length) => {
+                    let woken = wake.wait_timeout(pending, length);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => wake.wait(pending).unwrap_or_else(PoisonError::into_inner),
+            };
             pending.sleeping = false;
         }
         let closing = pending.closing;
@@ -91,6 +97,9 @@ impl Runner {
 
     /// Commits the group and answers; whether that was done, and not given up.
     fn work(&mut self, taken: Pending) -> bool {
+        if !taken.is_empty() {
+            self.sleep = Some(TICK_EVERY);
+        }
         let Pending { mut batches, turns, fetches, bytes, ops, .. } = taken;
         let dropped = self.compactor.compact(&mut batches) as u64;
         // From here on the group stays as it is: a part of it may be on disk after a failure, and
@@ -206,21 +215,26 @@ impl Runner {
         (self.on_notice)(Notice::Recovered { after_ms });
     }
 
-    /// Does housekeeping. If it fails, the next commit will fail too, and say so; unless there is
-    /// none for a while.
-    fn tick(&mut self) {
+    /// Does housekeeping; `idle`: there is nothing else to do. If it fails, the next commit will
+    /// fail too, and say so; unless there is none for a while.
+    fn tick(&mut self, idle: bool) {
         self.ticked = Instant::now();
         match self.store.tick() {
             Ok(busy) => {
-                self.busy = busy;
+                // After work it comes once more: then all is quiet, and told.
+                self.sleep = match busy {
+                    true => Some(Duration::ZERO),
+                    false if idle => self.store.next_tick(),
+                    false => Some(TICK_EVERY),
+                };
                 self.recovered();
             }
             Err(error) => {
-                self.busy = false;
+                self.sleep = Some(TICK_EVERY);
                 self.fails(&error);
             }
         }
-        if self.measured.is_none_or(|at| at.elapsed() >= USAGE_EVERY) {
+        if idle || self.measured.is_none_or(|at| at.elapsed() >= USAGE_EVERY) {
             self.measure();
         }
     }

@@ -23,18 +23,19 @@ mod tests;
 
 pub use options::{EmbeddedOptions, OnDamage, Sync};
 
+use crate::clock::now_ms;
 use crate::error::{ErrorKind, StoreError};
 use crate::ops::{EntryNo, SessionNo, StoreOp, StoredDelivery};
 use crate::store::{Damage, LoadReport, Loaded, Store, Usage};
 use engine::Engine;
 use journal::Torn;
-use mind::{Marks, Mind};
+use mind::{FADE_MS, Marks, Mind};
 use place::Place;
 use purge::Purge;
 use rubbish::Rubbish;
 use scan::Scan;
 use stage::{Scratch, Stage};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A store in a directory of the local disk.
 pub struct EmbeddedStore {
@@ -294,6 +295,27 @@ impl Store for EmbeddedStore {
             }
             Ok(more)
         })
+    }
+
+    fn next_tick(&self) -> Option<Duration> {
+        self.due()
+    }
+}
+
+impl EmbeddedStore {
+    /// When what is not synced yet is due, or something ended is to be forgotten.
+    fn due(&self) -> Option<Duration> {
+        let open = self.open.as_ref()?;
+        let unsynced = match (self.options.sync, open.unsynced) {
+            (Sync::Interval(every), Some(since)) => Some(every.saturating_sub(since.elapsed())),
+            _ => None,
+        };
+        let mind = open.mind.as_ref()?;
+        let faded = mind
+            .faded
+            .front()
+            .map(|(at, _)| Duration::from_millis((at + FADE_MS).saturating_sub(now_ms()).max(1)));
+        [unsynced, faded].into_iter().flatten().min()
     }
 }
 

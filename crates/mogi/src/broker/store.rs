@@ -116,6 +116,11 @@ fn restore(
     let node = &shared.node;
     let report = store.load(&mut |loaded| match loaded {
         Loaded::Alive { at_ms } => alive_at_ms = at_ms.unwrap_or(now_ms),
+        Loaded::Anew => {
+            node.forget_all();
+            loops.iter_mut().for_each(EventLoop::renew_worker);
+            wills.clear();
+        }
         Loaded::Session(session) => {
             let owner = usize::from(node.owner(&session.record.client));
             if let Some(owner) = loops.get_mut(owner) {

@@ -219,6 +219,12 @@ impl EventLoop {
         per_turn
     }
 
+    /// Starts with an empty worker again: what it was given so far counts for nothing.
+    pub(crate) fn renew_worker(&mut self) {
+        let (node, core) = (Arc::clone(&self.shared.node), Arc::clone(&self.shared.core));
+        self.worker = Worker::new(self.index, node, core);
+    }
+
     /// The worker, for what happens before the loop runs.
     pub(crate) const fn worker_mut(&mut self) -> &mut Worker {
         &mut self.worker
