@@ -153,7 +153,8 @@ fn print(text: &str) {
 /// The log does not begin: whatever is wrong later is in that log.
 fn serve(name: &Name, cli: &Cli, config: &Config, early: &Logger) -> Result<ExitCode, Failure> {
     process::raise_descriptor_limit();
-    process::drop_privileges(&config.user, &name.program, early)
+    let data = config::data_dir(config);
+    process::drop_privileges(&config.user, &name.program, data.as_deref(), early)
         .map_err(|line| Failure(INVALID, line))?;
     // Before it goes into the background: whoever starts it sees what is wrong with the log.
     let (logger, problems) = Logger::new(config.log.clone(), &name.program);

@@ -8,7 +8,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Uid, User, initgroups, setgid, setuid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use std::ffi::CString;
+use std::fs::DirBuilder;
 use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -67,15 +69,26 @@ pub(crate) fn daemonize() -> io::Result<()> {
     Ok(nix::unistd::daemon(true, false)?)
 }
 
-/// Stops being root (`user`), and says who it is now.
+/// Stops being root (`user`), and says who it is now. `data` is a folder it will write to: where it
+/// is missing, it is made while that is still allowed.
 ///
 /// # Errors
-/// The user cannot be become: a line for the log.
-pub(crate) fn drop_privileges(user: &str, program: &str, log: &dyn LogSink) -> Result<(), String> {
+/// The user cannot be become, or the folder not be made: a line for the log.
+pub(crate) fn drop_privileges(
+    user: &str,
+    program: &str,
+    data: Option<&Path>,
+    log: &dyn LogSink,
+) -> Result<(), String> {
     if !Uid::effective().is_root() {
         return Ok(());
     }
     let user = find_user(user, log)?;
+    if let Some(data) = data {
+        make_folder(data, &user).map_err(|error| {
+            format!("Error: Cannot make {} for user '{}': {error}.", data.display(), user.name)
+        })?;
+    }
     if !user.uid.is_root() {
         become_user(&user).map_err(|error| {
             format!("Error setting user and groups to '{}': {error}.", user.name)
@@ -106,6 +119,18 @@ fn find_user(name: &str, log: &dyn LogSink) -> Result<User, String> {
     find("nobody").ok_or_else(|| {
         "Error: Unable to drop privileges to 'nobody' because this user does not exist.".to_owned()
     })
+}
+
+/// Makes a folder, and those above it, for a user. One that is there is left as it is.
+fn make_folder(path: &Path, user: &User) -> std::io::Result<()> {
+    if path.as_os_str().is_empty() || path.exists() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        make_folder(parent, user)?;
+    }
+    DirBuilder::new().mode(0o750).create(path)?;
+    std::os::unix::fs::chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
 }
 
 fn become_user(user: &User) -> nix::Result<()> {

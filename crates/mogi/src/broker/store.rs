@@ -8,9 +8,11 @@ use crate::net::shared::{LogSink, Shared};
 use mogi_core::LogKind;
 use mogi_core::store::StoredWill;
 use mogi_store::{
-    Answer, Committer, EmbeddedStore, LoadReport, Loaded, Notice, OnDamage, Store, mosquitto_db,
+    Answer, Committer, EmbeddedOptions, EmbeddedStore, LoadReport, Loaded, Notice, OnDamage, Store,
+    mosquitto_db,
 };
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,7 +26,8 @@ pub(super) fn start(
     loops: &mut [EventLoop],
 ) -> Result<(), String> {
     let begun = Instant::now();
-    let mut store = EmbeddedStore::open(plan.options.clone()).map_err(|error| told(&error))?;
+    let options = EmbeddedOptions { dir: reachable(&plan.options.dir), ..plan.options.clone() };
+    let mut store = EmbeddedStore::open(options).map_err(|error| told(&error))?;
     let mut report = restore(&mut store, shared, loops).map_err(|error| told(&error))?;
     let is_new = report.alive_at_ms.is_none();
     if is_new && import(&mut store, plan, shared)? {
@@ -44,7 +47,7 @@ pub(super) fn start(
     let notice = move |notice: Notice| match notice {
         Notice::Failing { error } => log.log(
             LogKind::Error,
-            &format!("Error: {error} Nothing that is to be kept is acknowledged until it works."),
+            &format!("Error: {error}. Nothing that is to be kept is acknowledged until it works."),
         ),
         Notice::Recovered { after_ms } => log.log(
             LogKind::Notice,
@@ -60,6 +63,18 @@ pub(super) fn start(
     // It is the first: nobody else starts a store.
     let _ = shared.store.set(committer);
     Ok(())
+}
+
+/// A path by which the store's folder can be opened. Whoever was root when it was started may
+/// stand in a folder whose parents are closed to who it is now; the way from here is open.
+fn reachable(dir: &Path) -> PathBuf {
+    let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    match absolute.metadata() {
+        Err(error) if dir.is_relative() && error.kind() == io::ErrorKind::PermissionDenied => {
+            Path::new("/proc/self/cwd").join(dir)
+        }
+        _ => dir.to_owned(),
+    }
 }
 
 /// Begins a new store with what Mosquitto has left; whether it has left something.
@@ -186,5 +201,5 @@ fn tell(log: &dyn LogSink, plan: &StorePlan, report: &LoadReport, begun: Instant
 }
 
 fn told(error: &mogi_store::StoreError) -> String {
-    format!("Error: {error}")
+    error.to_string()
 }

@@ -159,6 +159,10 @@ impl Builder {
             let local = |&port| Listener::new(port, None, String::new());
             config.listeners = ports.iter().map(local).collect();
         }
+        // Containers set it from outside, as they may with Mosquitto.
+        if let Ok(dir) = std::env::var("MOSQUITTO_PERSISTENCE_LOCATION") {
+            config.persistence.location = Some(dir);
+        }
         if let Some(dir) = &cli.data_dir {
             config.persistence.on = true;
             config.persistence.location = Some(dir.clone());

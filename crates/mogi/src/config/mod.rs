@@ -17,7 +17,7 @@ mod table;
 mod value;
 
 pub(crate) use page::page;
-pub(crate) use plan::{describe, plan, warnings};
+pub(crate) use plan::{data_dir, describe, plan, warnings};
 
 use crate::cli::Cli;
 use crate::log::LogConfig;

@@ -7,7 +7,7 @@ use mogi_codec::QoS;
 use mogi_core::ListenerConfig;
 use mogi_store::EmbeddedOptions;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the broker is to run.
 ///
@@ -49,11 +49,18 @@ pub(crate) fn plan(
 /// The folder of mogi's own store, in `persistence_location`.
 const STORE_DIR: &str = "mogi-store";
 
+/// The folder of the store, if state is kept on disk.
+pub(crate) fn data_dir(config: &Config) -> Option<PathBuf> {
+    config.persistence.on.then(|| location(&config.persistence).join(STORE_DIR))
+}
+
+/// `persistence_location`, else where the broker is started.
+fn location(persistence: &Persistence) -> &Path {
+    Path::new(persistence.location.as_deref().unwrap_or("."))
+}
+
 fn store_plan(persistence: &Persistence) -> StorePlan {
-    // As Mosquitto has it: containers set it without a change to the file.
-    let from_env = std::env::var_os("MOSQUITTO_PERSISTENCE_LOCATION").map(PathBuf::from);
-    let configured = || persistence.location.as_ref().map(PathBuf::from);
-    let location = from_env.or_else(configured).unwrap_or_else(|| PathBuf::from("."));
+    let location = location(persistence);
     let options = EmbeddedOptions {
         sync: persistence.sync,
         on_damage: persistence.on_damage,
