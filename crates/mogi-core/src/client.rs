@@ -491,6 +491,7 @@ pub(crate) fn enqueue(
 
 /// Keeps a packet back until this turn's changes are durable; how long it is.
 fn hold(link: &mut Link, key: u32, turn: &mut Turn, put: impl FnOnce(&mut Vec<u8>)) -> usize {
+    turn.awaited = true;
     if link.held.is_empty() {
         turn.holders.push(key);
     }

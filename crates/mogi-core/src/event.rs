@@ -35,6 +35,18 @@ pub struct Close {
     pub linger: bool,
 }
 
+/// The changes of a turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// The turn's number.
+    pub turn: u64,
+    /// The changes.
+    pub batch: Batch,
+    /// Whether something is held back until they are durable. Then they are to be answered with
+    /// [`Worker::stored`](crate::Worker::stored) and this or a later turn's number.
+    pub awaited: bool,
+}
+
 /// Entries of a session that are to be fetched from the store, behind all changes handed over so
 /// far.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,9 +72,8 @@ pub struct Effects {
     pub closes: Vec<Close>,
     /// Messages for peers: (peer, bytes). One batch per peer and turn.
     pub batches: Vec<(u16, Vec<u8>)>,
-    /// Changes to be made durable, if there are any; to be answered with
-    /// [`Worker::stored`](crate::Worker::stored) and the turn's number.
-    pub store: Option<(u64, Batch)>,
+    /// Changes to be made durable, if there are any.
+    pub store: Option<Changes>,
     /// Entries to be fetched from the store; each is answered with
     /// [`Worker::fetched`](crate::Worker::fetched).
     pub fetches: Vec<Fetch>,

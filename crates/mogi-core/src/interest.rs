@@ -38,7 +38,7 @@ pub(crate) const fn bit(index: u16) -> PeerSet {
 pub(crate) struct Interested {
     pub(crate) peers: PeerSet,
     /// Sessions that outlive their connection, by worker and the client's key there.
-    pub(crate) lasting: BTreeMap<(u16, u32), Lasting>,
+    pub(crate) lasting: LastingSet,
     /// The groups on it, by name.
     pub(crate) groups: BTreeMap<Arc<str>, Arc<Group>>,
 }
@@ -46,6 +46,62 @@ pub(crate) struct Interested {
 impl Interested {
     fn is_empty(&self) -> bool {
         self.peers == 0 && self.lasting.is_empty() && self.groups.is_empty()
+    }
+}
+
+/// The subscriptions of one filter that are listed. Most filters have one.
+#[derive(Debug, Default)]
+pub(crate) enum LastingSet {
+    #[default]
+    None,
+    One(Box<Lasting>),
+    Many(BTreeMap<(u16, u32), Lasting>),
+}
+
+impl LastingSet {
+    const fn is_empty(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// Those in the set, by worker and client.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Lasting> {
+        let (one, many) = match self {
+            Self::None => (None, None),
+            Self::One(one) => (Some(&**one), None),
+            Self::Many(many) => (None, Some(many.values())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    fn insert(&mut self, lasting: Lasting) {
+        match self {
+            Self::None => *self = Self::One(Box::new(lasting)),
+            Self::One(one) if one.key() == lasting.key() => **one = lasting,
+            Self::One(one) => {
+                let many = [(**one).clone(), lasting].map(|lasting| (lasting.key(), lasting));
+                *self = Self::Many(many.into());
+            }
+            Self::Many(many) => drop(many.insert(lasting.key(), lasting)),
+        }
+    }
+
+    /// Takes a client out; whether it was there.
+    fn remove(&mut self, key: (u16, u32)) -> bool {
+        let (was, empty) = match self {
+            Self::None => (false, true),
+            Self::One(one) => (one.key() == key, one.key() == key),
+            Self::Many(many) => (many.remove(&key).is_some(), many.is_empty()),
+        };
+        if empty {
+            *self = Self::None;
+        }
+        was
+    }
+}
+
+impl Lasting {
+    const fn key(&self) -> (u16, u32) {
+        (self.worker, self.target.client)
     }
 }
 
@@ -102,12 +158,14 @@ impl Interest {
         let entry = table.entry_or_insert_with(filter, Interested::default);
         let peers = entry.peers;
         entry.peers = if wants { peers | bit(peer) } else { peers & !bit(peer) };
-        let changed = entry.peers != peers || lasting.is_some();
-        let gone = match lasting {
-            Some(lasting) => entry.lasting.insert((peer, client), lasting),
-            None => entry.lasting.remove(&(peer, client)),
+        let listed = match lasting {
+            Some(lasting) => {
+                entry.lasting.insert(lasting);
+                true
+            }
+            None => entry.lasting.remove((peer, client)),
         };
-        let changed = changed || gone.is_some();
+        let changed = entry.peers != peers || listed;
         let empty = entry.is_empty();
         if empty {
             table.remove(filter);

@@ -17,9 +17,6 @@ use crate::worker::Worker;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Entries asked for at once.
-const PAGE: usize = 256;
-
 /// The question after messages of groups.
 const GROUPED: u32 = 0;
 
@@ -50,11 +47,11 @@ impl Queue {
         self.count_more(1);
     }
 
-    /// The next entries to ask for, and the number of the question.
-    fn ask(&mut self) -> Option<(u32, Vec<EntryNo>)> {
+    /// The next entries to ask for, up to `most`, and the number of the question.
+    fn ask(&mut self, most: usize) -> Option<(u32, Vec<EntryNo>)> {
         let paged = self.paged.as_mut().filter(|paged| paged.asked.is_empty())?;
-        let mut entries = Vec::with_capacity(PAGE.min(paged.tail.len()));
-        while entries.len() < PAGE
+        let mut entries = Vec::with_capacity(most.min(paged.tail.len()));
+        while entries.len() < most
             && let Some(entry) = paged.tail.pop()
         {
             entries.push(entry);
@@ -123,13 +120,18 @@ impl Client {
     /// Asks the store for what comes next, if there is room in the window.
     pub(crate) fn ask_page(&mut self, key: u32, turn: &mut Turn) {
         let queue = &mut self.session.queue;
+        let window = turn.cfg.queue_window_messages;
         if queue.paged.is_none()
-            || queue.in_memory() > turn.cfg.queue_window_messages / 2
+            || queue.in_memory() > window / 2
             || !self.link.as_ref().is_some_and(|link| link.open)
         {
             return;
         }
-        self.fetch_page(key, turn);
+        let most = window - queue.in_memory();
+        if let Some((question, entries)) = queue.ask(most.max(1)) {
+            let (generation, session) = (self.generation, self.session.number);
+            turn.effects.fetches.push(Fetch { key, generation, question, session, entries });
+        }
     }
 
     /// Fetches messages of groups after a start, all at once: they belong in memory.
@@ -137,13 +139,6 @@ impl Client {
         if !entries.is_empty() {
             let (generation, session) = (self.generation, self.session.number);
             let question = GROUPED;
-            turn.effects.fetches.push(Fetch { key, generation, question, session, entries });
-        }
-    }
-
-    fn fetch_page(&mut self, key: u32, turn: &mut Turn) {
-        if let Some((question, entries)) = self.session.queue.ask() {
-            let (generation, session) = (self.generation, self.session.number);
             turn.effects.fetches.push(Fetch { key, generation, question, session, entries });
         }
     }

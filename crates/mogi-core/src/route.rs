@@ -332,7 +332,7 @@ fn rebuild(
     });
     interest.matches(topic, scratch, |interested| {
         route.peers |= interested.peers;
-        route.lasting.extend(interested.lasting.values().cloned());
+        route.lasting.extend(interested.lasting.iter().cloned());
         route.groups.extend(interested.groups.values().cloned());
     });
 }

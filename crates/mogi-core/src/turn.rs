@@ -35,6 +35,8 @@ pub(crate) struct Turn {
     pub(crate) entries: Vec<PeerEntry>,
     /// The store is behind: those who wait for it are not read.
     pub(crate) store_full: bool,
+    /// Whether something is held back until this turn's changes are durable.
+    pub(crate) awaited: bool,
     /// Clients with acknowledgements that wait.
     pub(crate) holders: Vec<u32>,
     /// A queue of the client at hand may go on: it is looked at once, after all its packets.
@@ -63,6 +65,7 @@ impl Turn {
             gated: false,
             entries: Vec::new(),
             store_full: false,
+            awaited: false,
             holders: Vec::new(),
             pump_due: false,
             scratch: Vec::new(),

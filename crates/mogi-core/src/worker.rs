@@ -7,7 +7,7 @@
 
 use crate::client::Client;
 use crate::config::CoreConfig;
-use crate::event::Effects;
+use crate::event::{Changes, Effects};
 use crate::link::Link;
 use crate::map::Map;
 use crate::node::Node;
@@ -83,7 +83,9 @@ impl Worker {
         let turn = &mut self.turn;
         self.outbox.end_turn(turn);
         if !turn.ops.is_empty() {
-            turn.effects.store = Some((turn.seq, std::mem::take(&mut turn.ops)));
+            let awaited = std::mem::take(&mut turn.awaited);
+            let batch = std::mem::take(&mut turn.ops);
+            turn.effects.store = Some(Changes { turn: turn.seq, batch, awaited });
             turn.seq += 1;
         }
         turn.stats.routes_cached = self.routing.len() as u64;

@@ -127,7 +127,7 @@ fn compacted(dir: &Path) -> Outcome {
     }
     let meter = Meter::start();
     for (turn, batch) in batches.into_iter().enumerate() {
-        committer.submit(0, turn as u64, batch);
+        committer.submit(0, turn as u64, batch, true);
         if turn % 4 == 3 {
             wait_for(&answers, turn as u64)?;
         }

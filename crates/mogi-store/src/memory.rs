@@ -53,7 +53,11 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn commit(&mut self, batches: &[&[StoreOp]]) -> Result<(), StoreError> {
+    fn sync(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn write(&mut self, batches: &[&[StoreOp]]) -> Result<(), StoreError> {
         let mut state = self.state();
         batches.iter().copied().flatten().for_each(|op| state.apply(op));
         state.alive_at_ms = Some(now_ms());

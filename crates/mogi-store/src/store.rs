@@ -11,14 +11,28 @@ use std::time::Duration;
 ///
 /// A session has to be set ([`StoreOp::SessionSet`]) before anything else of it counts.
 pub trait Store: Send {
-    /// Makes all batches durable as one: after a crash all of them are there, or none. Their order
-    /// is that of the slice. When it returns they are as durable as the store was told to make
-    /// them.
+    /// Takes all batches in as one: after a crash all of them are there, or none. Their order is
+    /// that of the slice. [`Self::fetch`] sees them from now on; what they say is promised to
+    /// nobody before [`Self::sync`].
     ///
     /// # Errors
-    /// Nothing is promised then. The same call may be made again; until it succeeds, no other
-    /// batches should be committed.
-    fn commit(&mut self, batches: &[&[StoreOp]]) -> Result<(), StoreError>;
+    /// The same call may be made again; until it succeeds, no other batches should be written.
+    fn write(&mut self, batches: &[&[StoreOp]]) -> Result<(), StoreError>;
+
+    /// Makes everything that was written as durable as the store was told to make it.
+    ///
+    /// # Errors
+    /// Nothing is promised then, and what was written may be gone: it is to be written again.
+    fn sync(&mut self) -> Result<(), StoreError>;
+
+    /// Writes and syncs.
+    ///
+    /// # Errors
+    /// As of these two. The same call may be made again.
+    fn commit(&mut self, batches: &[&[StoreOp]]) -> Result<(), StoreError> {
+        self.write(batches)?;
+        self.sync()
+    }
 
     /// Gives everything back, once, at a start. Sessions come by rising numbers, their flights and
     /// waiting messages by the entries' numbers.

@@ -99,7 +99,7 @@ fn the_child_commits() {
     let committer = Committer::start(Box::new(store), Box::new(on_answer), Box::new(|_| {}));
     let committer = committer.expect("a thread");
     for turn in begin + 1.. {
-        committer.submit(0, turn, changes(turn));
+        committer.submit(0, turn, changes(turn), true);
         while committer.pending_bytes() > 100_000 {
             std::thread::sleep(Duration::from_micros(100));
         }

@@ -132,7 +132,7 @@ impl Broker {
         let (store, batches) = (effects.store.take(), std::mem::take(&mut effects.batches));
         let closes = std::mem::take(&mut effects.closes);
         effects.logs.clear();
-        self.stores[worker].extend(store.map(|(turn, _)| turn));
+        self.stores[worker].extend(store.map(|changes| changes.turn));
         for (to, batch) in batches {
             self.mail[usize::from(to)].push_back((worker, batch));
         }

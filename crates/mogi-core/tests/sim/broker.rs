@@ -6,7 +6,7 @@ use crate::rng::Rng;
 use crate::trace::note;
 use mogi_core::handshake::{admit, connect_len};
 use mogi_core::output::MAX_SLICES;
-use mogi_core::{Arrival, Ending, Fetch, Next, Node, Worker};
+use mogi_core::{Arrival, Changes, Ending, Fetch, Next, Node, Worker};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -289,7 +289,7 @@ impl Broker {
         let effects = self.workers[at].effects();
         let (store, batches) = (effects.store.take(), std::mem::take(&mut effects.batches));
         effects.logs.clear();
-        if let Some((turn, ops)) = store {
+        if let Some(Changes { turn, batch: ops, .. }) = store {
             assert!(self.plan.core.durable, "store operations without a store");
             note(|| format!("worker {worker}: turn {turn} to the store: {}", brief(&ops)));
             self.ledger.submit(worker, turn, ops);

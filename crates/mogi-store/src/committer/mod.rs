@@ -23,9 +23,17 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
 
 /// What a change costs in memory besides its message, in bytes.
 const OP_BYTES: u64 = 64;
+
+/// How long changes nobody waits for may wait for others: most of those that say a message was
+/// delivered make up for one that says it was enqueued.
+const LAZY: Duration = Duration::from_millis(50);
+
+/// Bytes of changes from which on they wait no longer.
+const LAZY_BYTES: u64 = 4 << 20;
 
 /// What a worker is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +84,10 @@ struct Pending {
     fetches: Vec<Fetch>,
     bytes: u64,
     ops: u64,
+    /// Since when there are batches.
+    since: Option<Instant>,
+    /// Whether somebody waits for them.
+    awaited: bool,
     sleeping: bool,
     closing: bool,
 }
@@ -112,9 +124,10 @@ impl Committer {
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Hands over the changes of a worker's turn. Turns of one worker rise. The answer is
-    /// [`Answer::Stored`] for this turn or a later one of the worker.
-    pub fn submit(&self, worker: u16, turn: u64, batch: Batch) {
+    /// Hands over the changes of a worker's turn. Turns of one worker rise. If it is `awaited`, the
+    /// answer is [`Answer::Stored`] for this turn or a later one of the worker. Else there is none,
+    /// and the changes may wait a little for others that are.
+    pub fn submit(&self, worker: u16, turn: u64, batch: Batch, awaited: bool) {
         let (bytes, ops) = (batch.iter().map(bytes_of).sum(), batch.len() as u64);
         self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.shared.ops.fetch_add(ops, Ordering::Relaxed);
@@ -124,17 +137,30 @@ impl Committer {
             }
             pending.bytes += bytes;
             pending.ops += ops;
+            let first = pending.since.is_none();
+            if first {
+                pending.since = Some(Instant::now());
+            }
+            if !awaited {
+                // The thread has to look once, to know when these are due.
+                return first || pending.bytes >= LAZY_BYTES;
+            }
+            pending.awaited = true;
             match pending.turns.iter_mut().find(|(known, _)| *known == worker) {
                 Some((_, last)) => *last = turn,
                 None => pending.turns.push((worker, turn)),
             }
+            true
         });
     }
 
     /// Asks for messages. The answer sees all that was submitted before, by any worker.
     pub fn fetch(&self, worker: u16, token: u64, session: SessionNo, entries: Vec<EntryNo>) {
         let fetch = Fetch { worker, token, session, entries };
-        self.push(|pending| pending.fetches.push(fetch));
+        self.push(|pending| {
+            pending.fetches.push(fetch);
+            true
+        });
     }
 
     /// About how many bytes of changes are not durable yet. Who accepts messages stops doing so
@@ -175,7 +201,10 @@ impl Committer {
     }
 
     fn end(&self) {
-        self.push(|pending| pending.closing = true);
+        self.push(|pending| {
+            pending.closing = true;
+            true
+        });
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // If it panicked, what it did not commit is still counted.
@@ -183,10 +212,10 @@ impl Committer {
         }
     }
 
-    fn push(&self, add: impl FnOnce(&mut Pending)) {
+    /// Adds something; `add` says whether the thread is to look at it.
+    fn push(&self, add: impl FnOnce(&mut Pending) -> bool) {
         let mut pending = self.shared.pending();
-        add(&mut pending);
-        let wake = std::mem::take(&mut pending.sleeping);
+        let wake = add(&mut pending) && std::mem::take(&mut pending.sleeping);
         drop(pending);
         if wake {
             self.shared.wake.notify_one();
@@ -212,7 +241,16 @@ impl Shared {
 
 impl Pending {
     const fn is_empty(&self) -> bool {
-        self.turns.is_empty() && self.fetches.is_empty()
+        self.since.is_none() && self.fetches.is_empty()
+    }
+
+    /// How long what is there may wait; zero: somebody waits for it.
+    fn patience(&self) -> Option<Duration> {
+        let urgent = self.awaited || self.closing || !self.fetches.is_empty();
+        if urgent || self.bytes >= LAZY_BYTES {
+            return Some(Duration::ZERO);
+        }
+        self.since.map(|since| LAZY.saturating_sub(since.elapsed()))
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::compact::Compactor;
 use super::{Answer, Batch, Fetch, Notice, OnAnswer, OnNotice, Pending, Shared};
-use crate::error::StoreError;
+use crate::error::{ErrorKind, StoreError};
 use crate::ops::StoreOp;
 use crate::store::Store;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -75,11 +76,19 @@ impl Runner {
     /// Everything that is pending; waits for it until it is time for housekeeping.
     fn take(&self) -> Pending {
         let mut pending = self.shared.pending();
-        let nothing = pending.is_empty() && !pending.closing;
-        if nothing && self.sleep != Some(Duration::ZERO) {
+        let housekeeping = self.sleep.map(|length| Instant::now() + length);
+        let wake = &self.shared.wake;
+        loop {
+            let until = housekeeping.map(|at| at.saturating_duration_since(Instant::now()));
+            let wait = match pending.patience() {
+                Some(patience) => Some(patience),
+                None => until,
+            };
+            if wait == Some(Duration::ZERO) {
+                break;
+            }
             pending.sleeping = true;
-            let wake = &self.shared.wake;
-            pending = match self.sleep {
+            pending = match wait {
                 Some(length) => {
                     let woken = wake.wait_timeout(pending, length);
                     woken.unwrap_or_else(PoisonError::into_inner).0
@@ -100,11 +109,11 @@ impl Runner {
         if !taken.is_empty() {
             self.sleep = Some(TICK_EVERY);
         }
-        let Pending { mut batches, turns, fetches, bytes, ops, .. } = taken;
+        let Pending { mut batches, turns, mut fetches, bytes, ops, awaited, .. } = taken;
         let dropped = self.compactor.compact(&mut batches) as u64;
         // From here on the group stays as it is: a part of it may be on disk after a failure, and
         // only the same group once more makes a whole of it.
-        let done = self.commit(&batches);
+        let done = self.commit(&batches, awaited, &mut fetches);
         if let Err(error) = done {
             (self.on_notice)(Notice::Lost { ops, error });
             return false;
@@ -115,7 +124,7 @@ impl Runner {
             let status = &mut self.shared.status().0;
             status.ops_compacted += dropped;
             status.ops_written += ops - dropped;
-            status.commits += u64::from(ops > dropped);
+            status.commits += u64::from(awaited && ops > dropped);
         }
         for (worker, turn) in turns {
             (self.on_answer)(worker, Answer::Stored { turn });
@@ -125,13 +134,40 @@ impl Runner {
         fetches.into_iter().all(|fetch| self.answer(fetch))
     }
 
-    fn commit(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
+    /// Writes the group, and syncs it if somebody waits for it. Questions are answered in between:
+    /// they need what was written, not that it is durable.
+    fn commit(
+        &mut self,
+        batches: &[Batch],
+        awaited: bool,
+        fetches: &mut Vec<Fetch>,
+    ) -> Result<(), StoreError> {
         let batches: Vec<&[StoreOp]> =
             batches.iter().map(|batch| &batch[..]).filter(|batch| !batch.is_empty()).collect();
         if batches.is_empty() {
+            // Where changes made up for one another, there is nothing to be durable.
             return Ok(());
         }
-        self.until_done(|store| store.commit(&batches))
+        if self.store.write(&batches).is_ok() {
+            if !awaited {
+                self.recovered();
+                return Ok(());
+            }
+            if !fetches.drain(..).all(|fetch| self.answer(fetch)) {
+                return Err(StoreError::new(
+                    ErrorKind::Io,
+                    Path::new("store"),
+                    "it cannot be read",
+                ));
+            }
+            if self.store.sync().is_ok() {
+                self.recovered();
+                return Ok(());
+            }
+        }
+        self.until_done(
+            |store| if awaited { store.commit(&batches) } else { store.write(&batches) },
+        )
     }
 
     /// Answers; whether it was not given up.

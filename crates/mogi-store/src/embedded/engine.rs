@@ -1,7 +1,7 @@
 //! fjall, opened as we need it, and its errors in our words.
 
 use super::journal::{self, Torn};
-use super::options::{EmbeddedOptions, Sync};
+use super::options::EmbeddedOptions;
 use super::place::Place;
 use crate::error::{ErrorKind, StoreError};
 use fjall::config::PartitioningPolicy;
@@ -18,7 +18,6 @@ pub(super) struct Engine {
     pub(super) retained: Keyspace,
     db: Database,
     path: PathBuf,
-    durable: PersistMode,
 }
 
 impl Engine {
@@ -47,24 +46,16 @@ impl Engine {
                 queue: keyspace("queue")?,
                 bodies: keyspace("bodies")?,
                 retained: keyspace("retained")?,
-                durable: match options.sync {
-                    Sync::Always => PersistMode::SyncData,
-                    Sync::Interval(_) | Sync::Off => PersistMode::Buffer,
-                },
                 path: path.clone(),
                 db,
             })
         })
     }
 
-    /// An empty batch that becomes as durable as commits have to be.
+    /// An empty batch, which is handed to the operating system only, until [`Self::sync`].
     pub(super) fn batch(&self, capacity: usize) -> OwnedWriteBatch {
-        OwnedWriteBatch::with_capacity(self.db.clone(), capacity).durability(Some(self.durable))
-    }
-
-    /// An empty batch that is handed to the operating system only.
-    pub(super) fn lazy_batch(&self) -> OwnedWriteBatch {
-        self.db.batch().durability(Some(PersistMode::Buffer))
+        let batch = OwnedWriteBatch::with_capacity(self.db.clone(), capacity);
+        batch.durability(Some(PersistMode::Buffer))
     }
 
     pub(super) fn commit(&self, batch: OwnedWriteBatch) -> Result<(), StoreError> {

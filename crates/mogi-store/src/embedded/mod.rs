@@ -188,7 +188,7 @@ impl EmbeddedStore {
         }
         let keys = self.rubbish.dispose(&self.place, &mut self.damage);
         let Some(open) = &self.open else { return };
-        let mut batch = open.engine.lazy_batch();
+        let mut batch = open.engine.batch(0);
         for (keyspace, key) in keys {
             batch.remove(open.engine.keyspace(keyspace), &*key);
         }
@@ -216,7 +216,17 @@ struct Context<'a> {
 }
 
 impl Store for EmbeddedStore {
-    fn commit(&mut self, batches: &[&[StoreOp]]) -> Result<(), StoreError> {
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.run(|open, with| {
+            if with.options.sync == Sync::Always && open.unsynced.is_some() {
+                open.engine.sync()?;
+                open.unsynced = None;
+            }
+            Ok(())
+        })
+    }
+
+    fn write(&mut self, batches: &[&[StoreOp]]) -> Result<(), StoreError> {
         self.run(|open, with| {
             let Some(mind) = &mut open.mind else { return Ok(()) };
             let share = with.options.share_from_bytes;
@@ -287,7 +297,7 @@ impl Store for EmbeddedStore {
         self.run(|open, with| {
             let Some(mind) = &mut open.mind else { return Ok(false) };
             let more = open.purge.step(&open.engine, mind)?;
-            if let (Sync::Interval(every), Some(since)) = (with.options.sync, open.unsynced)
+            if let (Some(every), Some(since)) = (with.options.sync.every(), open.unsynced)
                 && since.elapsed() >= every
             {
                 open.engine.sync()?;
@@ -306,10 +316,10 @@ impl EmbeddedStore {
     /// When what is not synced yet is due, or something ended is to be forgotten.
     fn due(&self) -> Option<Duration> {
         let open = self.open.as_ref()?;
-        let unsynced = match (self.options.sync, open.unsynced) {
-            (Sync::Interval(every), Some(since)) => Some(every.saturating_sub(since.elapsed())),
-            _ => None,
-        };
+        let every = self.options.sync.every();
+        let unsynced = every.zip(open.unsynced).map(|(every, since)| {
+            every.saturating_sub(since.elapsed()).max(Duration::from_millis(1))
+        });
         let mind = open.mind.as_ref()?;
         let faded = mind
             .faded

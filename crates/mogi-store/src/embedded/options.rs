@@ -14,6 +14,17 @@ pub enum Sync {
     Off,
 }
 
+impl Sync {
+    /// How long something written may wait to be synced that nobody waits for.
+    pub(super) const fn every(self) -> Option<Duration> {
+        match self {
+            Self::Always => Some(Duration::from_secs(1)),
+            Self::Interval(every) => Some(every),
+            Self::Off => None,
+        }
+    }
+}
+
 /// What is done when a store cannot be read (`persistence_on_damage`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnDamage {
@@ -42,7 +53,8 @@ pub struct EmbeddedOptions {
     /// Messages from this weight on, in bytes, are stored once for all sessions of a commit that
     /// get them.
     pub share_from_bytes: usize,
-    /// Threads that write and compact tables, from 1.
+    /// Threads that write and compact tables, from 1. With more than one, fjall 3.1 lets one of
+    /// them spin while another compacts.
     pub threads: usize,
 }
 
@@ -57,7 +69,7 @@ impl EmbeddedOptions {
             memtable_bytes: 8 << 20,
             journal_bytes: 64 << 20,
             share_from_bytes: 256,
-            threads: 2,
+            threads: 1,
         }
     }
 }

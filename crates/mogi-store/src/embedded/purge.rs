@@ -26,7 +26,7 @@ pub(super) struct Purge {
 impl Purge {
     /// Does one step; whether there is more to do now.
     pub(super) fn step(&mut self, engine: &Engine, mind: &mut Mind) -> Result<bool, StoreError> {
-        let mut batch = engine.lazy_batch();
+        let mut batch = engine.batch(0);
         let mut left = STEP;
         while left > 0
             && let Some(session) = mind.ended.first().copied()

@@ -46,7 +46,7 @@ fn copy_pairs(
     pairs: &mut dyn Iterator<Item = KvPair>,
 ) -> Result<(), StoreError> {
     loop {
-        let mut batch = to.lazy_batch();
+        let mut batch = to.batch(0);
         pairs.take(STEP).for_each(|(key, value)| batch.insert(target, key, value));
         if batch.is_empty() {
             return Ok(());

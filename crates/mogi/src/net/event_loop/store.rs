@@ -2,7 +2,7 @@
 
 use super::EventLoop;
 use mogi_core::store::StoredDelivery;
-use mogi_core::{EntryNo, Fetch};
+use mogi_core::{Changes, EntryNo, Fetch};
 
 impl EventLoop {
     /// Hands the turn's changes to the store, then its questions, which are to see them.
@@ -11,8 +11,8 @@ impl EventLoop {
             return;
         };
         let effects = self.worker.effects();
-        if let Some((turn, batch)) = effects.store.take() {
-            store.submit(self.index, turn, batch);
+        if let Some(Changes { turn, batch, awaited }) = effects.store.take() {
+            store.submit(self.index, turn, batch, awaited);
         }
         for fetch in effects.fetches.drain(..) {
             let Fetch { key, generation, question, session, entries } = fetch;
