@@ -1,7 +1,7 @@
 //! A client: its session, and its connection while there is one.
 
 use crate::encode::{Alias, Form};
-use crate::event::LogKind;
+use crate::event::{LogKind, Wait};
 use crate::inflight::{Delivery, Stage};
 use crate::link::Link;
 use crate::message::{MessageView, view_stored};
@@ -314,9 +314,11 @@ impl Client {
         }
         // An id the client knows and the broker forgot would make another message with that id look
         // like a repeat: the PUBLISH leaves once the store knows its id.
-        let held = way.entry != EntryNo::NONE && way.qos == QoS::ExactlyOnce;
         let (session, entry) = (self.session.number, way.entry);
         let Some(link) = &mut self.link else { return };
+        // One the store does not know, of a session that lasts no more, stays behind those it does.
+        let behind = session != SessionNo::NONE && !link.held.is_empty();
+        let held = way.qos == QoS::ExactlyOnce && (entry != EntryNo::NONE || behind);
         // What is shared with other receivers is the message as it was published.
         let published = view;
         let stripped;
@@ -341,8 +343,12 @@ impl Client {
         }
         let now_ms = turn.now_ms;
         if held {
-            turn.durable(|| StoreOp::Assigned { session, entry, packet_id });
-            turn.appended += hold(link, key, turn, |out| form.put_whole(view, now_ms, out));
+            let mut until = None;
+            if entry != EntryNo::NONE {
+                turn.durable(|| StoreOp::Assigned { session, entry, packet_id });
+                until = Some(turn.seq);
+            }
+            turn.appended += hold(link, key, turn, until, |out| form.put_whole(view, now_ms, out));
         } else {
             let mut scratch = std::mem::take(&mut turn.scratch);
             let out = output(link, key, turn);
@@ -357,6 +363,10 @@ impl Client {
         turn.stats.packets_sent += 1;
         turn.stats.publish_sent += 1;
         turn.stats.publish_bytes_sent += view.payload.len() as u64;
+        self.log_sent(turn, view, &way, packet_id);
+    }
+
+    fn log_sent(&self, turn: &mut Turn, view: &MessageView<'_>, way: &Way<'_>, packet_id: u16) {
         turn.log(LogKind::Debug, || {
             format!(
                 "Sending PUBLISH to {} (d0, q{}, r{}, m{packet_id}, '{}', ... ({} bytes))",
@@ -407,7 +417,10 @@ impl Client {
             weight,
             entry,
         };
-        if shared.unshared && !shared.is_made() && way.group.is_none() {
+        // What the store has is not in the ring, whoever wrote it down: when the client leaves it
+        // leaves memory together with what is before and behind it.
+        let own = shared.unshared && !shared.is_made() && entry == EntryNo::NONE;
+        if own && way.group.is_none() {
             self.session.queue.push_own(delivery, view);
             return;
         }
@@ -442,13 +455,8 @@ impl Client {
             put(link.version, output(link, key, turn).bytes());
             return;
         }
-        let version = link.version;
-        match link.held.back_mut() {
-            // What waits for nothing itself leaves with what it stands behind: its own turn may
-            // never be written down.
-            Some((_, bytes)) if !turn.gated => put(version, bytes),
-            _ => drop(hold(link, key, turn, |out| put(version, out))),
-        }
+        let (version, until) = (link.version, turn.gated.then_some(turn.seq));
+        hold(link, key, turn, until, |out| put(version, out));
     }
 
     /// Sends the acknowledgements of all turns up to `done`.
@@ -489,14 +497,26 @@ pub(crate) fn enqueue(
     entry
 }
 
-/// Keeps a packet back until this turn's changes are durable; how long it is.
-fn hold(link: &mut Link, key: u32, turn: &mut Turn, put: impl FnOnce(&mut Vec<u8>)) -> usize {
-    turn.awaited = true;
+/// Keeps a packet back `until` the changes of that turn are durable; if it waits for none, as long
+/// as those before it, as this turn may never be written down. How long it is.
+pub(crate) fn hold(
+    link: &mut Link,
+    key: u32,
+    turn: &mut Turn,
+    until: Option<u64>,
+    put: impl FnOnce(&mut Vec<u8>),
+) -> usize {
+    match until {
+        Some(seq) if seq == turn.seq => turn.wait = turn.wait.max(Wait::ForThis),
+        Some(_) => turn.wait = Wait::ForAll,
+        None => {}
+    }
     if link.held.is_empty() {
         turn.holders.push(key);
     }
-    if link.held.back().is_none_or(|(seq, _)| *seq != turn.seq) {
-        link.held.push_back((turn.seq, Vec::new()));
+    let last = link.held.back().map(|(seq, _)| *seq);
+    if last.is_none() || until > last {
+        link.held.push_back((until.unwrap_or(turn.seq), Vec::new()));
     }
     let Some((_, bytes)) = link.held.back_mut() else {
         return 0;

@@ -1,6 +1,7 @@
 //! A client connects: sessions found or made, taken over, resumed (sections 3.1.4, 4.1).
 
 use crate::client::Client;
+use crate::client::hold;
 use crate::config::ListenerConfig;
 use crate::end::Ending;
 use crate::event::LogKind;
@@ -95,6 +96,10 @@ impl Worker {
     /// Ends the connection the client id has, if it has one, and finds or makes its session.
     fn find_or_make(&mut self, connect: &Connect<'_>, arrival: &Arrival<'_>) -> Found {
         let expiry = session_expiry(connect).capped(self.turn.cfg.persistent_client_expiration_s);
+        if let Some(&key) = self.clients.by_id.get(arrival.client_id) {
+            // After a start nobody may have looked at the clock yet ([MQTT-3.1.2-23]).
+            self.end_if_over(key);
+        }
         if let Some(&key) = self.clients.by_id.get(arrival.client_id) {
             self.take_over(key, connect.clean_start);
             // Taking over ends a session that was not to outlive its connection.
@@ -205,11 +210,20 @@ impl Worker {
         Connack { session_present: present, code: 0, properties: properties.as_properties() }
             .encode(connect.version, &mut answer);
         let fits = answer.len() <= link.max_packet_size;
-        link.open = !turn.gated;
+        let ending = self.ending.get(&client.id).copied();
+        link.open = !turn.gated && ending.is_none();
         turn.log(LogKind::Debug, || {
             format!("Sending CONNACK to {} ({}, 0)", client.id, u8::from(present))
         });
-        client.ack(key, turn, |_, out| out.extend_from_slice(&answer));
+        // An answer that changes nothing waits for the end of the session before all the same: it
+        // says that there is none any more.
+        let until = if turn.gated { Some(turn.seq) } else { ending };
+        if until.is_some() {
+            turn.stats.packets_sent += 1;
+            hold(link, key, turn, until, |out| out.extend_from_slice(&answer));
+        } else {
+            client.ack(key, turn, |_, out| out.extend_from_slice(&answer));
+        }
         client.pump(key, turn);
         if !fits {
             // What cannot be said within the client's limit ends the connection.

@@ -213,6 +213,9 @@ impl Worker {
         // or DISCONNECT ([MQTT-3.1.2-23], section 3.14.2.2.2).
         if number != SessionNo::NONE {
             self.turn.durable(|| StoreOp::SessionEnd { session: number });
+            if self.turn.cfg.durable {
+                self.ending.insert(Arc::clone(&client.id), self.turn.seq);
+            }
         }
         self.remove_subscriptions(key);
         self.hand_over_all(key);
@@ -224,24 +227,30 @@ impl Worker {
     }
 
     pub(crate) fn check_session_end(&mut self, key: u32, generation: u32) {
-        let now_ms = self.turn.now_ms;
-        let Some(client) = self.clients.current(key, generation) else {
-            return;
-        };
-        let Some(at_ms) = client.session.ends_at_ms else {
-            return;
-        };
-        if client.link.is_some() {
-            return;
-        }
-        if at_ms > now_ms {
-            self.timers.add(at_ms, key, generation, Due::SessionEnd);
+        let incomplete = |client: &Client| client.session.queue.awaits_grouped;
+        let at_ms = if self.clients.get(key).is_some_and(incomplete) {
+            // After a start: what others of a group may get has to be in memory first.
+            Some(self.turn.now_ms + 1)
         } else {
-            self.turn.stats.clients_expired += 1;
-            let id = Arc::clone(&client.id);
-            self.turn.log(LogKind::Notice, || format!("Expiring client {id} due to timeout."));
-            self.end_session(key);
+            self.end_if_over(key)
+        };
+        if let Some(at_ms) = at_ms {
+            self.timers.add(at_ms, key, generation, Due::SessionEnd);
         }
+    }
+
+    /// Ends the session of an absent client if its time is over, else says when that is, if ever.
+    pub(crate) fn end_if_over(&mut self, key: u32) -> Option<u64> {
+        let client = self.clients.get(key).filter(|client| client.link.is_none())?;
+        let at_ms = client.session.ends_at_ms?;
+        if at_ms > self.turn.now_ms {
+            return Some(at_ms);
+        }
+        self.turn.stats.clients_expired += 1;
+        let id = Arc::clone(&client.id);
+        self.turn.log(LogKind::Notice, || format!("Expiring client {id} due to timeout."));
+        self.end_session(key);
+        None
     }
 
     /// [MQTT-3.1.2-22]; 3.1.1: [MQTT-3.1.2-24]

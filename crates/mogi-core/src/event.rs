@@ -42,9 +42,21 @@ pub struct Changes {
     pub turn: u64,
     /// The changes.
     pub batch: Batch,
-    /// Whether something is held back until they are durable. Then they are to be answered with
+    /// Who waits for them. If somebody does, they are to be answered with
     /// [`Worker::stored`](crate::Worker::stored) and this or a later turn's number.
-    pub awaited: bool,
+    pub wait: Wait,
+}
+
+/// Who waits for changes to be durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wait {
+    /// Nobody: they may wait for others.
+    #[default]
+    Nobody,
+    /// Somebody, for these changes.
+    ForThis,
+    /// Somebody, for changes of earlier turns as well, which nobody waited for then.
+    ForAll,
 }
 
 /// Entries of a session that are to be fetched from the store, behind all changes handed over so

@@ -57,7 +57,7 @@ mod worker;
 pub use config::{CoreConfig, ListenerConfig};
 pub use connect::Arrival;
 pub use end::Ending;
-pub use event::{Changes, Close, Effects, Fetch, LogKind};
+pub use event::{Changes, Close, Effects, Fetch, LogKind, Wait};
 pub use handshake::{Admitted, Refused};
 pub use message::{Message, MessageView};
 pub use node::Node;

@@ -26,8 +26,6 @@ pub(crate) struct Paged {
     tail: Tail,
     /// Entries that were asked for, oldest first.
     asked: VecDeque<EntryNo>,
-    /// The number of that question; answers to others come too late.
-    question: u32,
 }
 
 impl Paged {
@@ -56,19 +54,21 @@ impl Queue {
         {
             entries.push(entry);
         }
-        paged.question = next(paged.question);
         paged.asked.extend(&entries);
-        (!entries.is_empty()).then_some((paged.question, entries))
+        self.question = next(self.question);
+        (!entries.is_empty()).then_some((self.question, entries))
     }
 
     /// Takes an answer in; `stays`: whether the client is there.
     fn answer(&mut self, question: u32, found: Vec<(EntryNo, Delivery)>, stays: bool) {
         if question == GROUPED {
+            self.awaits_grouped = false;
             return found.into_iter().for_each(|(_, delivery)| self.push_shared(delivery));
         }
-        let Some(paged) = self.paged.as_mut().filter(|paged| paged.question == question) else {
+        if self.question != question {
             return;
-        };
+        }
+        let Some(paged) = self.paged.as_mut() else { return };
         let asked = std::mem::take(&mut paged.asked);
         if !stays {
             asked.into_iter().rev().for_each(|entry| paged.tail.push_front(entry));
@@ -88,9 +88,9 @@ impl Queue {
     /// The client is gone: what the store has need not be in memory, but for messages of groups.
     pub(crate) fn page_out(&mut self) {
         let spilled = self.take_kept();
+        self.question = next(self.question);
         let paged = self.paged_mut();
         let asked = std::mem::take(&mut paged.asked);
-        paged.question = next(paged.question);
         asked.into_iter().rev().for_each(|entry| paged.tail.push_front(entry));
         for delivery in spilled.iter().rev() {
             paged.tail.push_front(delivery.entry);
@@ -137,6 +137,7 @@ impl Client {
     /// Fetches messages of groups after a start, all at once: they belong in memory.
     pub(crate) fn fetch_grouped(&mut self, key: u32, turn: &mut Turn, entries: Vec<EntryNo>) {
         if !entries.is_empty() {
+            self.session.queue.awaits_grouped = true;
             let (generation, session) = (self.generation, self.session.number);
             let question = GROUPED;
             turn.effects.fetches.push(Fetch { key, generation, question, session, entries });

@@ -26,11 +26,17 @@ use std::sync::Arc;
 const PUBLISH: u8 = 1;
 const DIRECTED: u8 = 2;
 
-/// An entry for a lasting session of a peer: worker, the client's key there, session, entry.
-pub(crate) type PeerEntry = (u16, u32, SessionNo, EntryNo);
-
-/// Bytes of an entry in a batch.
-const ENTRY_BYTES: usize = 20;
+/// An entry for a lasting session of a peer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerEntry {
+    pub(crate) worker: u16,
+    /// The client's key there.
+    pub(crate) client: u32,
+    pub(crate) session: SessionNo,
+    /// What it was written down with.
+    pub(crate) qos: QoS,
+    pub(crate) entry: EntryNo,
+}
 
 /// Batches under construction.
 #[derive(Debug)]
@@ -61,7 +67,7 @@ impl Outbox {
             };
             let before = batch.len();
             put_item(batch, PUBLISH, |out| {
-                put_entries(out, entries.iter().filter(|entry| usize::from(entry.0) == peer));
+                put_entries(out, entries.iter().filter(|entry| usize::from(entry.worker) == peer));
                 put_message(out, view);
             });
             appended += batch.len() - before;
@@ -146,6 +152,7 @@ impl Worker {
     /// Tells that the changes of all turns up to `turn` are durable: what waited for them leaves.
     pub fn stored(&mut self, now_ms: u64, turn: u64) {
         self.turn.now_ms = now_ms;
+        self.ending.retain(|_, seq| *seq > turn);
         let holders = std::mem::take(&mut self.turn.holders);
         for key in holders {
             let Some(client) = self.clients.get_mut(key) else {
@@ -170,7 +177,7 @@ impl Worker {
         let mut body = Reader::new(reader.take(len)?);
         match kind {
             PUBLISH => {
-                let mut entries = Entries::read(&mut body)?;
+                let mut entries = Entries::read(self.index, &mut body)?;
                 let message = read_message(&mut body)?;
                 self.deliver_from_peer(&message, &mut entries)
             }
@@ -224,9 +231,10 @@ fn put_entries<'a>(out: &mut Vec<u8>, entries: impl Iterator<Item = &'a PeerEntr
     let at = out.len();
     out.extend_from_slice(&[0; 4]);
     let mut count = 0u32;
-    for (_, client, session, entry) in entries {
+    for PeerEntry { client, session, qos, entry, .. } in entries {
         out.extend_from_slice(&client.to_be_bytes());
         out.extend_from_slice(&session.0.to_be_bytes());
+        out.push(*qos as u8);
         out.extend_from_slice(&entry.0.to_be_bytes());
         count += 1;
     }
@@ -235,10 +243,13 @@ fn put_entries<'a>(out: &mut Vec<u8>, entries: impl Iterator<Item = &'a PeerEntr
 
 /// The entries that came with a message, each to be taken once by the client it is for.
 #[derive(Debug)]
-pub(crate) struct Entries(Vec<(u32, SessionNo, EntryNo)>);
+pub(crate) struct Entries(Vec<PeerEntry>);
+
+/// Bytes of an entry in a batch.
+const ENTRY_BYTES: usize = 21;
 
 impl Entries {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn read(worker: u16, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let count = reader.u32()? as usize;
         if count == 0 {
             return Ok(Self(Vec::new()));
@@ -248,25 +259,29 @@ impl Entries {
         let mut entries = Vec::with_capacity(count);
         while !reader.is_empty() {
             let (client, session) = (reader.u32()?, SessionNo(read_u64(&mut reader)?));
-            entries.push((client, session, EntryNo(read_u64(&mut reader)?)));
+            let qos = QoS::from_u8(reader.u8()?).unwrap_or_default();
+            let entry = EntryNo(read_u64(&mut reader)?);
+            entries.push(PeerEntry { worker, client, session, qos, entry });
         }
         // Stable: a client with overlapping subscriptions gets its entries in their order.
-        entries.sort_by_key(|entry| entry.0);
+        entries.sort_by_key(|entry| entry.client);
         Ok(Self(entries))
     }
 
-    /// The next entry of that client's session, if it has one.
-    pub(crate) fn take(&mut self, client: u32, session: SessionNo) -> EntryNo {
-        let first = self.0.partition_point(|entry| entry.0 < client);
-        let of_client = self.0[first..].iter_mut().take_while(|entry| entry.0 == client);
-        let mut free = of_client.filter(|entry| entry.1 == session && entry.2 != EntryNo::NONE);
-        free.next().map_or(EntryNo::NONE, |entry| std::mem::take(&mut entry.2))
+    /// The next entry of that client's session, if it has one: one that was written down as what
+    /// the client gets, or a message would have another QoS after a crash, with the same packet id.
+    pub(crate) fn take(&mut self, client: u32, session: SessionNo, qos: QoS) -> EntryNo {
+        let first = self.0.partition_point(|one| one.client < client);
+        let of_client = self.0[first..].iter_mut().take_while(|one| one.client == client);
+        let mut free = of_client
+            .filter(|one| one.session == session && one.qos == qos && one.entry != EntryNo::NONE);
+        free.next().map_or(EntryNo::NONE, |one| std::mem::take(&mut one.entry))
     }
 
     /// Those nobody took.
     pub(crate) fn rest(&self) -> impl Iterator<Item = (SessionNo, EntryNo)> {
-        let left = self.0.iter().filter(|entry| entry.2 != EntryNo::NONE);
-        left.map(|&(_, session, entry)| (session, entry))
+        let left = self.0.iter().filter(|one| one.entry != EntryNo::NONE);
+        left.map(|one| (one.session, one.entry))
     }
 }
 

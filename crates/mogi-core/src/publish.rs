@@ -6,7 +6,7 @@ use crate::event::LogKind;
 use crate::handshake::too_deep;
 use crate::interest::Lasting;
 use crate::message::{Frame, Message, MessageView, NEVER, forwardable, put_forwarded};
-use crate::peer::{Entries, PeerMessage};
+use crate::peer::{Entries, PeerEntry, PeerMessage};
 use crate::receive::wants_reasons;
 use crate::retained::{Retained, Stored};
 use crate::shared::Group;
@@ -175,7 +175,7 @@ impl Worker {
                 continue;
             };
             let mut way = Way::live(target, &view, self.turn.cfg.upgrade_outgoing_qos, None);
-            way.entry = entries.take(target.client, client.session.number);
+            way.entry = entries.take(target.client, client.session.number, way.qos);
             client.deliver(target.client, &mut self.turn, &view, &mut shared, way);
         }
         // Whoever is not subscribed any more, or not the same, does without.
@@ -456,7 +456,8 @@ impl Delivering<'_> {
             let way = Way::live(target, view, upgrade, None);
             if way.qos != QoS::AtMostOnce {
                 let entry = enqueue(self.turn, *session, view, shared, &way);
-                entries.push((*worker, target.client, *session, entry));
+                let (worker, session, client) = (*worker, *session, target.client);
+                entries.push(PeerEntry { worker, client, session, qos: way.qos, entry });
             }
         }
         self.turn.appended += self.outbox.publish(route.peers, view, &entries);

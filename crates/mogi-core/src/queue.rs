@@ -32,6 +32,10 @@ pub(crate) struct Queue {
     qos0: usize,
     /// What of it is in the store only.
     pub(crate) paged: Option<Box<Paged>>,
+    /// The number of the last question to the store; answers to others come too late.
+    pub(crate) question: u32,
+    /// Whether messages of groups are still to come from the store.
+    pub(crate) awaits_grouped: bool,
     /// Its length, for those who choose among members of a shared group; others have none.
     watched: OnceLock<Arc<AtomicU32>>,
 }
@@ -203,7 +207,9 @@ impl Queue {
         }
         self.count_less(self.entries.len());
         let (watched, paged) = (std::mem::take(&mut self.watched), self.paged.take());
-        let mut old = std::mem::replace(self, Self { watched, paged, ..Self::default() });
+        let (question, awaits_grouped) = (self.question, self.awaits_grouped);
+        let kept = Self { watched, paged, question, awaits_grouped, ..Self::default() };
+        let mut old = std::mem::replace(self, kept);
         let mut stored = Vec::new();
         let mut dropped = 0;
         while let Some(mut delivery) = old.pop(&mut stored) {

@@ -85,6 +85,10 @@ impl Worker {
         client.session.will = Some(Box::new(will));
         client.session.will_stored = true;
         client.session.will_at_ms = Some(at_ms);
+        if at_ms <= now_ms {
+            // Not later: the client could be back by then, and is not back in time.
+            return self.publish_will_now(key);
+        }
         let generation = client.generation;
         self.timers.add(at_ms, key, generation, Due::Will);
     }

@@ -1,7 +1,7 @@
 //! The turn in progress: what everything that happens in it shares.
 
 use crate::config::CoreConfig;
-use crate::event::{Close, Effects, LogKind};
+use crate::event::{Close, Effects, LogKind, Wait};
 use crate::message::{Message, MessageView};
 use crate::node::Node;
 use crate::output::BufferPool;
@@ -35,8 +35,8 @@ pub(crate) struct Turn {
     pub(crate) entries: Vec<PeerEntry>,
     /// The store is behind: those who wait for it are not read.
     pub(crate) store_full: bool,
-    /// Whether something is held back until this turn's changes are durable.
-    pub(crate) awaited: bool,
+    /// What is held back until changes are durable.
+    pub(crate) wait: Wait,
     /// Clients with acknowledgements that wait.
     pub(crate) holders: Vec<u32>,
     /// A queue of the client at hand may go on: it is looked at once, after all its packets.
@@ -65,7 +65,7 @@ impl Turn {
             gated: false,
             entries: Vec::new(),
             store_full: false,
-            awaited: false,
+            wait: Wait::Nobody,
             holders: Vec::new(),
             pump_due: false,
             scratch: Vec::new(),

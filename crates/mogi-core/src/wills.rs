@@ -110,7 +110,7 @@ impl Worker {
     }
 
     /// Publishes the client's will, if it has one.
-    fn publish_will_now(&mut self, key: u32) {
+    pub(crate) fn publish_will_now(&mut self, key: u32) {
         if let Some(will) = self.take_will(key) {
             self.publish_will(Some(key), &will);
         }

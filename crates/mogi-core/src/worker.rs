@@ -7,7 +7,7 @@
 
 use crate::client::Client;
 use crate::config::CoreConfig;
-use crate::event::{Changes, Effects};
+use crate::event::{Changes, Effects, Wait};
 use crate::link::Link;
 use crate::map::Map;
 use crate::node::Node;
@@ -31,6 +31,8 @@ pub struct Worker {
     pub(crate) turn: Turn,
     pub(crate) timers: Timers,
     pub(crate) outbox: Outbox,
+    /// Clients whose session the store does not know to have ended, and the turn that tells it.
+    pub(crate) ending: Map<Arc<str>, u64>,
     /// Bytes of properties that are not forwarded as they came; reused from message to message.
     pub(crate) scratch: Vec<u8>,
     /// Whose turn it is in shared groups.
@@ -72,6 +74,7 @@ impl Worker {
             turn: Turn::new(cfg, Arc::clone(&node)),
             timers: Timers::new(node.hash()),
             outbox: Outbox::new(node.workers()),
+            ending: Map::with_hasher(node.hash()),
             scratch: Vec::new(),
             share_turn: u32::from(index),
             node,
@@ -82,10 +85,10 @@ impl Worker {
     pub fn end_turn(&mut self) {
         let turn = &mut self.turn;
         self.outbox.end_turn(turn);
-        if !turn.ops.is_empty() {
-            let awaited = std::mem::take(&mut turn.awaited);
+        let wait = std::mem::take(&mut turn.wait);
+        if !turn.ops.is_empty() || wait == Wait::ForAll {
             let batch = std::mem::take(&mut turn.ops);
-            turn.effects.store = Some(Changes { turn: turn.seq, batch, awaited });
+            turn.effects.store = Some(Changes { turn: turn.seq, batch, wait });
             turn.seq += 1;
         }
         turn.stats.routes_cached = self.routing.len() as u64;
@@ -98,7 +101,7 @@ impl Worker {
 
     /// Whether there are changes of durable state that [`Self::end_turn`] has not handed over.
     pub const fn has_changes(&self) -> bool {
-        !self.turn.ops.is_empty()
+        !self.turn.ops.is_empty() || matches!(self.turn.wait, Wait::ForAll)
     }
 
     /// What happened since the driver last looked; it takes what it acts on.

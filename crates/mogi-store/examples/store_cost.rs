@@ -3,6 +3,7 @@
 //! DIR has to be on the file system that is to be measured; a folder in it is used and removed.
 
 use mogi_codec::QoS;
+use mogi_core::Wait;
 use mogi_core::store::{
     EntryNo, Ids, SessionNo, SessionRecord, StoreOp, StoredDelivery, StoredSubscription,
 };
@@ -127,7 +128,7 @@ fn compacted(dir: &Path) -> Outcome {
     }
     let meter = Meter::start();
     for (turn, batch) in batches.into_iter().enumerate() {
-        committer.submit(0, turn as u64, batch, true);
+        committer.submit(0, turn as u64, batch, Wait::ForThis);
         if turn % 4 == 3 {
             wait_for(&answers, turn as u64)?;
         }

@@ -3,6 +3,7 @@
 //! The test runs itself as a child that commits in a loop and prints what was acknowledged.
 
 use mogi_codec::QoS;
+use mogi_core::Wait;
 use mogi_core::store::{EntryNo, Ids, SessionNo, SessionRecord, StoreOp, StoredDelivery};
 use mogi_core::{Message, MessageView};
 use mogi_store::{Answer, Committer, EmbeddedOptions, EmbeddedStore, Loaded, Store};
@@ -99,7 +100,7 @@ fn the_child_commits() {
     let committer = Committer::start(Box::new(store), Box::new(on_answer), Box::new(|_| {}));
     let committer = committer.expect("a thread");
     for turn in begin + 1.. {
-        committer.submit(0, turn, changes(turn), true);
+        committer.submit(0, turn, changes(turn), Wait::ForThis);
         while committer.pending_bytes() > 100_000 {
             std::thread::sleep(Duration::from_micros(100));
         }

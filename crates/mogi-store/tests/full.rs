@@ -1,6 +1,7 @@
 //! A file system that is full, and then is not.
 
 use mogi_codec::QoS;
+use mogi_core::Wait;
 use mogi_core::store::{EntryNo, Ids, SessionNo, SessionRecord, StoreOp, StoredDelivery};
 use mogi_core::{Message, MessageView};
 use mogi_store::{
@@ -39,12 +40,12 @@ fn a_full_disk_stops_acknowledgements_until_there_is_room() {
     let on_notice = move |notice| drop(to_notices.send(notice));
     let committer = Committer::start(Box::new(store), Box::new(on_answer), Box::new(on_notice));
     let committer = committer.expect("a thread");
-    committer.submit(0, 0, vec![session_set()], true);
+    committer.submit(0, 0, vec![session_set()], Wait::ForThis);
     let (mut turn, mut stored) = (0, 0);
     let error = loop {
         turn += 1;
         assert!(turn < 5000, "the disk takes more than it has");
-        committer.submit(0, turn, vec![enqueued(turn)], true);
+        committer.submit(0, turn, vec![enqueued(turn)], Wait::ForThis);
         let Ok(Notice::Failing { error }) = notices.recv_timeout(Duration::from_millis(2)) else {
             continue;
         };
@@ -61,7 +62,8 @@ fn a_full_disk_stops_acknowledgements_until_there_is_room() {
     assert!(error.to_string().contains("make room"), "{error}");
     assert!(stored < turn, "turn {turn} did not fit");
     // More comes, and nothing of it is acknowledged.
-    (turn + 1..=turn + 20).for_each(|turn| committer.submit(0, turn, vec![enqueued(turn)], true));
+    (turn + 1..=turn + 20)
+        .for_each(|turn| committer.submit(0, turn, vec![enqueued(turn)], Wait::ForThis));
     turn += 20;
     assert_eq!(last_stored(&answers, Duration::from_secs(1)), 0, "nothing more is stored");
     assert!(committer.pending_bytes() > 0 && committer.status().failing_since.is_some());

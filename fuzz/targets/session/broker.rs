@@ -1,10 +1,11 @@
 //! The workers under test, and what is around them: sockets, mailboxes, time, a store's tickets.
 
+use crate::store::Store;
 use crate::watch::Watch;
 use mogi_codec::Version;
 use mogi_core::handshake::{admit, connect_len};
 use mogi_core::output::MAX_SLICES;
-use mogi_core::{Arrival, CoreConfig, Ending, ListenerConfig, Next, Node, Worker};
+use mogi_core::{Arrival, CoreConfig, Ending, ListenerConfig, Next, Node, Wait, Worker};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub struct Broker {
     mail: [VecDeque<(usize, Vec<u8>)>; WORKERS],
     /// Turns of each worker that wait for the store.
     stores: [VecDeque<u64>; WORKERS],
+    store: Store,
     tokens: u32,
     ids: u32,
 }
@@ -60,6 +62,7 @@ impl Broker {
             conns: [const { None }; SLOTS],
             mail: [const { VecDeque::new() }; WORKERS],
             stores: [const { VecDeque::new() }; WORKERS],
+            store: Store::default(),
             tokens: 0,
             ids: 0,
         }
@@ -132,7 +135,14 @@ impl Broker {
         let (store, batches) = (effects.store.take(), std::mem::take(&mut effects.batches));
         let closes = std::mem::take(&mut effects.closes);
         effects.logs.clear();
-        self.stores[worker].extend(store.map(|changes| changes.turn));
+        let fetches = std::mem::take(&mut effects.fetches);
+        if let Some(changes) = store {
+            self.store.apply(changes.batch);
+            if changes.wait != Wait::Nobody {
+                self.stores[worker].push_back(changes.turn);
+            }
+        }
+        fetches.into_iter().for_each(|fetch| self.store.ask(worker, fetch));
         for (to, batch) in batches {
             self.mail[usize::from(to)].push_back((worker, batch));
         }
@@ -166,6 +176,14 @@ impl Broker {
         }
     }
 
+    /// The oldest question to the store is answered.
+    pub fn answer(&mut self) {
+        if let Some((worker, fetch, found)) = self.store.answer() {
+            let (key, generation, question) = (fetch.key, fetch.generation, fetch.question);
+            self.workers[worker].fetched(self.now_ms, key, generation, question, found);
+        }
+    }
+
     /// Everything that is under way arrives.
     pub fn settle(&mut self) {
         for slot in 0..SLOTS {
@@ -177,8 +195,10 @@ impl Broker {
                 self.stored(worker);
                 self.end_turn(worker);
             }
+            self.answer();
             let idle = |it: &VecDeque<_>| it.is_empty();
-            if self.mail.iter().all(VecDeque::is_empty) && self.stores.iter().all(idle) {
+            let at_rest = self.mail.iter().all(VecDeque::is_empty) && self.store.is_idle();
+            if at_rest && self.stores.iter().all(idle) {
                 return;
             }
         }
@@ -198,6 +218,7 @@ impl Broker {
         }
         assert_eq!(self.node.sessions.load(Ordering::Relaxed), 0, "sessions left");
         assert!(self.node.interest.is_empty(), "interest left");
+        self.store.check_empty();
         for worker in &mut self.workers {
             worker.measure();
             let stats = worker.stats();
@@ -231,6 +252,7 @@ impl Broker {
             match received.next {
                 Next::Read(_) => return,
                 Next::Flush => self.flush(worker),
+                Next::Store => unreachable!("no store is ever behind here"),
                 Next::Drain => {
                     conn.draining = true;
                     return;

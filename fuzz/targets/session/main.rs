@@ -11,6 +11,7 @@
 
 mod broker;
 mod packets;
+mod store;
 mod watch;
 
 use broker::{Broker, SLOTS, WORKERS};
@@ -40,6 +41,7 @@ fn config(choices: &mut Unstructured<'_>) -> Result<CoreConfig> {
         max_queued_messages: choices.int_in_range(0..=4)?,
         max_packet_size: 3000,
         message_size_limit: 1000,
+        queue_window_messages: 2,
         max_topic_levels: 8,
         max_retained_messages: 5,
         max_subscriptions_per_client: 5,
@@ -66,6 +68,7 @@ fn act(broker: &mut Broker, choices: &mut Unstructured<'_>) -> Result<()> {
         6 => broker.deliver(worker),
         7 => broker.stored(worker),
         8 => broker.narrow(slot, choices.int_in_range(0..=300)?),
+        9 => broker.answer(),
         _ => {
             let version = broker.version(slot);
             let packet = packets::packet(choices, version)?;

@@ -1,12 +1,13 @@
 //! The broker under test: workers, the batches between them, sockets, and the store behind them.
 
 use crate::ledger::Ledger;
+use crate::message::id_of;
 use crate::plan::Plan;
 use crate::rng::Rng;
 use crate::trace::note;
 use mogi_core::handshake::{admit, connect_len};
 use mogi_core::output::MAX_SLICES;
-use mogi_core::{Arrival, Changes, Ending, Fetch, Next, Node, Worker};
+use mogi_core::{Arrival, Ending, Fetch, Next, Node, StoreOp, Worker};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -260,7 +261,7 @@ impl Broker {
         })
     }
 
-    fn ended(&mut self, token: u32, cause: Cause) {
+    pub(crate) fn ended(&mut self, token: u32, cause: Cause) {
         if let Some(conn) = self.conns.get_mut(&token)
             && conn.ended.is_none()
         {
@@ -289,10 +290,13 @@ impl Broker {
         let effects = self.workers[at].effects();
         let (store, batches) = (effects.store.take(), std::mem::take(&mut effects.batches));
         effects.logs.clear();
-        if let Some(Changes { turn, batch: ops, .. }) = store {
+        if let Some(changes) = store {
             assert!(self.plan.core.durable, "store operations without a store");
-            note(|| format!("worker {worker}: turn {turn} to the store: {}", brief(&ops)));
-            self.ledger.submit(worker, turn, ops);
+            note(|| {
+                let (turn, ops) = (changes.turn, brief(&changes.batch));
+                format!("worker {worker}: turn {turn} to the store: {ops}")
+            });
+            self.ledger.submit(worker, changes, self.now_ms);
         }
         for fetch in std::mem::take(&mut self.workers[at].effects().fetches) {
             note(|| format!("worker {worker}: {fetch:?}"));
@@ -453,13 +457,22 @@ impl Broker {
         true
     }
 
-    pub(crate) fn tick(&mut self, worker: u16) {
+    /// Lets a worker do what is due; whether there was something.
+    pub(crate) fn tick(&mut self, worker: u16) -> bool {
         let at = usize::from(worker);
-        if self.workers[at].next_timeout_ms().is_some_and(|due_ms| due_ms <= self.now_ms) {
+        let due = self.workers[at].next_timeout_ms().is_some_and(|due_ms| due_ms <= self.now_ms);
+        if due {
             note(|| format!("worker {worker}: tick"));
             self.workers[at].tick(self.now_ms);
             self.note_closes(worker);
         }
+        due
+    }
+
+    /// What was on its way between workers, and questions to the store, are gone.
+    pub(crate) fn forget_mail(&mut self) {
+        self.mail = vec![VecDeque::new(); self.workers.len().pow(2)];
+        self.fetches.clear();
     }
 
     pub(crate) fn has_mail(&self) -> bool {
@@ -480,10 +493,30 @@ fn item_ends(batch: &[u8]) -> Vec<usize> {
     ends
 }
 
-fn brief(ops: &[mogi_core::StoreOp]) -> String {
-    let name = |op: &mogi_core::StoreOp| {
-        let text = format!("{op:?}");
-        text.split("message").next().unwrap_or_default().to_owned()
+/// Changes in few words.
+fn brief(ops: &[StoreOp]) -> String {
+    let one = |op: &StoreOp| match op {
+        StoreOp::SessionSet { session, record } => {
+            let (expiry_s, left) = (record.expiry_s, record.left_at_ms);
+            format!("session {} {} expiry {expiry_s} left {left:?}", session.0, record.client)
+        }
+        StoreOp::Enqueued { session, entry, delivery } => {
+            let id = id_of(delivery.message.payload());
+            format!("{}: +{} is {id:?} {:?}", session.0, entry.0, delivery.qos)
+        }
+        StoreOp::Assigned { session, entry, packet_id } => {
+            format!("{}: {} as {packet_id}", session.0, entry.0)
+        }
+        StoreOp::Released { session, entry } => format!("{}: {} released", session.0, entry.0),
+        StoreOp::Delivered { session, entry } => format!("{}: -{}", session.0, entry.0),
+        StoreOp::Retained { message, version } => {
+            format!("{} retains {:?} as of {version}", message.topic(), id_of(message.payload()))
+        }
+        StoreOp::WillSet { client, will } => {
+            let id = id_of(will.message.payload());
+            format!("will {id:?} of {client} due {:?}", will.due_at_ms)
+        }
+        other => format!("{other:?}"),
     };
-    ops.iter().map(name).collect::<Vec<_>>().join("; ")
+    ops.iter().map(one).collect::<Vec<_>>().join("; ")
 }

@@ -94,6 +94,8 @@ pub(crate) struct Client {
     pub(crate) held: BTreeSet<u16>,
     /// Ids the broker has used in this session.
     pub(crate) used: BTreeSet<u16>,
+    /// The broker has crashed under the connection, or since the last one.
+    pub(crate) broker_crashed: bool,
     /// Acknowledgements not sent yet.
     pub(crate) acks: VecDeque<(PacketKind, u16)>,
 }
@@ -133,6 +135,7 @@ impl Client {
             open: BTreeSet::new(),
             held: BTreeSet::new(),
             used: BTreeSet::new(),
+            broker_crashed: false,
             acks: VecDeque::new(),
         }
     }
@@ -199,6 +202,10 @@ impl Client {
         self.asks.clear();
         self.open.clear();
         self.acks.clear();
+        if std::mem::take(&mut self.broker_crashed) {
+            // The store knows packet ids of QoS 1 only where their clients were away.
+            self.inflight.retain(|_, (_, qos)| *qos == QoS::ExactlyOnce);
+        }
     }
 
     /// The session is a new one: nothing is left of the other.

@@ -31,12 +31,22 @@ impl World {
     }
 
     pub(crate) fn connect_as(&mut self, client: usize, clean: bool, expiry_s: u32, wills: bool) {
+        let will = (wills && client > 0 && self.rng.percent(60)).then(|| self.make_will(client));
+        self.connect_with(client, clean, expiry_s, will);
+    }
+
+    pub(crate) fn connect_with(
+        &mut self,
+        client: usize,
+        clean: bool,
+        expiry_s: u32,
+        will: Option<Will>,
+    ) {
         // An earlier CONNECT that came in after this one would leave the client with a session it
         // knows nothing of: what is right then is for nobody here to say.
         self.broker.forget_unopened(client);
         let token = self.next_token;
         self.next_token += 1;
-        let will = (wills && client > 0 && self.rng.percent(60)).then(|| self.make_will(client));
         let me = &mut self.clients[client];
         me.promise = match (clean, me.known) {
             (true, _) | (false, Known::No) => Some(false),

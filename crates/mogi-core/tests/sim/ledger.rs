@@ -1,12 +1,15 @@
 //! The simulated store: batches become durable in order, late, and are reported later still.
+//!
+//! What it [holds](Held) is what a crash leaves.
 
+use crate::held::Held;
 use crate::message::id_of;
 use mogi_core::store::StoredDelivery;
-use mogi_core::{EntryNo, Fetch, Message, SessionNo, StoreOp};
+use mogi_core::{Changes, EntryNo, Fetch, SessionNo, StoreOp, Wait};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// A batch on its way: worker, turn, changes.
-type Submitted = (u16, u64, Vec<StoreOp>);
+/// A batch on its way: worker, turn, changes, who waits for them.
+type Submitted = (u16, u64, Vec<StoreOp>, Wait);
 
 /// What was handed over, and what of it would survive a crash.
 #[derive(Debug, Default)]
@@ -14,23 +17,17 @@ pub(crate) struct Ledger {
     waiting: VecDeque<Submitted>,
     /// Turns to be reported to each worker.
     done: Vec<VecDeque<u64>>,
-    /// The client ids of sessions.
-    names: BTreeMap<SessionNo, String>,
-    /// Messages on their way.
-    pub(crate) entries: BTreeMap<(SessionNo, EntryNo), StoredDelivery>,
-    /// Of the newest change of each topic's retained message.
-    versions: BTreeMap<String, u64>,
-    pub(crate) sessions: BTreeSet<String>,
-    /// (client, filter) → options.
-    pub(crate) subscriptions: BTreeMap<(String, String), u8>,
-    pub(crate) received: BTreeSet<(String, u16)>,
+    pub(crate) held: Held,
+    /// Messages of entries, durable or not.
+    messages: BTreeMap<EntryNo, u32>,
+    /// (session, message) → when it was about to be sent with a packet id, in milliseconds.
+    pub(crate) begun_ms: BTreeMap<(SessionNo, u32), u64>,
     /// (client, message), for ever: who was to get what.
     pub(crate) enqueued: BTreeSet<(String, u32)>,
     /// Messages that were retained at some time.
     pub(crate) retained_ever: BTreeSet<u32>,
-    pub(crate) retained: BTreeMap<String, u32>,
-    /// How often topics were cleared.
-    pub(crate) cleared: BTreeMap<String, usize>,
+    /// Messages that were wills at some time.
+    pub(crate) wills_ever: BTreeSet<u32>,
 }
 
 impl Ledger {
@@ -38,12 +35,34 @@ impl Ledger {
         Self { done: vec![VecDeque::new(); usize::from(workers)], ..Self::default() }
     }
 
-    pub(crate) fn submit(&mut self, worker: u16, turn: u64, ops: Vec<StoreOp>) {
-        assert!(!ops.is_empty(), "an empty batch is submitted");
+    /// The broker is gone, and with it all that was not durable; the next one has so many workers.
+    pub(crate) fn crash(&mut self, workers: u16) {
+        self.waiting.clear();
+        self.done = vec![VecDeque::new(); usize::from(workers)];
+    }
+
+    pub(crate) fn submit(&mut self, worker: u16, changes: Changes, now_ms: u64) {
+        let Changes { turn, batch: ops, wait } = changes;
+        assert!(!ops.is_empty() || wait == Wait::ForAll, "an empty batch is submitted");
         if let Some(before) = self.last_turn(worker) {
             assert!(before < turn, "turn {turn} of {worker} after {before}");
         }
-        self.waiting.push_back((worker, turn, ops));
+        for op in &ops {
+            match op {
+                StoreOp::Enqueued { entry, delivery, .. } => {
+                    if let Some(id) = id_of(delivery.message.payload()) {
+                        self.messages.insert(*entry, id);
+                    }
+                }
+                StoreOp::Assigned { session, entry, .. } => {
+                    if let Some(id) = self.messages.get(entry) {
+                        self.begun_ms.insert((*session, *id), now_ms);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.waiting.push_back((worker, turn, ops, wait));
     }
 
     fn last_turn(&self, worker: u16) -> Option<u64> {
@@ -58,13 +77,17 @@ impl Ledger {
 
     /// Makes the oldest batch durable.
     pub(crate) fn redeem(&mut self) -> bool {
-        let Some((worker, turn, ops)) = self.waiting.pop_front() else {
+        let Some((worker, turn, ops, wait)) = self.waiting.pop_front() else {
             return false;
         };
         for op in ops {
-            self.apply(op);
+            self.note(&op);
+            self.held.apply(op);
         }
-        self.done[usize::from(worker)].push_back(turn);
+        // As the store does it: nobody is told what nobody waits for.
+        if wait != Wait::Nobody {
+            self.done[usize::from(worker)].push_back(turn);
+        }
         true
     }
 
@@ -73,82 +96,23 @@ impl Ledger {
         self.done[usize::from(worker)].pop_front()
     }
 
-    fn apply(&mut self, op: StoreOp) {
+    /// Notes what is asked for later, when the store may have it no more.
+    fn note(&mut self, op: &StoreOp) {
         match op {
-            StoreOp::SessionSet { session, record } => {
-                let client = record.client.to_string();
-                if record.expiry_s == 0 {
-                    // It ends with its connection: nothing more is kept of it.
-                    self.received.retain(|key| key.0 != client);
-                }
-                self.names.insert(session, client.clone());
-                self.sessions.insert(client);
-            }
-            StoreOp::SessionEnd { session } => {
-                let client = self.name(session);
-                self.subscriptions.retain(|key, _| key.0 != client);
-                self.received.retain(|key| key.0 != client);
-                self.entries.retain(|key, _| key.0 != session);
-                self.sessions.remove(&client);
-                self.names.remove(&session);
-            }
-            StoreOp::SubscriptionSet { session, subscription } => {
-                let key = (self.name(session), subscription.filter.to_string());
-                self.subscriptions.insert(key, subscription.options);
-            }
-            StoreOp::SubscriptionEnd { session, filter } => {
-                let key = (self.name(session), filter.to_string());
-                self.subscriptions.remove(&key);
-            }
-            StoreOp::Received { session, packet_id } => {
-                self.received.insert((self.name(session), packet_id));
-            }
-            StoreOp::ReceivedEnd { session, packet_id } => {
-                self.received.remove(&(self.name(session), packet_id));
-            }
-            StoreOp::Retained { message, version } => self.retain(&message, version),
-            StoreOp::RetainedEnd { topic, version } => {
-                if self.is_newer(&topic, version) {
-                    self.retained.remove(&*topic);
-                    *self.cleared.entry(topic.to_string()).or_default() += 1;
+            StoreOp::Enqueued { session, delivery, .. } => {
+                let kept = self.held.sessions.get(session);
+                if let (Some(kept), Some(id)) = (kept, id_of(delivery.message.payload())) {
+                    self.enqueued.insert((kept.record.client.to_string(), id));
                 }
             }
-            other => self.apply_message(other),
-        }
-    }
-
-    fn apply_message(&mut self, op: StoreOp) {
-        match op {
-            StoreOp::Enqueued { session, entry, delivery } => {
-                if let Some(id) = id_of(delivery.message.payload()) {
-                    self.enqueued.insert((self.name(session), id));
-                }
-                if self.names.contains_key(&session) {
-                    self.entries.insert((session, entry), delivery);
-                }
+            StoreOp::Retained { message, .. } => {
+                self.retained_ever.extend(id_of(message.payload()));
             }
-            StoreOp::Delivered { session, entry } => {
-                self.entries.remove(&(session, entry));
+            StoreOp::WillSet { will, .. } => {
+                self.wills_ever.extend(id_of(will.message.payload()));
             }
             _ => {}
         }
-    }
-
-    fn retain(&mut self, message: &Message, version: u64) {
-        if let Some(id) = id_of(message.payload()) {
-            self.retained_ever.insert(id);
-            if self.is_newer(message.topic(), version) {
-                self.retained.insert(message.topic().to_owned(), id);
-            }
-        }
-    }
-
-    /// Whether that is the newest change of the topic, which is noted.
-    fn is_newer(&mut self, topic: &str, version: u64) -> bool {
-        let newest = self.versions.entry(topic.to_owned()).or_default();
-        let newer = version > *newest;
-        *newest = version.max(*newest);
-        newer
     }
 
     /// What the store has of a fetch.
@@ -167,18 +131,25 @@ impl Ledger {
                 _ => {}
             }
         }
+        let kept = self.held.sessions.get(&fetch.session);
         let find = |&entry: &EntryNo| {
-            let key = (fetch.session, entry);
-            let found = match unwritten.get(&key) {
+            let found = match unwritten.get(&(fetch.session, entry)) {
                 Some(delivery) => delivery.cloned(),
-                None => self.entries.get(&key).cloned(),
+                None => kept.and_then(|kept| kept.entries.get(&entry)?.delivery.clone()),
             };
             Some((entry, found?))
         };
         fetch.entries.iter().filter_map(find).collect()
     }
 
-    fn name(&self, session: SessionNo) -> String {
-        self.names.get(&session).cloned().unwrap_or_default()
+    /// The durable QoS 2 packet ids of a client whose session lasts.
+    pub(crate) fn has_received(&self, client: &str, packet_id: u16) -> bool {
+        self.held.session_of(client).is_some_and(|(_, kept)| kept.received.contains(&packet_id))
+    }
+
+    /// The options of a durable subscription.
+    pub(crate) fn subscription(&self, client: &str, filter: &str) -> Option<u8> {
+        let (_, kept) = self.held.session_of(client)?;
+        Some(kept.subscriptions.get(filter)?.options)
     }
 }

@@ -7,7 +7,9 @@ mod actions;
 mod broker;
 mod client;
 mod connecting;
+mod crash;
 mod findings;
+mod held;
 mod ledger;
 mod message;
 mod monitor;
@@ -40,11 +42,12 @@ fn fixed_seeds_keep_all_promises() {
         total.dropped += outcome.dropped;
         total.connections += outcome.connections;
         total.wills += outcome.wills;
+        total.crashes += outcome.crashes;
     }
     println!("{total:?}");
     // The storms are worth something only if much happens in them.
     assert!(total.published > 10_000 && total.delivered > 10_000);
-    assert!(total.connections > 3000 && total.wills > 300);
+    assert!(total.connections > 3000 && total.wills > 300 && total.crashes > 500);
 }
 
 #[test]

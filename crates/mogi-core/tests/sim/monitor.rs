@@ -3,7 +3,7 @@
 use crate::client::{Ask, Client};
 use crate::trace::note;
 use crate::world::{LONG_TURN_MS, World};
-use mogi_codec::{Ack, Packet, PacketKind, Reason, Suback, Unsuback, Version};
+use mogi_codec::{Ack, Packet, PacketKind, Publish, QoS, Reason, Suback, Unsuback, Version};
 use std::collections::BTreeMap;
 
 /// What is known of the sending side of one connection.
@@ -79,7 +79,13 @@ impl World {
             && let Some(id) = crate::message::id_of(publish.payload)
         {
             self.oracle.left.insert((client, id));
-            self.check_expiry(publish.dup, id);
+            self.check_expiry(token, publish, id);
+        }
+        if connack {
+            self.wills.greeted(token);
+        }
+        if let Packet::Suback(suback) = packet {
+            self.note_subscribed(token, suback);
         }
         if let Packet::Puback(ack) | Packet::Pubrec(ack) = packet {
             self.note_taken(token, ack);
@@ -95,6 +101,16 @@ impl World {
                 self.pubrec_leaves(token, ack);
             }
             Packet::Pubcomp(ack) => self.pubcomp_leaves(token, ack),
+            Packet::Publish(publish) if publish.qos == QoS::ExactlyOnce => {
+                let kept = self.kept_flight(token, publish.packet_id);
+                let id = publish.packet_id;
+                assert_ne!(kept, Some(false), "{token}: PUBLISH before its id {id} is durable");
+            }
+            Packet::Pubrel(ack) => {
+                let kept = self.kept_flight(token, ack.packet_id);
+                let id = ack.packet_id;
+                assert_ne!(kept, Some(true), "{token}: PUBREL before {id} is known to be there");
+            }
             Packet::Suback(suback) => self.suback_leaves(token, suback),
             Packet::Unsuback(unsuback) => self.unsuback_leaves(token, unsuback),
             _ => {}
@@ -103,23 +119,55 @@ impl World {
 
     fn note_taken(&mut self, token: u32, ack: &Ack<'_>) {
         if let Some(message) = self.monitors[&token].published.get(&ack.packet_id) {
+            let now = self.oracle.clock;
             let message = &mut self.oracle.messages[*message as usize];
             message.taken_ms.get_or_insert(self.broker.now_ms);
+            // Its client may never see it: the promise is made all the same.
+            message.acked_at.get_or_insert(now);
+        }
+    }
+
+    /// As of messages.
+    fn note_subscribed(&mut self, token: u32, suback: &Suback<'_>) {
+        let monitor = &self.monitors[&token];
+        let Some(Ask::Subscribe(filters, at)) = monitor.asks.get(&suback.packet_id) else {
+            panic!("{token}: SUBACK nobody asked for");
+        };
+        let now = self.oracle.clock;
+        for sub in &mut self.oracle.subjects[monitor.client].subs {
+            if sub.asked_at == *at && filters.iter().any(|(filter, _)| *filter == sub.filter) {
+                sub.acked_at.get_or_insert(now);
+            }
         }
     }
 
     /// [MQTT-3.3.2-5], where no time passes within turns and no socket is stuck.
-    fn check_expiry(&self, dup: bool, id: u32) {
+    fn check_expiry(&self, token: u32, publish: &Publish<'_>, id: u32) {
         let message = &self.oracle.messages[id as usize];
         if let (Some(expiry_s), Some(taken_ms)) = (message.expiry_s, message.taken_ms)
-            && !dup
+            && !publish.dup
             && self.plan.narrow == 0
             && self.plan.pace_ms > LONG_TURN_MS
             && message.sends == 1
         {
             let last_ms = taken_ms + u64::from(expiry_s) * 1000 + LONG_TURN_MS as u64;
-            assert!(self.broker.now_ms <= last_ms, "message {id} leaves after it expired");
+            let begun_ms = self.begun_ms(token, publish, id).unwrap_or(self.broker.now_ms);
+            assert!(begun_ms <= last_ms, "message {id} leaves after it expired");
         }
+    }
+
+    /// When the delivery of a message began that is kept back until its packet id is durable; from
+    /// then on it does not expire ([MQTT-3.3.2-5]).
+    fn begun_ms(&self, token: u32, publish: &Publish<'_>, id: u32) -> Option<u64> {
+        if !self.plan.core.durable || publish.qos != QoS::ExactlyOnce {
+            return None;
+        }
+        let name = &self.broker.names[self.monitors[&token].client];
+        let (session, kept) = self.broker.ledger.held.session_of(name)?;
+        if kept.record.expiry_s == 0 {
+            return Some(0); // It stands behind others, and the store knows nothing of it.
+        }
+        self.broker.ledger.begun_ms.get(&(session, id)).copied()
     }
 
     /// The session's name if it is one that outlives its connection.
@@ -131,7 +179,7 @@ impl World {
 
     fn connack_leaves(&self, token: u32) {
         if let Some((_, name)) = self.lasting(token) {
-            let kept = self.broker.ledger.sessions.contains(&name);
+            let kept = self.broker.ledger.held.session_of(&name).is_some();
             assert!(kept, "{token}: CONNACK before the session of {name} is durable");
         }
     }
@@ -146,19 +194,24 @@ impl World {
         }
     }
 
+    /// Whether the store has a message with that packet id for a session that lasts.
+    fn kept_flight(&self, token: u32, packet_id: u16) -> Option<bool> {
+        let (_, name) = self.lasting(token)?;
+        let (_, kept) = self.broker.ledger.held.session_of(&name)?;
+        Some(kept.entries.values().any(|entry| entry.is_published(packet_id)))
+    }
+
     fn pubrec_leaves(&self, token: u32, ack: &Ack<'_>) {
         if let Some((_, name)) = self.lasting(token) {
-            let key = (name, ack.packet_id);
-            let kept = self.broker.ledger.received.contains(&key);
-            assert!(kept, "{token}: PUBREC before {key:?} is durable");
+            let kept = self.broker.ledger.has_received(&name, ack.packet_id);
+            assert!(kept, "{token}: PUBREC before {} of {name} is durable", ack.packet_id);
         }
     }
 
     fn pubcomp_leaves(&self, token: u32, ack: &Ack<'_>) {
         if let Some((_, name)) = self.lasting(token) {
-            let key = (name, ack.packet_id);
-            let kept = self.broker.ledger.received.contains(&key);
-            assert!(!kept, "{token}: PUBCOMP before the release of {key:?} is durable");
+            let kept = self.broker.ledger.has_received(&name, ack.packet_id);
+            assert!(!kept, "{token}: PUBCOMP before {} of {name} is released", ack.packet_id);
         }
     }
 
@@ -170,8 +223,8 @@ impl World {
             panic!("{token}: SUBACK nobody asked for");
         };
         for (filter, options) in filters {
-            let kept = self.broker.ledger.subscriptions.get(&(name.clone(), filter.clone()));
-            let fine = kept == Some(&options.encode()) || self.changed_since(token, filter, *at);
+            let kept = self.broker.ledger.subscription(&name, filter);
+            let fine = kept == Some(options.encode()) || self.changed_since(token, filter, *at);
             assert!(fine, "{token}: SUBACK before {filter} of {name} is durable");
         }
     }
@@ -184,9 +237,8 @@ impl World {
             panic!("{token}: UNSUBACK nobody asked for");
         };
         for filter in filters {
-            let key = (name.clone(), filter.clone());
-            let kept = self.broker.ledger.subscriptions.contains_key(&key);
-            let fine = !kept || self.changed_since(token, filter, *at);
+            let kept = self.broker.ledger.subscription(&name, filter);
+            let fine = kept.is_none() || self.changed_since(token, filter, *at);
             assert!(fine, "{token}: UNSUBACK before the end of {filter} of {name} is durable");
         }
     }

@@ -71,6 +71,8 @@ pub(crate) struct Delivery<'a> {
 pub(crate) struct Seen {
     /// Message → copies.
     pub(crate) copies: BTreeMap<u32, usize>,
+    /// Message → copies at QoS 2.
+    exact: BTreeMap<u32, usize>,
     /// Messages that came with RETAIN, repeats among them.
     pub(crate) retained: BTreeSet<u32>,
     /// Copies with RETAIN.
@@ -84,6 +86,9 @@ pub(crate) struct Seen {
 struct Share {
     client: usize,
     epoch: usize,
+    /// The member's session ends with its connection: when the broker crashes, the message is
+    /// anybody's again.
+    fleeting: bool,
 }
 
 /// A client as the oracle sees it.
@@ -120,6 +125,8 @@ pub(crate) struct Oracle {
     pub(crate) owed: Vec<Owed>,
     /// Topics cleared at the end.
     pub(crate) cleared: BTreeSet<String>,
+    /// When the broker crashed.
+    crashes: Vec<u64>,
     upgrade: bool,
     one_copy: bool,
 }
@@ -138,6 +145,7 @@ impl Oracle {
             delivered: 0,
             owed: Vec::new(),
             cleared: BTreeSet::new(),
+            crashes: Vec::new(),
             upgrade: plan.core.upgrade_outgoing_qos,
             one_copy: !plan.core.allow_duplicate_messages,
         }
@@ -150,6 +158,21 @@ impl Oracle {
 
     pub(crate) fn qos_for(&self, message: &Published, sub: &Sub) -> QoS {
         effective(message.qos, sub.options.qos, self.upgrade)
+    }
+
+    /// The broker crashes: what nobody was promised may be gone.
+    pub(crate) fn crashed(&mut self) {
+        let now = self.tick();
+        self.crashes.push(now);
+        // The answers to a SUBSCRIBE are not written down before they are sent.
+        self.owed.clear();
+        for one in self.retaining.values_mut().flatten() {
+            one.settled &= self.messages[one.message as usize].qos != QoS::AtMostOnce;
+        }
+    }
+
+    fn crashes_since(&self, at: u64) -> usize {
+        self.crashes.len() - self.crashes.partition_point(|&crash| crash <= at)
     }
 
     /// The client's session ends, or may: nothing is owed to it any more.
@@ -197,11 +220,6 @@ impl Oracle {
             assert!(fits, "expiry of message {id}: {:?}", delivery.expiry_s);
         }
         self.check_wanted(client, &message, delivery);
-        if client == 0 && message.will {
-            let now = self.clock;
-            let before = self.wills_seen.insert(id, now);
-            assert!(before.is_none(), "will {id} came twice");
-        }
         if delivery.retain {
             self.subjects[client].seen.retained.insert(id);
         }
@@ -210,8 +228,17 @@ impl Oracle {
             assert!(known, "message {id} repeated to client {client} that never had it");
             return;
         }
-        *self.subjects[client].seen.copies.entry(id).or_default() += 1;
-        self.check_copies(client, &message);
+        if client == 0 && message.will {
+            let now = self.clock;
+            let before = self.wills_seen.insert(id, now);
+            let repeats =
+                delivery.qos != QoS::ExactlyOnce && self.crashes_since(message.sent_at) > 0;
+            assert!(before.is_none() || repeats, "will {id} came twice");
+        }
+        let seen = &mut self.subjects[client].seen;
+        *seen.copies.entry(id).or_default() += 1;
+        *seen.exact.entry(id).or_default() += usize::from(delivery.qos == QoS::ExactlyOnce);
+        self.check_copies(client, &message, delivery.qos);
         self.check_retain(client, &message, delivery);
         self.check_order(client, &message, delivery);
         self.check_groups(client, &message, delivery.qos);
@@ -246,12 +273,15 @@ impl Oracle {
     }
 
     /// No more copies than subscriptions: at QoS 2 nothing comes twice.
-    fn check_copies(&self, client: usize, message: &Published) {
+    fn check_copies(&self, client: usize, message: &Published, qos: QoS) {
         let subs = self.possible(client, message);
+        // Crashes repeat what has another QoS, which is left out then.
+        let strict = qos == QoS::ExactlyOnce && self.crashes_since(message.sent_at) > 0;
         let (mut filters, mut groups) = (BTreeSet::new(), 0);
         for sub in &subs {
             match sub.parts().1 {
                 Some(_) => groups = 1,
+                None if strict && self.qos_for(message, sub) != qos => {}
                 None => drop(filters.insert(&sub.filter)),
             }
         }
@@ -264,16 +294,24 @@ impl Oracle {
         }
         let times = if message.qos == QoS::AtLeastOnce { message.sends } else { 1 };
         let kept = if message.retain { subs.len() } else { 0 };
-        let copies = self.subjects[client].seen.copies[&message.id];
-        let most = live * times + kept;
+        let seen = &self.subjects[client].seen;
+        let copies = if strict { seen.exact[&message.id] } else { seen.copies[&message.id] };
+        let most = (live * times + kept) * self.times(message, qos);
         assert!(copies <= most, "{copies} copies of {} at client {client}: {subs:?}", message.id);
+    }
+
+    /// How many times a copy may come because of crashes: the broker may have forgotten that it was
+    /// sent, or that its publisher sent it, but not at QoS 2.
+    pub(crate) fn times(&self, message: &Published, qos: QoS) -> usize {
+        let strict = qos == QoS::ExactlyOnce && message.qos != QoS::AtLeastOnce;
+        if strict { 1 } else { 1 + 2 * self.crashes_since(message.sent_at) }
     }
 
     /// [MQTT-4.6.0-5], [MQTT-4.6.0-6]: in order for each publisher, topic and QoS. What was sent
     /// again may come late for those who were not there the first time.
     fn check_order(&mut self, client: usize, message: &Published, delivery: &Delivery<'_>) {
         let resent = message.qos == QoS::AtLeastOnce && message.sends > 1;
-        let seen = &mut self.subjects[client].seen;
+        let seen = &self.subjects[client].seen;
         // A connection that was given up may come in late, and take its will along.
         let resent = resent || message.will;
         // A retained message is read where all workers see it, and may be newer than live ones that
@@ -282,6 +320,18 @@ impl Oracle {
         if resent || seen.copies[&message.id] > 1 || message.topic.starts_with("g/") {
             return;
         }
+        // One that crossed the SUBSCRIBE on its way from another worker is written down late.
+        let crashed = self.crashes.last().is_some_and(|&crash| crash > message.sent_at);
+        let subs = &self.subjects[client].subs;
+        let sure = subs.iter().any(|sub| {
+            sub.matches(&message.topic)
+                && sub.surely_had(message)
+                && self.qos_for(message, sub) == delivery.qos
+        });
+        if crashed && !sure {
+            return;
+        }
+        let seen = &mut self.subjects[client].seen;
         let key = (message.publisher, message.topic.clone(), delivery.qos as u8);
         let newest = seen.newest.entry(key).or_insert(message.id);
         assert!(
@@ -300,14 +350,17 @@ impl Oracle {
         let Some(group) = group else { return };
         let epoch = self.subjects[client].epoch;
         let shares = self.shares.entry((group.clone(), message.id)).or_default();
-        shares.push(Share { client, epoch });
+        let fleeting = !self.subjects[client].lasting;
+        shares.push(Share { client, epoch, fleeting });
         let shares = shares.clone();
         let counts = |share: &&Share| {
             let subject = &self.subjects[share.client];
-            qos == QoS::ExactlyOnce || subject.epoch == share.epoch && !subject.ending
+            let lost = share.fleeting && self.crashes_since(message.sent_at) > 0;
+            qos == QoS::ExactlyOnce && !lost || subject.epoch == share.epoch && !subject.ending
         };
         let copies = shares.iter().filter(counts).count();
         let times = if message.qos == QoS::AtLeastOnce { message.sends } else { 1 };
+        let times = times * self.times(message, qos);
         assert!(
             copies <= times,
             "{copies} members of {group} have message {}: {shares:?}",
@@ -339,6 +392,9 @@ impl Oracle {
         let subject = &self.subjects[client];
         if subject.packet_limit.is_some_and(|limit| message.len + 300 > limit) {
             return None;
+        }
+        if message.qos == QoS::AtMostOnce && self.crashes_since(message.sent_at) > 0 {
+            return None; // Nothing was promised, whatever QoS it would be sent with.
         }
         subject.subs.iter().find(|sub| {
             sub.parts().1.is_none()
@@ -385,8 +441,10 @@ impl Oracle {
     /// to.
     fn dies_with_member(&self, message: &Published, sub: &Sub) -> bool {
         let mut subjects = self.subjects.iter();
-        self.qos_for(message, sub) == QoS::ExactlyOnce
-            && subjects.any(|subject| subject.ended_at >= message.sent_at)
+        // A crash takes along what is with members whose sessions end with it.
+        let dies = self.qos_for(message, sub) == QoS::ExactlyOnce
+            || self.crashes_since(message.sent_at) > 0;
+        dies && subjects.any(|subject| subject.ended_at >= message.sent_at)
     }
 
     /// Messages of groups nobody was sent though a member was there all the time: none may wait

@@ -15,6 +15,8 @@ pub(crate) struct Plan {
     pub(crate) losses: usize,
     /// How often a client connects anew while its connection lives, in 10,000 steps.
     pub(crate) takeovers: usize,
+    /// Crashes of the broker in 10,000 steps.
+    pub(crate) crashes: usize,
     /// Sockets that take only a few bytes at a time, in percent of connections.
     pub(crate) narrow: usize,
     /// The most bytes delivered at once.
@@ -68,12 +70,14 @@ impl Plan {
             ..ListenerConfig::default()
         };
         let quiet = rng.percent(20);
+        let crashes = *rng.pick(&[0, 0, 3, 20, 100, 400]);
         Self {
             workers: rng.range(1, 4) as u16,
             clients: rng.range(2, 8),
             steps: rng.range(200, 4000),
             losses: if quiet { 0 } else { *rng.pick(&[0, 20, 100, 400]) },
             takeovers: if quiet { 0 } else { *rng.pick(&[0, 20, 300]) },
+            crashes: if core.durable { crashes } else { 0 },
             narrow: *rng.pick(&[0, 0, 20, 60]),
             chunk: *rng.pick(&[1, 7, 60, 5000, 100_000]),
             pace_ms: *rng.pick(&[0, 3, 50, 400, 5000]),

@@ -162,7 +162,11 @@ impl World {
 
     fn pong(&mut self, client: usize) {
         let covered = self.clients[client].pings.pop_front();
-        for message in covered.expect("PINGRESP answers a ping") {
+        let covered = covered.expect("PINGRESP answers a ping");
+        if self.clients[client].broker_crashed {
+            return; // What QoS 0 did went with the broker.
+        }
+        for message in covered {
             self.arrived(client, message);
         }
     }
@@ -180,7 +184,7 @@ impl World {
                 continue;
             }
             if sub.asked_at == at {
-                sub.acked_at = Some(now);
+                sub.acked_at.get_or_insert(now);
             } else if sub.asked_at < at {
                 sub.maybe_until = sub.maybe_until.min(now);
             }

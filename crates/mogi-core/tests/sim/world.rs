@@ -22,6 +22,9 @@ pub(crate) struct World {
     pub(crate) next_token: u32,
     /// Nothing is lost, blocked or begun any more.
     pub(crate) calm: bool,
+    pub(crate) crashes: u32,
+    /// Messages that brokers dropped before they crashed.
+    pub(crate) dropped_before: u64,
 }
 
 /// What a run came to.
@@ -32,13 +35,14 @@ pub(crate) struct Outcome {
     pub(crate) dropped: u64,
     pub(crate) connections: u32,
     pub(crate) wills: usize,
+    pub(crate) crashes: u32,
 }
 
 /// Milliseconds that may pass within a turn.
 pub(crate) const LONG_TURN_MS: usize = 1000;
 
 /// Rounds in which everything has to come to rest.
-const CALM_ROUNDS: usize = 3000;
+const CALM_ROUNDS: usize = 30_000;
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
@@ -49,7 +53,8 @@ impl World {
 
     pub(crate) fn with_plan(seed: u64, plan: Plan, mut rng: Rng) -> Self {
         let mut broker = Broker::new(&plan, seed);
-        let mut watcher = Client::new(0, Version::V5, Life::Clean);
+        let life = if plan.crashes > 0 { Life::Lasting } else { Life::Clean };
+        let mut watcher = Client::new(0, Version::V5, life);
         watcher.steady = true;
         watcher.receive_maximum = Some(65_535);
         let mut clients = vec![watcher];
@@ -68,6 +73,8 @@ impl World {
             monitors: BTreeMap::new(),
             next_token: 1,
             calm: false,
+            crashes: 0,
+            dropped_before: 0,
             plan,
         }
     }
@@ -76,7 +83,10 @@ impl World {
     pub(crate) fn run(&mut self, steps: Option<usize>) -> Outcome {
         note(|| format!("{:?}", self.plan));
         self.calm = true;
-        self.connect(0);
+        match self.clients[0].life {
+            Life::Clean => self.connect(0),
+            _ => self.connect_as(0, false, u32::MAX, false),
+        }
         self.settle("start");
         self.subscribe_to(0, &[("w/#".to_owned(), full_options())]);
         self.settle("watcher");
@@ -95,15 +105,20 @@ impl World {
             dropped: self.dropped(),
             connections: self.next_token - 1,
             wills: self.oracle.wills_seen.len(),
+            crashes: self.crashes,
         }
     }
 
     pub(crate) fn dropped(&self) -> u64 {
-        self.broker.workers.iter().map(|worker| worker.stats().dropped()).sum()
+        let workers = self.broker.workers.iter();
+        self.dropped_before + workers.map(|worker| worker.stats().dropped()).sum::<u64>()
     }
 
     /// One thing happens.
     fn step(&mut self) {
+        if self.rng.below(10_000) < self.plan.crashes {
+            self.crash();
+        }
         let workers = usize::from(self.plan.workers);
         if self.rng.below(10_000) < self.plan.losses {
             self.lose_one();
@@ -310,7 +325,7 @@ impl World {
             for other in 0..self.plan.workers {
                 moved |= self.broker.deliver_mail(worker, other, &mut self.rng);
             }
-            self.broker.tick(worker);
+            moved |= self.broker.tick(worker);
             moved |= self.broker.report(worker);
         }
         moved |= self.broker.ledger.redeem();

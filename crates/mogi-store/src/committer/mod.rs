@@ -19,6 +19,7 @@ pub use status::{Notice, Status};
 use crate::error::{ErrorKind, StoreError};
 use crate::ops::{Batch, EntryNo, SessionNo, StoreOp, StoredDelivery};
 use crate::store::{Store, Usage};
+use mogi_core::Wait;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -86,8 +87,8 @@ struct Pending {
     ops: u64,
     /// Since when there are batches.
     since: Option<Instant>,
-    /// Whether somebody waits for them.
-    awaited: bool,
+    /// Who waits for them.
+    wait: Wait,
     sleeping: bool,
     closing: bool,
 }
@@ -124,10 +125,10 @@ impl Committer {
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Hands over the changes of a worker's turn. Turns of one worker rise. If it is `awaited`, the
-    /// answer is [`Answer::Stored`] for this turn or a later one of the worker. Else there is none,
-    /// and the changes may wait a little for others that are.
-    pub fn submit(&self, worker: u16, turn: u64, batch: Batch, awaited: bool) {
+    /// Hands over the changes of a worker's turn. Turns of one worker rise. If somebody waits for
+    /// them, the answer is [`Answer::Stored`] for this turn or a later one of the worker. Else there
+    /// is none, and the changes may wait a little for others.
+    pub fn submit(&self, worker: u16, turn: u64, batch: Batch, wait: Wait) {
         let (bytes, ops) = (batch.iter().map(bytes_of).sum(), batch.len() as u64);
         self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.shared.ops.fetch_add(ops, Ordering::Relaxed);
@@ -141,11 +142,11 @@ impl Committer {
             if first {
                 pending.since = Some(Instant::now());
             }
-            if !awaited {
+            if wait == Wait::Nobody {
                 // The thread has to look once, to know when these are due.
                 return first || pending.bytes >= LAZY_BYTES;
             }
-            pending.awaited = true;
+            pending.wait = pending.wait.max(wait);
             match pending.turns.iter_mut().find(|(known, _)| *known == worker) {
                 Some((_, last)) => *last = turn,
                 None => pending.turns.push((worker, turn)),
@@ -246,7 +247,8 @@ impl Pending {
 
     /// How long what is there may wait; zero: somebody waits for it.
     fn patience(&self) -> Option<Duration> {
-        let urgent = self.awaited || self.closing || !self.fetches.is_empty();
+        let urgent = self.closing || !self.fetches.is_empty();
+        let urgent = urgent || !matches!(self.wait, Wait::Nobody);
         if urgent || self.bytes >= LAZY_BYTES {
             return Some(Duration::ZERO);
         }

@@ -5,6 +5,7 @@ use super::{Answer, Batch, Fetch, Notice, OnAnswer, OnNotice, Pending, Shared};
 use crate::error::{ErrorKind, StoreError};
 use crate::ops::StoreOp;
 use crate::store::Store;
+use mogi_core::Wait;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -109,11 +110,11 @@ impl Runner {
         if !taken.is_empty() {
             self.sleep = Some(TICK_EVERY);
         }
-        let Pending { mut batches, turns, mut fetches, bytes, ops, awaited, .. } = taken;
+        let Pending { mut batches, turns, mut fetches, bytes, ops, wait, .. } = taken;
         let dropped = self.compactor.compact(&mut batches) as u64;
         // From here on the group stays as it is: a part of it may be on disk after a failure, and
         // only the same group once more makes a whole of it.
-        let done = self.commit(&batches, awaited, &mut fetches);
+        let done = self.commit(&batches, wait, &mut fetches);
         if let Err(error) = done {
             (self.on_notice)(Notice::Lost { ops, error });
             return false;
@@ -124,7 +125,7 @@ impl Runner {
             let status = &mut self.shared.status().0;
             status.ops_compacted += dropped;
             status.ops_written += ops - dropped;
-            status.commits += u64::from(awaited && ops > dropped);
+            status.commits += u64::from(wait != Wait::Nobody && ops > dropped);
         }
         for (worker, turn) in turns {
             (self.on_answer)(worker, Answer::Stored { turn });
@@ -139,15 +140,17 @@ impl Runner {
     fn commit(
         &mut self,
         batches: &[Batch],
-        awaited: bool,
+        wait: Wait,
         fetches: &mut Vec<Fetch>,
     ) -> Result<(), StoreError> {
         let batches: Vec<&[StoreOp]> =
             batches.iter().map(|batch| &batch[..]).filter(|batch| !batch.is_empty()).collect();
-        if batches.is_empty() {
+        let awaited = match wait {
             // Where changes made up for one another, there is nothing to be durable.
-            return Ok(());
-        }
+            Wait::Nobody | Wait::ForThis if batches.is_empty() => return Ok(()),
+            Wait::Nobody => false,
+            Wait::ForThis | Wait::ForAll => true,
+        };
         if self.store.write(&batches).is_ok() {
             if !awaited {
                 self.recovered();

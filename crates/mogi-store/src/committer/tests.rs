@@ -4,6 +4,7 @@ use crate::conformance::{
 };
 use crate::memory::MemoryStore;
 use crate::store::{LoadReport, Loaded};
+use mogi_core::Wait;
 use proptest::prelude::*;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -133,7 +134,7 @@ impl Bench {
         self.knobs.get().gate = Some(gate.clone());
         let held = gate.lock().expect("nobody panicked");
         // This is what is held up.
-        self.committer.submit(99, 0, vec![session_set(99)], true);
+        self.committer.submit(99, 0, vec![session_set(99)], Wait::ForThis);
         while self.committer.shared.pending().turns.iter().any(|(worker, _)| *worker == 99) {
             std::thread::yield_now();
         }
@@ -147,13 +148,13 @@ impl Bench {
 #[test]
 fn every_worker_is_answered_once_its_changes_are_durable() {
     let bench = Bench::new();
-    bench.committer.submit(0, 7, vec![session_set(1)], true);
+    bench.committer.submit(0, 7, vec![session_set(1)], Wait::ForThis);
     assert_eq!(bench.answer(), (0, Answer::Stored { turn: 7 }));
     bench.as_one_group(|committer| {
-        committer.submit(0, 8, vec![received(1, 1)], true);
-        committer.submit(1, 3, vec![session_set(2)], true);
-        committer.submit(0, 9, vec![received(1, 2)], true);
-        committer.submit(2, 1, Vec::new(), true);
+        committer.submit(0, 8, vec![received(1, 1)], Wait::ForThis);
+        committer.submit(1, 3, vec![session_set(2)], Wait::ForThis);
+        committer.submit(0, 9, vec![received(1, 2)], Wait::ForThis);
+        committer.submit(2, 1, Vec::new(), Wait::ForThis);
     });
     let mut answers = [bench.answer(), bench.answer(), bench.answer()];
     answers.sort_by_key(|(worker, _)| *worker);
@@ -169,17 +170,17 @@ fn every_worker_is_answered_once_its_changes_are_durable() {
 fn changes_nobody_waits_for_are_written_all_the_same() {
     let bench = Bench::new();
     let message = message("t", b"x");
-    bench.committer.submit(0, 1, vec![session_set(1), enqueued(1, 5, &message)], true);
+    bench.committer.submit(0, 1, vec![session_set(1), enqueued(1, 5, &message)], Wait::ForThis);
     bench.stored(0, 1);
-    bench.committer.submit(0, 2, vec![delivered(1, 5)], false);
+    bench.committer.submit(0, 2, vec![delivered(1, 5)], Wait::Nobody);
     while bench.committer.pending_bytes() > 0 {
         std::thread::yield_now();
     }
     assert_eq!(bench.memory.clone().load(&mut |_| {}).expect("memory").loaded.entries, 0);
     assert!(bench.answers.try_recv().is_err(), "nobody asked");
     // They go with the next that somebody waits for, and before it.
-    bench.committer.submit(0, 3, vec![enqueued(1, 6, &message)], false);
-    bench.committer.submit(0, 4, vec![delivered(1, 6), received(1, 9)], true);
+    bench.committer.submit(0, 3, vec![enqueued(1, 6, &message)], Wait::Nobody);
+    bench.committer.submit(0, 4, vec![delivered(1, 6), received(1, 9)], Wait::ForThis);
     assert_eq!(bench.answer(), (0, Answer::Stored { turn: 4 }));
     assert_eq!(bench.knobs.get().commits.last(), Some(&vec![received(1, 9)]));
     bench.committer.close().expect("nothing is left");
@@ -190,7 +191,7 @@ fn a_fetch_sees_what_was_submitted_before() {
     let bench = Bench::new();
     let message = message("t", b"x");
     bench.as_one_group(|committer| {
-        committer.submit(0, 1, vec![session_set(1), enqueued(1, 5, &message)], true);
+        committer.submit(0, 1, vec![session_set(1), enqueued(1, 5, &message)], Wait::ForThis);
         committer.fetch(1, 42, SessionNo(1), vec![EntryNo(4), EntryNo(5)]);
     });
     // It needs what was written, not that it is durable.
@@ -206,11 +207,11 @@ fn a_fetch_sees_what_was_submitted_before() {
 fn what_is_delivered_within_a_group_is_never_written() {
     let bench = Bench::new();
     let message = message("t", b"x");
-    bench.committer.submit(0, 1, vec![session_set(1)], true);
+    bench.committer.submit(0, 1, vec![session_set(1)], Wait::ForThis);
     bench.stored(0, 1);
     bench.as_one_group(|committer| {
-        committer.submit(0, 2, vec![enqueued(1, 5, &message), assigned(1, 5, 1)], true);
-        committer.submit(1, 1, vec![released(1, 5), delivered(1, 5)], true);
+        committer.submit(0, 2, vec![enqueued(1, 5, &message), assigned(1, 5, 1)], Wait::ForThis);
+        committer.submit(1, 1, vec![released(1, 5), delivered(1, 5)], Wait::ForThis);
     });
     bench.stored(1, 1);
     let status = bench.committer.status();
@@ -221,17 +222,17 @@ fn what_is_delivered_within_a_group_is_never_written() {
 #[test]
 fn a_failure_is_told_once_and_nothing_is_lost() {
     let mut bench = Bench::new();
-    bench.committer.submit(0, 1, vec![session_set(1)], true);
+    bench.committer.submit(0, 1, vec![session_set(1)], Wait::ForThis);
     bench.stored(0, 1);
     // The second of them would be compacted with the first, part of which may be on disk.
     let message = message("t", b"x");
     bench.knobs.get().failures = 3;
     bench.knobs.get().leaves = true;
-    bench.committer.submit(0, 2, vec![enqueued(1, 5, &message)], true);
+    bench.committer.submit(0, 2, vec![enqueued(1, 5, &message)], Wait::ForThis);
     assert_eq!(bench.notice(), Notice::Failing { error: error() });
     let status = bench.committer.status();
     assert!(status.failing_since.is_some() && status.pending_ops == 1 && status.pending_bytes > 0);
-    bench.committer.submit(0, 3, vec![delivered(1, 5)], true);
+    bench.committer.submit(0, 3, vec![delivered(1, 5)], Wait::ForThis);
     bench.stored(0, 2);
     assert!(matches!(bench.notice(), Notice::Recovered { .. }));
     bench.stored(0, 3);
@@ -256,7 +257,7 @@ fn a_failure_is_told_once_and_nothing_is_lost() {
 fn a_fetch_that_fails_is_repeated() {
     let bench = Bench::new();
     let message = message("t", b"x");
-    bench.committer.submit(0, 1, vec![session_set(1), enqueued(1, 5, &message)], true);
+    bench.committer.submit(0, 1, vec![session_set(1), enqueued(1, 5, &message)], Wait::ForThis);
     bench.stored(0, 1);
     bench.knobs.get().failures = 2;
     bench.committer.fetch(0, 1, SessionNo(1), vec![EntryNo(5)]);
@@ -270,7 +271,7 @@ fn a_fetch_that_fails_is_repeated() {
 fn closing_gives_up_a_store_that_does_not_recover() {
     let bench = Bench::new();
     bench.knobs.get().failures = usize::MAX;
-    bench.committer.submit(0, 1, vec![session_set(1), session_set(2)], true);
+    bench.committer.submit(0, 1, vec![session_set(1), session_set(2)], Wait::ForThis);
     assert!(matches!(bench.notice(), Notice::Failing { .. }));
     let error = bench.committer.close().expect_err("it was not written");
     assert!(error.to_string().contains("2 changes were not made durable"), "{error}");
@@ -282,7 +283,9 @@ fn closing_gives_up_a_store_that_does_not_recover() {
 fn closing_commits_what_is_pending() {
     let bench = Bench::new();
     let batches = (1..=100).map(|session| vec![session_set(session)]);
-    batches.zip(0..).for_each(|(batch, turn)| bench.committer.submit(0, turn, batch, true));
+    batches
+        .zip(0..)
+        .for_each(|(batch, turn)| bench.committer.submit(0, turn, batch, Wait::ForThis));
     bench.committer.close().expect("all is written");
     assert_eq!(bench.memory.usage().sessions, 100);
 }

@@ -11,8 +11,8 @@ impl EventLoop {
             return;
         };
         let effects = self.worker.effects();
-        if let Some(Changes { turn, batch, awaited }) = effects.store.take() {
-            store.submit(self.index, turn, batch, awaited);
+        if let Some(Changes { turn, batch, wait }) = effects.store.take() {
+            store.submit(self.index, turn, batch, wait);
         }
         for fetch in effects.fetches.drain(..) {
             let Fetch { key, generation, question, session, entries } = fetch;
