@@ -176,7 +176,7 @@ impl Worker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let dropped = client.session.queue.settle(limit, qos0);
+        let dropped = client.session.queue.settle(limit, qos0, self.turn.cfg.durable);
         self.turn.stats.dropped_queue_full += dropped;
         client.keep_all(&mut self.turn);
         client.session.queue.page_out();

@@ -200,9 +200,10 @@ impl Queue {
     }
 
     /// The client is gone: the backlog becomes part of the queue as far as `limit` allows (0: any
-    /// number), QoS 0 only if `qos0` waits. How many messages were dropped for the limit.
-    pub(crate) fn settle(&mut self, limit: usize, qos0: bool) -> u64 {
-        if self.backlog == 0 && qos0 {
+    /// number), QoS 0 only if `qos0` waits. With `share` no message stays in the ring, so that the
+    /// store can have it. How many messages were dropped for the limit.
+    pub(crate) fn settle(&mut self, limit: usize, qos0: bool, share: bool) -> u64 {
+        if self.backlog == 0 && qos0 && !(share && self.has_own()) {
             return 0;
         }
         self.count_less(self.entries.len());
@@ -232,10 +233,14 @@ impl Queue {
         dropped
     }
 
-    /// Calls `visit` with the shared QoS 1 and 2 messages the store does not know.
+    fn has_own(&self) -> bool {
+        self.entries.iter().any(|entry| entry.own_len > 0)
+    }
+
+    /// Calls `visit` with the shared messages the store does not know.
     pub(crate) fn for_each_unkept(&mut self, mut visit: impl FnMut(&mut Delivery)) {
         for Entry { delivery, .. } in &mut self.entries {
-            if delivery.entry == EntryNo::NONE && delivery.qos != QoS::AtMostOnce {
+            if delivery.entry == EntryNo::NONE {
                 visit(delivery);
             }
         }

@@ -126,8 +126,8 @@ impl Committer {
     }
 
     /// Hands over the changes of a worker's turn. Turns of one worker rise. If somebody waits for
-    /// them, the answer is [`Answer::Stored`] for this turn or a later one of the worker. Else there
-    /// is none, and the changes may wait a little for others.
+    /// them, the answer is [`Answer::Stored`] for this turn or a later one of the worker. Else
+    /// there is none, and the changes may wait a little for others.
     pub fn submit(&self, worker: u16, turn: u64, batch: Batch, wait: Wait) {
         let (bytes, ops) = (batch.iter().map(bytes_of).sum(), batch.len() as u64);
         self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
