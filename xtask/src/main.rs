@@ -4,8 +4,10 @@
 //! * [`setup`]: the programs the tests need, installed where they are missing.
 //! * [`tidy`]: the rules about the source that no compiler checks.
 //! * [`fuzz`]: the fuzz targets, built without a nightly compiler.
+//! * [`crash`]: what a broker acknowledged has to survive `kill -9`.
 //! * [`tally`], [`shell`]: counting what test runners did, and running programs.
 
+mod crash;
 mod fuzz;
 mod setup;
 mod shell;
@@ -23,6 +25,7 @@ cargo xtask TASK
   setup                    only install what the tests need
   tidy                     check the source's own rules
   fuzz [TARGET [SECONDS]]  fuzz one target, or each in turn, for a minute or as long as said
+  crash [OPTION]...        kill the broker again and again; --help lists the options
   fuzz TARGET keep         add what fuzzing has found worth keeping to fuzz/corpus
 ";
 
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         ["test", ref steps @ ..] => test::run(steps),
         ["setup"] => setup::run().map(|()| true),
         ["tidy"] => tidy::run(),
+        ["crash", ref args @ ..] => crash::main(args),
         ["fuzz", ref args @ ..] => fuzz::run(args),
         ["help" | "-h" | "--help"] => {
             print!("{HELP}");

@@ -15,7 +15,7 @@ struct Done {
 }
 
 /// In this order: what is quick and often wrong first.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("setup", setup),
     ("fmt", fmt),
     ("clippy", clippy),
@@ -23,11 +23,17 @@ const STEPS: [Step; 8] = [
     ("rust", rust),
     ("doc", doc),
     ("simulation", simulation),
+    ("crash", crash),
     ("clients", clients),
 ];
 
 /// Runs of the simulator with seeds nobody has tried.
 const SIMULATION_RUNS: &str = "2000";
+
+/// The crash harness runs with this seed each time, and with one nobody has tried.
+const CRASH_SEED: u64 = 1;
+/// Kills in each of its runs: about half a minute for all.
+const CRASH_ROUNDS: u64 = 12;
 
 /// Runs the steps named, or all, and prints a summary; whether all went well.
 ///
@@ -106,6 +112,22 @@ fn simulation() -> Result<Done> {
     let args = ["test", "-p", "mogi-core", "--test", "sim", "--"];
     let mut cargo = shell::cargo(&[&args[..], &fresh].concat());
     count(shell::run_and_read(cargo.env("SIM_RUNS", SIMULATION_RUNS))?)
+}
+
+/// Kills the broker again and again, with one worker and with two.
+fn crash() -> Result<Done> {
+    let mut tally = Tally::default();
+    for (workers, seed) in [(2, Some(CRASH_SEED)), (1, Some(CRASH_SEED)), (2, None)] {
+        let mut options = crate::crash::Options::new();
+        options.workers = workers;
+        options.rounds = CRASH_ROUNDS;
+        options.seed = seed.unwrap_or(options.seed);
+        match crate::crash::run(&options)? {
+            true => tally.passed += 1,
+            false => tally.failed += 1,
+        }
+    }
+    Ok(Done { success: tally.failed == 0, tally })
 }
 
 fn clients() -> Result<Done> {

@@ -97,7 +97,10 @@ impl Worker {
     fn find_or_make(&mut self, connect: &Connect<'_>, arrival: &Arrival<'_>) -> Found {
         let expiry = session_expiry(connect).capped(self.turn.cfg.persistent_client_expiration_s);
         if let Some(&key) = self.clients.by_id.get(arrival.client_id) {
-            // After a start nobody may have looked at the clock yet ([MQTT-3.1.2-23]).
+            // Nobody may have looked at the clock yet ([MQTT-3.1.2-8], [MQTT-3.1.2-23]).
+            if let Some(generation) = self.clients.get(key).map(|client| client.generation) {
+                self.check_will(key, generation);
+            }
             self.end_if_over(key);
         }
         if let Some(&key) = self.clients.by_id.get(arrival.client_id) {

@@ -91,6 +91,10 @@ impl Worker {
         }
         let generation = client.generation;
         self.timers.add(at_ms, key, generation, Due::Will);
+        if stored.due_at_ms.is_none() {
+            // Another crash is not to begin the delay anew.
+            self.record_will(key);
+        }
     }
 
     fn restore_subscription(&mut self, key: u32, filter: &Arc<str>, options: u8, id: u32) {

@@ -33,7 +33,7 @@ impl Worker {
     }
 
     /// Tells the store what the client's will is now, if any.
-    fn record_will(&mut self, key: u32) {
+    pub(crate) fn record_will(&mut self, key: u32) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
@@ -47,7 +47,8 @@ impl Worker {
         };
         client.session.will_stored = true;
         let due_at_ms = client.session.will_at_ms;
-        self.turn.record(|| {
+        // CONNACK promises the will, whether the session lasts or not.
+        self.turn.durable(|| {
             let message = Message::new(&will_view(will, NEVER), &mut Vec::new());
             let (expiry_s, delay_s) = (will.expiry_s, will.delay_s);
             let will = StoredWill { message, expiry_s, delay_s, due_at_ms };

@@ -73,7 +73,7 @@ pub(crate) fn daemonize() -> io::Result<()> {
 /// is missing, it is made while that is still allowed.
 ///
 /// # Errors
-/// The user cannot be become, or the folder not be made: a line for the log.
+/// The user cannot be become: a line for the log.
 pub(crate) fn drop_privileges(
     user: &str,
     program: &str,
@@ -85,9 +85,8 @@ pub(crate) fn drop_privileges(
     }
     let user = find_user(user, log)?;
     if let Some(data) = data {
-        make_folder(data, &user).map_err(|error| {
-            format!("Error: Cannot make {} for user '{}': {error}.", data.display(), user.name)
-        })?;
+        // Whoever opens it says what is wrong with it.
+        let _ = make_folder(data, &user);
     }
     if !user.uid.is_root() {
         become_user(&user).map_err(|error| {

@@ -27,7 +27,7 @@ impl Engine {
         options: &EmbeddedOptions,
         torn: &mut Torn,
     ) -> Result<Self, StoreError> {
-        journal::mend(place, torn)?;
+        journal::mend(place, options.on_damage, torn)?;
         Self::open_at(place.data(), options)
     }
 

@@ -10,8 +10,9 @@
 //!         or | 4 | keyspace 8 |
 //! ```
 
+use super::options::OnDamage;
 use super::place::Place;
-use crate::error::StoreError;
+use crate::error::{ErrorKind, StoreError};
 use std::fs::{self, File, OpenOptions};
 use std::hash::Hasher;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -36,23 +37,32 @@ pub(super) struct Torn {
     pub(super) set_aside: Vec<PathBuf>,
 }
 
-/// Leaves only whole batches in the journals.
-pub(super) fn mend(place: &Place, torn: &mut Torn) -> Result<(), StoreError> {
+/// Leaves only whole batches in the journals. Where damage is to stop the start, nothing but a torn
+/// tail is touched.
+pub(super) fn mend(place: &Place, on_damage: OnDamage, torn: &mut Torn) -> Result<(), StoreError> {
     let data = place.data();
     let Ok(entries) = fs::read_dir(&data) else { return Ok(()) };
     for entry in entries.flatten() {
         let path = entry.path();
         if path.extension().is_some_and(|it| it == "jnl") {
             let failed = |error| StoreError::io(&path, "look through this journal", &error);
-            mend_one(place, &path, torn).map_err(failed)?;
+            let bytes = mend_one(place, &path, on_damage, torn).map_err(failed)?;
+            if bytes > 0 {
+                let what = format!("{bytes} bytes of this journal are damaged");
+                return Err(StoreError::new(ErrorKind::Damaged, &path, what));
+            }
         }
     }
     Ok(())
 }
 
-fn mend_one(place: &Place, path: &Path, torn: &mut Torn) -> io::Result<()> {
+/// Mends one; how many damaged bytes were left as they are.
+fn mend_one(place: &Place, path: &Path, on_damage: OnDamage, torn: &mut Torn) -> io::Result<u64> {
     let whole = whole_batches(path)?;
-    let Some((bytes, more)) = behind(path, whole)? else { return Ok(()) };
+    let Some((bytes, more)) = behind(path, whole)? else { return Ok(0) };
+    if more && on_damage == OnDamage::Stop {
+        return Ok(bytes);
+    }
     if more {
         let aside = place.make_aside().map_err(|error| io::Error::other(error.to_string()))?;
         let copy = aside.join(path.file_name().unwrap_or(path.as_os_str()));
@@ -64,7 +74,8 @@ fn mend_one(place: &Place, path: &Path, torn: &mut Torn) -> io::Result<()> {
     }
     let file = OpenOptions::new().write(true).open(path)?;
     file.set_len(whole)?;
-    file.sync_all()
+    file.sync_all()?;
+    Ok(0)
 }
 
 /// Where the last whole batch ends that has only whole ones before it.

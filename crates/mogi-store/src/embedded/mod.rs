@@ -149,12 +149,17 @@ impl EmbeddedStore {
 
     fn scan(&mut self, visit: &mut dyn FnMut(Loaded)) -> Result<LoadReport, StoreError> {
         self.engine()?;
-        let Self { open, rubbish, place, .. } = self;
+        let Self { open, options, rubbish, place, .. } = self;
         let Some(open) = open else {
             return Err(StoreError::new(ErrorKind::Io, place.dir(), "it is not open"));
         };
         open.mind = None;
         match Scan::new(&open.engine, rubbish, visit).run() {
+            // Nothing is touched then.
+            Ok(_) if options.on_damage == OnDamage::Stop && !rubbish.is_empty() => {
+                let what = "records in it are damaged";
+                Err(StoreError::new(ErrorKind::Damaged, place.dir(), what))
+            }
             Ok((mind, report)) => {
                 open.written = mind.marks;
                 open.mind = Some(mind);

@@ -9,6 +9,7 @@ use mogi_codec::QoS;
 use mogi_core::{LogKind, MessageView, Worker};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Makes the function the loop of worker 0 calls.
 pub(super) fn chores(signals: Option<Signals>, shared: &Arc<Shared>) -> event_loop::Chores {
@@ -20,6 +21,7 @@ pub(super) fn chores(signals: Option<Signals>, shared: &Arc<Shared>) -> event_lo
         sys_last_ms: shared.now_ms(),
         purge_at_ms: shared.retain_expiry_interval_s.map(|s| shared.now_ms() + s * 1000),
         publishes: shared.log.publishes(),
+        alive_at_ms: shared.core.durable.then_some(0),
         stopping: false,
     };
     Box::new(move |worker, shared, now_ms, signalled| chores.run(worker, shared, now_ms, signalled))
@@ -31,6 +33,8 @@ struct Chores {
     sys_at_ms: Option<u64>,
     sys_last_ms: u64,
     purge_at_ms: Option<u64>,
+    /// When to say next that the broker runs, for the store.
+    alive_at_ms: Option<u64>,
     /// Whether log lines are published.
     publishes: bool,
     stopping: bool,
@@ -59,8 +63,17 @@ impl Chores {
             worker.purge_retained(now_ms);
             self.purge_at_ms = shared.retain_expiry_interval_s.map(|s| now_ms + s * 1000);
         }
+        if self.alive_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+            if let Some(file) = shared.alive.get() {
+                // Where that fails, sessions seem to be away for a little longer.
+                let _ = file.set_modified(SystemTime::now());
+            }
+            // With `$SYS`, so that one waking serves both.
+            self.alive_at_ms = Some(next_boundary_ms(now_ms, ALIVE_INTERVAL_S));
+        }
         if !self.publishes {
-            return [self.sys_at_ms, self.purge_at_ms].into_iter().flatten().min();
+            let due = [self.sys_at_ms, self.purge_at_ms, self.alive_at_ms];
+            return due.into_iter().flatten().min();
         }
         for (topic, text) in shared.log.take_topic_lines() {
             let view = MessageView {
@@ -70,7 +83,7 @@ impl Chores {
             worker.publish_internal(now_ms, &view);
         }
         let lines_ms = Some(now_ms + LOG_INTERVAL_MS);
-        [self.sys_at_ms, self.purge_at_ms, lines_ms].into_iter().flatten().min()
+        [self.sys_at_ms, self.purge_at_ms, self.alive_at_ms, lines_ms].into_iter().flatten().min()
     }
 
     fn take_signals(&mut self, shared: &Shared) {
@@ -100,6 +113,8 @@ impl Chores {
     }
 }
 
+/// How often the broker says that it runs.
+const ALIVE_INTERVAL_S: u64 = 10;
 /// How often log lines are published where they are (`log_dest topic`).
 const LOG_INTERVAL_MS: u64 = 200;
 /// How long a log line published to `$SYS/broker/log` is worth delivering.
@@ -108,7 +123,7 @@ const LOG_EXPIRY_MS: u64 = 20_000;
 /// The next multiple of the interval on the wall clock, as Mosquitto 2.1 aligns it.
 fn next_boundary_ms(now_ms: u64, interval_s: u64) -> u64 {
     let interval_ms = interval_s * 1000;
-    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
     let wall_ms = wall.map_or(now_ms, |elapsed| elapsed.as_millis() as u64);
     now_ms + interval_ms - wall_ms % interval_ms
 }

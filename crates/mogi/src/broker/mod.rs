@@ -65,6 +65,7 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
         started: Instant::now(),
         started_ms: wall_ms(),
         store: OnceLock::new(),
+        alive: OnceLock::new(),
         store_limit: settings.store.as_ref().map_or(u64::MAX, |store| store.buffer_limit),
         stats: (0..workers).map(|_| Mutex::new(Stats::default())).collect(),
         busy: (0..workers).map(|_| AtomicU32::new(0)).collect(),

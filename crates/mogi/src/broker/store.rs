@@ -5,16 +5,17 @@ use crate::log::why;
 use crate::net::event_loop::EventLoop;
 use crate::net::mailbox::Mail;
 use crate::net::shared::{LogSink, Shared};
-use mogi_core::LogKind;
 use mogi_core::store::StoredWill;
+use mogi_core::{Fetch, LogKind};
 use mogi_store::{
     Answer, Committer, EmbeddedOptions, EmbeddedStore, LoadReport, Loaded, Notice, OnDamage, Store,
     mosquitto_db,
 };
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
 /// Opens the store, gives the workers what it holds, and has it take their changes from now on.
 ///
@@ -27,11 +28,17 @@ pub(super) fn start(
 ) -> Result<(), String> {
     let begun = Instant::now();
     let options = EmbeddedOptions { dir: reachable(&plan.options.dir), ..plan.options.clone() };
+    let alive = options.dir.join(ALIVE);
     let mut store = EmbeddedStore::open(options).map_err(|error| told(&error))?;
-    let mut report = restore(&mut store, shared, loops).map_err(|error| told(&error))?;
+    let seen_ms = seen_alive_ms(&alive);
+    let mut report = restore(&mut store, seen_ms, shared, loops).map_err(|error| told(&error))?;
     let is_new = report.alive_at_ms.is_none();
     if is_new && import(&mut store, plan, shared)? {
-        report = restore(&mut store, shared, loops).map_err(|error| told(&error))?;
+        report = restore(&mut store, seen_ms, shared, loops).map_err(|error| told(&error))?;
+    }
+    if let Ok(file) = File::create(&alive) {
+        // It is the first: nobody else starts a store.
+        let _ = shared.alive.set(file);
     }
     tell(shared.log, plan, &report, begun);
     let (answers, log) = (Arc::clone(shared), shared.log);
@@ -63,6 +70,16 @@ pub(super) fn start(
     // It is the first: nobody else starts a store.
     let _ = shared.store.set(committer);
     Ok(())
+}
+
+/// The file in the store's folder whose time of change says when the broker was last seen to run.
+/// A store that is not written to does not say that, and clients that were connected all the time
+/// are not to be away since its last change.
+const ALIVE: &str = "alive";
+
+fn seen_alive_ms(alive: &Path) -> Option<u64> {
+    let seen = alive.metadata().ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(seen.as_millis()).ok()
 }
 
 /// A path by which the store's folder can be opened. Whoever was root when it was started may
@@ -122,6 +139,7 @@ fn import(store: &mut dyn Store, plan: &StorePlan, shared: &Shared) -> Result<bo
 /// Gives the workers what the store holds.
 fn restore(
     store: &mut dyn Store,
+    seen_ms: Option<u64>,
     shared: &Shared,
     loops: &mut [EventLoop],
 ) -> Result<LoadReport, mogi_store::StoreError> {
@@ -130,7 +148,7 @@ fn restore(
     let mut wills: Vec<(Arc<str>, StoredWill)> = Vec::new();
     let node = &shared.node;
     let report = store.load(&mut |loaded| match loaded {
-        Loaded::Alive { at_ms } => alive_at_ms = at_ms.unwrap_or(now_ms),
+        Loaded::Alive { at_ms } => alive_at_ms = at_ms.max(seen_ms).unwrap_or(now_ms),
         Loaded::Anew => {
             node.forget_all();
             loops.iter_mut().for_each(EventLoop::renew_worker);
@@ -158,10 +176,30 @@ fn restore(
             owner.worker_mut().restore_will(now_ms, &client, &will, alive_at_ms);
         }
     }
+    answer_questions(store, now_ms, loops)?;
     if let Some(first) = loops.first_mut() {
         first.worker_mut().purge_retained(now_ms);
     }
     Ok(report)
+}
+
+/// Messages of groups belong in memory. They are read before anybody is served: a client may end
+/// its session with its first packet, and then they are to go to the others.
+fn answer_questions(
+    store: &mut dyn Store,
+    now_ms: u64,
+    loops: &mut [EventLoop],
+) -> Result<(), mogi_store::StoreError> {
+    for event_loop in loops {
+        let worker = event_loop.worker_mut();
+        for fetch in std::mem::take(&mut worker.effects().fetches) {
+            let Fetch { key, generation, question, session, entries } = fetch;
+            let mut found = Vec::with_capacity(entries.len());
+            store.fetch(session, &entries, &mut found)?;
+            worker.fetched(now_ms, key, generation, question, found);
+        }
+    }
+    Ok(())
 }
 
 /// Says what was found.
@@ -201,5 +239,6 @@ fn tell(log: &dyn LogSink, plan: &StorePlan, report: &LoadReport, begun: Instant
 }
 
 fn told(error: &mogi_store::StoreError) -> String {
+    // Who prints it says "Error".
     error.to_string()
 }

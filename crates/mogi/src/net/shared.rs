@@ -4,6 +4,7 @@ use crate::net::event_loop::EventLoop;
 use crate::net::mailbox::{Mail, Mailbox};
 use mogi_core::{CoreConfig, ListenerConfig, LogKind, Node, Stats};
 use mogi_store::Committer;
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) started_ms: u64,
     /// What makes changes durable, if anything does.
     pub(crate) store: OnceLock<Committer>,
+    /// A file of the store whose time of change says that the broker runs.
+    pub(crate) alive: OnceLock<File>,
     /// Bytes that wait for it from which on publishers wait (`persistence_buffer_limit`).
     pub(crate) store_limit: u64,
     /// The counts of each worker as of its last turn.

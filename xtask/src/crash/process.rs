@@ -1,0 +1,163 @@
+//! The broker's process, and its folder.
+
+use super::options::Options;
+use anyhow::{Context, Result, bail};
+use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a start may take.
+pub(super) const START: Duration = Duration::from_secs(30);
+
+/// Small tables, so that they are written, and merged, often.
+const OWN: &str = "persistence_memtable_bytes 1048576\nqueue_window_messages 50\n";
+
+/// Nothing is to be dropped for its number, and a message comes once however many filters match.
+const COMMON: &str = "user root\nallow_anonymous true\nmax_queued_messages 0\n\
+    max_queued_bytes 0\nallow_duplicate_messages false\nconnection_messages false\n\
+    log_type error\nlog_type warning\nlog_type notice\nlog_type information\n";
+
+/// The broker under test.
+pub(super) struct Process {
+    program: PathBuf,
+    dir: PathBuf,
+    keep: bool,
+    child: Option<Child>,
+    pub(super) port: u16,
+    /// How long each start took until a client was answered, in milliseconds.
+    pub(super) starts_ms: Vec<f64>,
+}
+
+impl Process {
+    /// Prepares the folder; nothing runs yet.
+    pub(super) fn new(options: &Options, program: PathBuf, dir: PathBuf) -> Result<Self> {
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(dir.join("data"))?;
+        let port = free_port(options.seed)?;
+        let data = dir.join("data");
+        let mut conf = format!("listener {port} 127.0.0.1\n{COMMON}");
+        // A plugin that persists takes Mosquitto's own file's place.
+        if !options.conf.iter().any(|line| line.starts_with("persistence ")) {
+            conf.push_str("persistence true\n");
+        }
+        conf.push_str(&format!("persistence_location {}/\n", data.display()));
+        for line in &options.conf {
+            conf.push_str(&format!("{line}\n"));
+        }
+        fs::write(dir.join("mosquitto.conf"), conf)?;
+        if !options.stock {
+            let Options { workers, sync, .. } = options;
+            let own = format!("{OWN}worker_threads {workers}\npersistence_sync {sync}\n");
+            fs::write(dir.join("mogi.conf"), own)?;
+        }
+        let keep = options.keep;
+        Ok(Self { program, dir, keep, child: None, port, starts_ms: Vec::new() })
+    }
+
+    /// Starts it and does not wait.
+    pub(super) fn spawn(&mut self) -> Result<()> {
+        let log = File::options().create(true).append(true).open(self.dir.join("log"))?;
+        let mut command = Command::new(&self.program);
+        command.arg("-c").arg(self.dir.join("mosquitto.conf")).stdin(Stdio::null());
+        command.stdout(log.try_clone()?).stderr(log).current_dir(&self.dir);
+        let child = command.spawn();
+        self.child = Some(child.with_context(|| self.program.display().to_string())?);
+        Ok(())
+    }
+
+    /// Starts it and waits until somebody can connect.
+    pub(super) fn start(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        self.spawn()?;
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok()?) {
+                bail!("the broker ended by itself ({status}):\n{}", self.end_of_log());
+            }
+            if begun.elapsed() > START {
+                bail!("the broker does not listen:\n{}", self.end_of_log());
+            }
+            std::thread::sleep(Duration::from_micros(300));
+        }
+        Ok(())
+    }
+
+    /// SIGKILL.
+    pub(super) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// SIGTERM, and waits for the end.
+    ///
+    /// # Errors
+    /// It does not end well.
+    pub(super) fn stop(&mut self) -> Result<()> {
+        let Some(mut child) = self.child.take() else {
+            return Ok(());
+        };
+        Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
+        let status = child.wait()?;
+        if !status.success() {
+            bail!("the broker stopped with {status}:\n{}", self.end_of_log());
+        }
+        Ok(())
+    }
+
+    /// Whether it has ended without being told to.
+    pub(super) fn has_died(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))))
+    }
+
+    /// How many files the broker's data has; it changes when tables are written or merged, and
+    /// journals begun.
+    pub(super) fn files(&self) -> usize {
+        count_files(&self.dir.join("data"))
+    }
+
+    /// The last lines of its log.
+    pub(super) fn end_of_log(&self) -> String {
+        let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+
+    /// What the log says in the way of trouble.
+    pub(super) fn errors(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+        let bad = |line: &&str| line.contains("Error") || line.contains("panicked");
+        log.lines().filter(bad).take(5).map(ToOwned::to_owned).collect()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if self.keep {
+            println!("the broker's folder: {}", self.dir.display());
+        } else {
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+fn count_files(dir: &Path) -> usize {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let count = |entry: fs::DirEntry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => count_files(&entry.path()),
+        _ => 1,
+    };
+    entries.map(count).sum()
+}
+
+/// A port that is free and not one the system gives to connections: while nobody listens on one of
+/// those, a connection to it may meet itself.
+fn free_port(seed: u64) -> Result<u16> {
+    let from = 12_000 + (seed ^ u64::from(std::process::id())) % 18_000;
+    let ports = (from..from + 1000).map(|port| port as u16);
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    { ports }.find(free).context("no free port")
+}
