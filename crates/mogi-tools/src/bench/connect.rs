@@ -1,14 +1,12 @@
 //! Connections: how fast they come and go, and what an idle one costs.
 
+use super::cost::{Mark, rss};
 use super::dial::{Dialed, Net, Spec};
 use super::frames::DISCONNECT;
 use super::link::Link;
 use super::options::Options;
-use super::procfs;
 use super::report::Report;
-use super::steady::broker_usage;
 use hdrhistogram::Histogram;
-use mogi_codec::QoS;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::time::{Duration, Instant};
 
@@ -25,14 +23,12 @@ pub(super) fn run(options: &Options, net: &mut Net) -> Result<Report, String> {
     let specs: Vec<_> = (0..options.clients)
         .map(|i| Spec {
             client_id: format!("mogi-bench-{}-c{i}", std::process::id()),
-            filters: Vec::new(),
-            qos: QoS::AtMostOnce,
+            ..Spec::default()
         })
         .collect();
     let mut report = Report::new(options, "connect");
     report.items = options.hold.map(|_| options.clients);
-    let (before, own) = (broker_usage(options)?, procfs::own_usage());
-    let started = Instant::now();
+    let before = Mark::now(options)?;
     let mut latency = Histogram::new_with_bounds(1000, 60_000_000_000, 3)
         .map_err(|err| format!("cannot make a histogram: {err}"))?;
     let mut connections = 0;
@@ -48,22 +44,17 @@ pub(super) fn run(options: &Options, net: &mut Net) -> Result<Report, String> {
             break;
         }
         hang_up(std::mem::take(&mut dialed));
-        if started.elapsed() >= options.duration {
+        if before.at.elapsed() >= options.duration {
             break;
         }
     }
-    let after = broker_usage(options)?;
-    report.measured.seconds = started.elapsed().as_secs_f64();
-    report.measured.delivered = connections;
-    report.measured.broker_cpu_s =
-        after.zip(before).map(|(after, before)| after.cpu_s - before.cpu_s);
-    report.measured.generator_cpu_s = procfs::own_usage().cpu_s - own.cpu_s;
+    report.measured = Mark::now(options)?.since(before, (0, connections));
     report.set_latency(&latency);
-    report.rss_before = before.map(|usage| usage.rss_bytes);
+    report.rss_before = before.broker.map(|usage| usage.rss_bytes);
     if let Some(hold) = options.hold {
         report.disconnected = keep(net, &mut dialed, hold)?;
     }
-    report.rss_ready = broker_usage(options)?.map(|usage| usage.rss_bytes);
+    report.rss_ready = rss(options)?;
     report.rss = report.rss_ready;
     hang_up(dialed);
     Ok(report)

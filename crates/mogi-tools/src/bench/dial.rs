@@ -1,6 +1,6 @@
 //! Opens connections, many at a time: TCP, CONNECT, SUBSCRIBE.
 
-use super::frames::{Login, connect_frame, put_subscribes};
+use super::frames::{Login, Terms, connect_frame, put_subscribes};
 use super::link::{Ended, Link};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -28,13 +28,14 @@ pub(super) struct Net {
 }
 
 /// A client to be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Spec {
     pub(super) client_id: String,
     /// What it subscribes to; nothing for a publisher.
     pub(super) filters: Vec<String>,
     /// The QoS it subscribes with.
     pub(super) qos: QoS,
+    pub(super) terms: Terms,
 }
 
 /// A client that is connected and subscribed.
@@ -45,6 +46,8 @@ pub(super) struct Dialed {
     pub(super) receive_max: u16,
     /// From the first SYN to the CONNACK.
     pub(super) connect_time: Duration,
+    /// What a session that lasted sent right behind the CONNACK, in its order.
+    pub(super) early: Vec<(Header, Vec<u8>)>,
 }
 
 impl Net {
@@ -129,13 +132,14 @@ impl Net {
         let started = Instant::now();
         let stream = start().map_err(|err| self.failure(spec, &Ended::Broken(err)))?;
         let mut link = Link::new(stream);
-        link.out = connect_frame(self.version, &spec.client_id, &self.login);
+        link.out = connect_frame(self.version, &spec.client_id, spec.terms, &self.login);
         let mut call = Call {
             link,
             state: State::Connecting,
             receive_max: u16::MAX,
             started,
             connect_time: Duration::ZERO,
+            early: Vec::new(),
         };
         // On loopback the connection is there at once.
         call.send().map_err(|ended| self.failure(spec, &ended))?;
@@ -162,6 +166,7 @@ struct Call {
     receive_max: u16,
     started: Instant,
     connect_time: Duration,
+    early: Vec<(Header, Vec<u8>)>,
 }
 
 impl Call {
@@ -170,14 +175,15 @@ impl Call {
     }
 
     fn finish(self) -> Dialed {
-        Dialed { link: self.link, receive_max: self.receive_max, connect_time: self.connect_time }
+        let Self { link, receive_max, connect_time, early, .. } = self;
+        Dialed { link, receive_max, connect_time, early }
     }
 
     fn step(&mut self, scratch: &mut [u8], version: Version, spec: &Spec) -> Result<(), Ended> {
         if !self.send()? {
             return Ok(());
         }
-        let Self { link, state, receive_max, started, connect_time } = self;
+        let Self { link, state, receive_max, started, connect_time, early } = self;
         link.read(scratch, |header, body, out| {
             match (header.kind, *state) {
                 (PacketKind::Connack, State::Connecting) => {
@@ -194,6 +200,9 @@ impl Call {
                         1 => State::Ready,
                         more => State::Subscribing(more - 1),
                     };
+                }
+                (PacketKind::Publish | PacketKind::Pubrel, State::Ready) if spec.terms.lasting => {
+                    early.push((header, body.to_vec()));
                 }
                 // Something retained may come before its SUBACK ([MQTT-3.8.4-3]).
                 (PacketKind::Publish, _) => {}

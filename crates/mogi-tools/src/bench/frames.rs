@@ -1,7 +1,7 @@
 //! The frames a load is made of, encoded once and patched per message.
 
 use mogi_codec::{Connect, Properties, Publish, QoS, Subscribe, SubscribeFilter, SubscribeOptions};
-use mogi_codec::{Header, RawPublish, Version};
+use mogi_codec::{Header, PropertyBuf, PropertyId, RawPublish, Version};
 
 /// Bytes at the front of every payload: publisher, sequence number, time of departure.
 pub(super) const STAMP_LEN: usize = 16;
@@ -180,15 +180,41 @@ pub(super) struct Login {
     pub(super) password: Option<String>,
 }
 
-/// A CONNECT with a clean session and no keep alive.
-pub(super) fn connect_frame(version: Version, client_id: &str, login: &Login) -> Vec<u8> {
+/// Session Expiry Interval of a session that never expires (MQTT 5.0 section 3.1.2.11.2).
+const NEVER: u32 = u32::MAX;
+
+/// How a client connects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// Whether its session outlives the connection, for ever; otherwise it begins and ends with it.
+    pub(super) lasting: bool,
+    /// Messages it takes unacknowledged; nothing: as the broker likes. Only MQTT 5.0 can say so.
+    pub(super) receive_max: Option<u16>,
+}
+
+/// A CONNECT without keep alive.
+pub(super) fn connect_frame(
+    version: Version,
+    client_id: &str,
+    terms: Terms,
+    login: &Login,
+) -> Vec<u8> {
     let mut frame = Vec::new();
+    let mut properties = PropertyBuf::default();
+    if version.is_v5() {
+        if terms.lasting {
+            properties.int(PropertyId::SessionExpiryInterval, NEVER);
+        }
+        if let Some(max) = terms.receive_max {
+            properties.int(PropertyId::ReceiveMaximum, u32::from(max));
+        }
+    }
     let connect = Connect {
         version,
         bridge: false,
-        clean_start: true,
+        clean_start: !terms.lasting,
         keep_alive_s: 0,
-        properties: Properties::default(),
+        properties: properties.as_properties(),
         client_id,
         will: None,
         username: login.username.as_deref(),
@@ -269,6 +295,25 @@ mod tests {
             assert_eq!((publish.topic, publish.retain), (topic, true));
         }
         assert_eq!(item_name(300), "0000300");
+    }
+
+    #[test]
+    fn a_lasting_session_is_asked_for_as_each_version_does() {
+        for version in [Version::V311, Version::V5] {
+            for lasting in [false, true] {
+                let terms = Terms { lasting, receive_max: Some(7) };
+                let frame = connect_frame(version, "c", terms, &Login::default());
+                let Ok(Some((Packet::Connect(connect), _))) = Packet::parse(version, &frame) else {
+                    panic!("no CONNECT");
+                };
+                assert_eq!(connect.clean_start, !lasting);
+                let int = |id| connect.properties.int(id);
+                let v5 = version.is_v5();
+                let expiry = int(PropertyId::SessionExpiryInterval);
+                assert_eq!(expiry, (v5 && lasting).then_some(NEVER));
+                assert_eq!(int(PropertyId::ReceiveMaximum), v5.then_some(7));
+            }
+        }
     }
 
     #[test]

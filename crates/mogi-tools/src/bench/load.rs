@@ -22,12 +22,21 @@ pub(super) enum Role {
 pub(super) struct Counts {
     pub(super) published: u64,
     pub(super) delivered: u64,
+    /// Messages of which the handshake is complete.
+    pub(super) settled: u64,
     /// Acknowledgements that said no.
     pub(super) refused: u64,
     /// Deliveries that carry no stamp of this run, or not the payload that was sent.
     pub(super) foreign: u64,
     /// Messages that never arrived and blocked their publisher's window for seconds.
     pub(super) given_up: u64,
+}
+
+impl Counts {
+    /// Changes whenever the broker has done something.
+    pub(super) fn progress(&self) -> u64 {
+        self.delivered + self.settled
+    }
 }
 
 /// Everything a load knows.
@@ -58,6 +67,9 @@ pub(super) struct Publisher {
     last_id: u16,
     woken: bool,
     pub(super) gone: bool,
+    /// When those without deliveries were due, in a ring by packet identifier: what is measured
+    /// then is the time until the acknowledgement.
+    due_ns: Box<[u64]>,
 }
 
 /// One subscriber.
@@ -96,6 +108,7 @@ impl Load {
             last_id: 0,
             woken: true,
             gone: false,
+            due_ns: ring(options.window, publisher.deliveries),
         };
         let subscriber = |subscriber: &super::plan::SubscriberPlan| {
             let publishers = subscriber.publishers.len();
@@ -140,6 +153,7 @@ impl Load {
             (Role::Publisher(i), PacketKind::Puback | PacketKind::Pubcomp) => {
                 let ack = self.ack(header, body)?;
                 self.counts.refused += u64::from(ack.reason.is_error());
+                self.note_ack(i, ack.packet_id, now_ns);
                 self.on_settled(i);
                 Ok(())
             }
@@ -173,6 +187,9 @@ impl Load {
         if publisher.template.qos() != QoS::AtMostOnce {
             publisher.unacked += 1;
             publisher.last_id = publisher.last_id.checked_add(1).unwrap_or(1);
+        }
+        if let Some(due) = publisher.due_of(publisher.last_id) {
+            *due = due_ns;
         }
         publisher.template.put(out, seq, due_ns, publisher.last_id);
         self.counts.published += 1;
@@ -268,9 +285,18 @@ impl Load {
             .map_err(|err| format!("the broker sent a bad {}: {err}", header.kind.name()))
     }
 
+    /// Counts the time until an acknowledgement, where nobody is there to get the message.
+    fn note_ack(&mut self, i: usize, packet_id: u16, now_ns: u64) {
+        let due_ns = self.publishers[i].due_of(packet_id).map(|due| *due);
+        if let Some(due_ns) = due_ns.filter(|due_ns| self.measured_ns.contains(due_ns)) {
+            self.latency.saturating_record(now_ns.saturating_sub(due_ns));
+        }
+    }
+
     fn on_settled(&mut self, i: usize) {
         let publisher = &mut self.publishers[i];
         publisher.unacked = publisher.unacked.saturating_sub(1);
+        self.counts.settled += 1;
         self.wake(i);
     }
 
@@ -338,6 +364,21 @@ impl Load {
         self.wake(sender);
         Some(true)
     }
+}
+
+impl Publisher {
+    #[inline]
+    fn due_of(&mut self, packet_id: u16) -> Option<&mut u64> {
+        // Of a ring of no places the remainder is not defined.
+        let at = usize::from(packet_id).checked_rem(self.due_ns.len())?;
+        self.due_ns.get_mut(at)
+    }
+}
+
+/// Places for the due times of a window; none where deliveries tell the latency.
+fn ring(window: u32, deliveries: u32) -> Box<[u64]> {
+    let places = if deliveries == 0 { 2 * window as usize } else { 0 };
+    vec![0; places].into_boxed_slice()
 }
 
 /// Appends a plain acknowledgement, which every version writes alike.
@@ -444,6 +485,16 @@ mod tests {
         answer(&mut load, 0, &[0x40, 2, 0, 2]);
         assert_eq!(load.allowance(0), 2);
         assert!(load.all_acked());
+    }
+
+    #[test]
+    fn where_nobody_is_there_the_acknowledgement_tells_the_latency() {
+        let mut load = load(&["pairs", "-n", "1", "-q", "1", "--persistent", "--away"]);
+        load.measured_ns = 0..u64::MAX;
+        send(&mut load, 0);
+        answer(&mut load, 0, &[0x40, 2, 0, 1]);
+        assert_eq!(load.latency.len(), 1);
+        assert_eq!((load.counts.progress(), load.outstanding()), (1, 0));
     }
 
     #[test]

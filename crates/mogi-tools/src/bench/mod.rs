@@ -7,31 +7,38 @@
 //! * [`dial`], [`link`], [`frames`]: connections, and the bytes that go through them.
 //! * [`steady`]: the loop of all steady loads; [`load`] is its state, [`flight`] its end-to-end
 //!   flow control, [`sequence`] its account of lost, repeated and overtaken messages.
-//! * [`retained`], [`connect`]: the two modes that are no steady load.
-//! * [`procfs`], [`report`]: what a broker used, and everything found out.
+//! * [`retained`], [`connect`], [`offline`], [`sessions`], [`disk`]: the modes that are no steady
+//!   load.
+//! * [`procfs`], [`cost`], [`report`]: what a broker used, and everything found out.
 //! * [`suite`]: the standard table, one broker beside the other.
 //!
 //! **Invariants.** One thread and one poll, so that the generator takes as little as possible
 //! from the broker beside it. No allocation per message.
 
 mod connect;
+mod cost;
 mod dial;
+mod disk;
 #[cfg(test)]
 mod faulty;
 mod flight;
 mod frames;
 mod link;
 mod load;
+mod offline;
 mod options;
 mod plan;
 mod procfs;
 mod report;
 mod retained;
 mod sequence;
+mod sessions;
 mod steady;
 mod store;
 mod suite;
 mod timer;
+#[cfg(test)]
+mod verdicts;
 
 use dial::Net;
 use options::{HELP, Mode, Options};
@@ -85,6 +92,9 @@ fn measure_and_show(options: &Options) -> Result<String, String> {
 
 /// Runs one load.
 fn measure(options: &Options) -> Result<Vec<report::Report>, String> {
+    if options.mode == Mode::Disk {
+        return Ok(vec![disk::run(options)?]);
+    }
     // The largest frame is the payload, a topic, and a few bytes.
     let max_packet = options.size + options.topic.len() + 1024;
     let login = options.login.clone();
@@ -92,6 +102,13 @@ fn measure(options: &Options) -> Result<Vec<report::Report>, String> {
     match options.mode {
         Mode::Retained => retained::run(options, &mut net),
         Mode::Connect => Ok(vec![connect::run(options, &mut net)?]),
+        Mode::Offline | Mode::Sessions => {
+            connect::raise_file_limit(u64::from(options.clients) + connect::OTHER_FILES)?;
+            match options.mode {
+                Mode::Offline => offline::run(options, &mut net),
+                _ => Ok(vec![sessions::run(options, &mut net)?]),
+            }
+        }
         _ => {
             let plan = Plan::new(options, &options.topic);
             let clients = plan.publishers.len() + plan.subscribers.len();

@@ -22,10 +22,13 @@ pub(super) enum Mode {
     Filters,
     Retained,
     Connect,
+    Offline,
+    Sessions,
+    Disk,
 }
 
 impl Mode {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 11] = [
         Self::Pairs,
         Self::FanOut,
         Self::FanIn,
@@ -34,6 +37,9 @@ impl Mode {
         Self::Filters,
         Self::Retained,
         Self::Connect,
+        Self::Offline,
+        Self::Sessions,
+        Self::Disk,
     ];
 
     /// Its name on the command line and in reports.
@@ -47,6 +53,9 @@ impl Mode {
             Self::Filters => "filters",
             Self::Retained => "retained",
             Self::Connect => "connect",
+            Self::Offline => "offline",
+            Self::Sessions => "sessions",
+            Self::Disk => "disk",
         }
     }
 
@@ -55,9 +64,26 @@ impl Mode {
             Self::Pairs => 50,
             Self::FanOut | Self::FanIn => 100,
             Self::Shared | Self::Filters => 10,
-            Self::PingPong | Self::Retained => 1,
+            Self::PingPong | Self::Retained | Self::Offline | Self::Disk => 1,
+            Self::Sessions => 500,
             Self::Connect => 1000,
         }
+    }
+
+    /// Where sessions are what a mode is about, QoS 0 would leave nothing in them.
+    const fn default_qos(self) -> QoS {
+        match self {
+            Self::Offline | Self::Sessions => QoS::AtLeastOnce,
+            _ => QoS::AtMostOnce,
+        }
+    }
+
+    /// Whether it is a steady load of publishers and subscribers.
+    const fn steady(self) -> bool {
+        !matches!(
+            self,
+            Self::Retained | Self::Connect | Self::Offline | Self::Sessions | Self::Disk
+        )
     }
 }
 
@@ -76,8 +102,22 @@ pub(super) struct Options {
     pub(super) clients: u32,
     /// Members of the shared group.
     pub(super) members: u32,
-    /// Retained messages or filters.
+    /// Retained messages, filters, messages of an offline queue, or sessions.
     pub(super) items: u32,
+    /// Subscriptions of each session.
+    pub(super) filters: u32,
+    /// Whether the sessions of a steady load outlive their connections.
+    pub(super) persistent: bool,
+    /// Whether the subscribers are away.
+    pub(super) away: bool,
+    /// Messages a subscriber takes unacknowledged.
+    pub(super) receive_max: Option<u16>,
+    /// How often an offline queue is filled and drained.
+    pub(super) cycles: u32,
+    /// Whether what was stored is left in place.
+    pub(super) keep: bool,
+    /// The broker's data on this host, or where mode disk writes.
+    pub(super) data_dir: Option<PathBuf>,
     /// Messages per second of all publishers together; none: as fast as the windows allow.
     pub(super) rate: Option<f64>,
     /// Unacknowledged messages per publisher (QoS 1 and 2).
@@ -92,7 +132,7 @@ pub(super) struct Options {
     pub(super) rounds: u32,
     /// How long nothing may arrive at the end before what is missing counts as lost.
     pub(super) drain: Duration,
-    /// How long connections are kept idle.
+    /// How long connections are kept idle, or a drained store is left alone before it is measured.
     pub(super) hold: Option<Duration>,
     pub(super) topic: String,
     pub(super) broker_pid: Option<u32>,
@@ -157,11 +197,18 @@ impl Options {
             port: 1883,
             version: Version::V311,
             login: Login::default(),
-            qos: QoS::AtMostOnce,
+            qos: mode.default_qos(),
             size: 64,
             clients: mode.default_clients(),
             members: 10,
             items: 100_000,
+            filters: 3,
+            persistent: false,
+            away: false,
+            receive_max: None,
+            cycles: 1,
+            keep: false,
+            data_dir: None,
             rate: None,
             window: 0,
             in_flight: 0,
@@ -193,11 +240,18 @@ impl Options {
             "n" | "clients" => self.clients = number(parser, 1, 1_000_000)?,
             "members" => self.members = number(parser, 1, 100_000)?,
             "items" => self.items = number(parser, 1, MAX_ITEMS)?,
+            "filters" => self.filters = number(parser, 1, 1000)?,
+            "persistent" => self.persistent = true,
+            "away" => self.away = true,
+            "receive-maximum" => self.receive_max = Some(number(parser, 1, u16::MAX)?),
+            "cycles" => self.cycles = number(parser, 1, 10_000)?,
+            "keep" => self.keep = true,
+            "data-dir" => self.data_dir = Some(parser.value().map_err(say)?.into()),
             "r" | "rate" => self.rate = Some(number(parser, 0.001, 1e8)?),
             "warmup" => self.warmup = seconds(parser)?,
             "d" | "duration" => self.duration = seconds(parser)?,
             "c" | "count" => self.count = Some(number(parser, 1, u64::from(u32::MAX))?),
-            "rounds" => self.rounds = number(parser, 1, 10_000)?,
+            "rounds" => self.rounds = number(parser, 0, 10_000)?,
             "drain" => self.drain = seconds(parser)?,
             "hold" => self.hold = Some(seconds(parser)?),
             "t" | "topic" => self.topic = text(parser)?,
@@ -228,6 +282,19 @@ impl Options {
         }
         if self.mode == Mode::Filters && self.items < self.clients {
             return Err("--items must not be below --clients".into());
+        }
+        let acknowledged = self.qos != QoS::AtMostOnce;
+        for (wrong, what) in [
+            (self.persistent && !self.mode.steady(), "--persistent is for steady loads only"),
+            (self.away && !self.persistent, "--away needs --persistent"),
+            (self.away && !acknowledged, "--away needs QoS 1 or 2"),
+            (self.mode == Mode::Offline && !acknowledged, "mode offline needs QoS 1 or 2"),
+            (self.mode == Mode::Disk && self.data_dir.is_none(), "mode disk needs --data-dir"),
+            (self.receive_max.is_some() && !self.version.is_v5(), "--receive-maximum needs -V 5"),
+        ] {
+            if wrong {
+                return Err(what.into());
+            }
         }
         Ok(())
     }
@@ -320,6 +387,12 @@ mod tests {
             ("pairs more", "unexpected argument \"more\""),
             ("pairs -V 6", "unknown protocol version"),
             ("pairs -t a/#", "without wildcards"),
+            ("connect --persistent", "steady loads only"),
+            ("pairs -q1 --away", "--away needs --persistent"),
+            ("pairs --persistent --away", "--away needs QoS 1 or 2"),
+            ("offline -q0", "offline needs QoS 1 or 2"),
+            ("disk", "needs --data-dir"),
+            ("offline --receive-maximum 5", "needs -V 5"),
         ] {
             let args: Vec<_> = line.split(' ').filter(|word| !word.is_empty()).collect();
             let err = Options::parse(args).expect_err(line);

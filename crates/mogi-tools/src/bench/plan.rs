@@ -1,7 +1,7 @@
 //! Who publishes what to whom: every mode of steady load as a list of clients.
 
 use super::dial::Spec;
-use super::frames::{MAX_ITEMS, Topics, item_name};
+use super::frames::{MAX_ITEMS, Terms, Topics, item_name};
 use super::options::{Mode, Options};
 use mogi_codec::QoS;
 use std::ops::Range;
@@ -41,7 +41,7 @@ impl Plan {
         let publisher = |topics, deliveries| PublisherPlan { topics, deliveries };
         let subscriber =
             |filter: String, publishers| SubscriberPlan { filters: vec![filter], publishers };
-        let (publishers, subscribers): (Vec<_>, Vec<_>) = match options.mode {
+        let (mut publishers, subscribers): (Vec<PublisherPlan>, Vec<_>) = match options.mode {
             Mode::FanOut => {
                 let subs = (0..n).map(|_| subscriber(format!("{prefix}/0"), 0..1));
                 (vec![publisher(one(0), n)], subs.collect())
@@ -64,22 +64,34 @@ impl Plan {
                 })
                 .unzip(),
         };
+        if options.away {
+            publishers.iter_mut().for_each(|publisher| publisher.deliveries = 0);
+        }
         let shared = options.mode == Mode::Shared;
         let in_flight = in_flight(options, publishers.len(), subscribers.len(), shared);
         Self { publishers, subscribers, shared, in_flight }
     }
 
     /// The clients to dial: subscribers first, so that nothing is published to nobody.
-    pub(super) fn specs(&self, qos: QoS, id_prefix: &str) -> Vec<Spec> {
+    /// Lasting sessions have client ids that the next run with the same topics knows as well.
+    pub(super) fn specs(&self, options: &Options) -> Vec<Spec> {
+        let (qos, receive_max) = (options.qos, options.receive_max);
+        let ids = match options.persistent {
+            true => options.topic.clone(),
+            false => format!("mogi-bench-{}", std::process::id()),
+        };
         let subscribers = self.subscribers.iter().enumerate().map(|(i, sub)| Spec {
-            client_id: format!("{id_prefix}-s{i}"),
+            client_id: format!("{ids}-s{i}"),
             filters: sub.filters.clone(),
             qos,
+            terms: Terms { lasting: options.persistent, receive_max },
         });
+        // Of a publisher's session only QoS 2 leaves something behind.
+        let lasting = options.persistent && qos == QoS::ExactlyOnce;
         let publishers = (0..self.publishers.len()).map(|i| Spec {
-            client_id: format!("{id_prefix}-p{i}"),
-            filters: Vec::new(),
-            qos,
+            client_id: format!("{ids}-p{i}"),
+            terms: Terms { lasting, receive_max: None },
+            ..Spec::default()
         });
         subscribers.chain(publishers).collect()
     }
@@ -157,6 +169,25 @@ mod tests {
         let plan = plan(&["shared", "-n", "4", "--members", "2", "--in-flight", "100"]);
         assert!(plan.shared);
         assert_eq!((plan.subscribers.len(), plan.in_flight), (2, 50));
+    }
+
+    #[test]
+    fn sessions_last_where_something_is_promised() {
+        for (qos, publishers_last) in [("1", false), ("2", true)] {
+            let line = ["pairs", "-n", "1", "--persistent", "-q", qos, "-t", "x"];
+            let options = Options::parse(line).expect("good options");
+            let specs = Plan::new(&options, &options.topic).specs(&options);
+            let found: Vec<_> =
+                specs.iter().map(|spec| (spec.client_id.as_str(), spec.terms.lasting)).collect();
+            assert_eq!(found, [("x-s0", true), ("x-p0", publishers_last)]);
+        }
+    }
+
+    #[test]
+    fn who_is_away_gets_nothing() {
+        let plan = plan(&["pairs", "-n", "2", "-q1", "--persistent", "--away"]);
+        assert!(plan.publishers.iter().all(|publisher| publisher.deliveries == 0));
+        assert_eq!(plan.subscribers.len(), 2);
     }
 
     #[test]

@@ -10,6 +10,9 @@ pub(super) struct Usage {
     pub(super) cpu_s: f64,
     /// Resident set, in bytes.
     pub(super) rss_bytes: u64,
+    /// Bytes it caused to be written to storage, the page cache's included; nothing where
+    /// the system does not tell.
+    pub(super) written_bytes: Option<u64>,
 }
 
 /// Reads the usage of process `pid`.
@@ -33,7 +36,9 @@ fn read_usage(dir: &Path) -> Result<Usage, String> {
     };
     let ticks = cpu_ticks(&read("stat")?).ok_or("unexpected contents of its stat file")?;
     let rss_bytes = rss_bytes(&read("status")?).ok_or("unexpected contents of its status file")?;
-    Ok(Usage { cpu_s: ticks as f64 / TICKS_PER_S, rss_bytes })
+    // Only the process's own user may read this one.
+    let written_bytes = read("io").ok().and_then(|io| written_bytes(&io));
+    Ok(Usage { cpu_s: ticks as f64 / TICKS_PER_S, rss_bytes, written_bytes })
 }
 
 /// `USER_HZ`, the unit of the times in /proc: 100 on every architecture Linux has.
@@ -59,6 +64,11 @@ fn rss_bytes(status: &str) -> Option<u64> {
     (words.next()? == "kB").then_some(kib * 1024)
 }
 
+/// `write_bytes` of /proc/PID/io: unlike `wchar` it leaves out what goes into sockets.
+fn written_bytes(io: &str) -> Option<u64> {
+    io.lines().find_map(|line| line.strip_prefix("write_bytes:"))?.trim().parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +87,13 @@ mod tests {
         assert_eq!(rss_bytes("Name:\tx\nState:\tZ (zombie)\n"), Some(0));
         assert_eq!(rss_bytes("Name:\tx\nVmRSS:\t many kB\n"), None);
         assert_eq!(rss_bytes("nonsense"), None);
+    }
+
+    #[test]
+    fn written_bytes_are_those_of_the_storage() {
+        let io = "rchar: 1\nwchar: 2\nwrite_bytes: 4096\ncancelled_write_bytes: 7\n";
+        assert_eq!(written_bytes(io), Some(4096));
+        assert_eq!(written_bytes("wchar: 2\n"), None);
     }
 
     #[test]

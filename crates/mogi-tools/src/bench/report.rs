@@ -1,5 +1,6 @@
 //! What a run found out: as JSON for programs, as a table for people, as ratios to another run.
 
+use super::disk::{self, Space};
 use super::options::{Mode, Options};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ pub(super) struct Report {
     /// Retained messages, filters or connections.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) items: Option<u32>,
+    /// Which time round, from 0.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) cycle: Option<u32>,
     /// Messages per second asked for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) rate: Option<f64>,
@@ -54,6 +58,9 @@ pub(super) struct Report {
     pub(super) rss_ready: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) rss: Option<u64>,
+    /// What the broker's data takes on disk when the part is over.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) disk: Option<Space>,
 }
 
 /// Totals of the measured part.
@@ -65,6 +72,9 @@ pub(super) struct Measured {
     pub(super) delivered: u64,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) broker_cpu_s: Option<f64>,
+    /// Bytes it caused to be written to storage.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) broker_written: Option<u64>,
     pub(super) generator_cpu_s: f64,
 }
 
@@ -80,12 +90,17 @@ impl Measured {
         self.per_million(self.broker_cpu_s?)
     }
 
-    fn per_million(&self, cpu_s: f64) -> Option<f64> {
+    /// Bytes the broker caused to be written for each of them.
+    pub(super) fn written_per_message(&self) -> Option<f64> {
+        self.per_million(self.broker_written? as f64 / 1e6)
+    }
+
+    fn per_million(&self, amount: f64) -> Option<f64> {
         let count = match self.delivered {
             0 => self.published,
             delivered => delivered,
         };
-        (count > 0).then(|| cpu_s * 1e6 / count as f64)
+        (count > 0).then(|| amount * 1e6 / count as f64)
     }
 }
 
@@ -109,12 +124,23 @@ impl Report {
             clients: options.clients,
             members: (options.mode == Mode::Shared).then_some(options.members),
             items: match options.mode {
-                Mode::Filters | Mode::Retained => Some(options.items),
+                Mode::Filters | Mode::Retained | Mode::Offline | Mode::Sessions => {
+                    Some(options.items)
+                }
                 _ => None,
             },
             rate: options.rate,
             ..Self::default()
         }
+    }
+
+    /// Counts what the broker's data takes on disk, where it is known where that is.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub(super) fn count_disk(&mut self, options: &Options) -> Result<(), String> {
+        self.disk = options.data_dir.as_deref().map(disk::space).transpose()?;
+        Ok(())
     }
 
     /// Takes the percentiles from a histogram of nanoseconds.
@@ -146,7 +172,11 @@ impl Report {
         let measured = &self.measured;
         let mut rows = Rows::default();
         rows.title(self);
-        let what = if self.part == "connect" { "connections" } else { "delivered" };
+        let what = match self.part.as_str() {
+            "connect" => "connections",
+            "sessions" => "sessions",
+            _ => "delivered",
+        };
         if measured.published > 0 {
             rows.count("published", measured.published, measured.per_s(measured.published));
         }
@@ -170,10 +200,23 @@ impl Report {
             cpu(&mut rows, "broker CPU", cpu_s);
         }
         cpu(&mut rows, "generator CPU", measured.generator_cpu_s);
+        self.rows_of_disk(&mut rows);
         if let Some(rss) = self.rss {
             rows.row("broker memory", &self.memory(rss));
         }
         rows.text
+    }
+
+    fn rows_of_disk(&self, rows: &mut Rows) {
+        let measured = &self.measured;
+        if let (Some(bytes), Some(each)) = (measured.broker_written, measured.written_per_message())
+        {
+            rows.row("broker wrote", &format!("{:.1} MiB, {each:.0} bytes each", mib(bytes)));
+        }
+        if let Some(Space { apparent, allocated }) = self.disk {
+            let text = format!("{:.1} MiB, {:.1} allocated", mib(apparent), mib(allocated));
+            rows.row("on disk", &text);
+        }
     }
 
     fn faults(&self) -> String {
@@ -196,7 +239,6 @@ impl Report {
     }
 
     fn memory(&self, rss: u64) -> String {
-        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         let mut text = format!("{:.1} MiB", mib(rss));
         if let (Some(before), Some(ready)) = (self.rss_before, self.rss_ready) {
             let _ = write!(text, " (before {:.1}, ready {:.1}", mib(before), mib(ready));
@@ -207,6 +249,10 @@ impl Report {
         }
         text
     }
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 /// Ratios of `new` to `old`, one line for each part both have.
@@ -253,6 +299,9 @@ impl Rows {
         if let Some(items) = report.items {
             let _ = write!(self.text, ", {items} items");
         }
+        if let Some(cycle) = report.cycle {
+            let _ = write!(self.text, ", cycle {cycle}");
+        }
         if let Some(rate) = report.rate {
             let _ = write!(self.text, ", {rate} messages/s asked for");
         }
@@ -280,11 +329,13 @@ mod tests {
             published: 1_000_000,
             delivered: 500_000,
             broker_cpu_s: Some(1.5),
+            broker_written: Some(64_000_000),
             generator_cpu_s: 0.5,
         };
         report.rss_before = Some(10 << 20);
         report.rss_ready = Some((10 << 20) + 450_000);
         report.rss = Some(11 << 20);
+        report.disk = Some(Space { apparent: 3 << 20, allocated: 2 << 20 });
         report
     }
 
@@ -295,6 +346,14 @@ mod tests {
         let stored = Measured { delivered: 0, ..report.measured };
         assert_eq!(stored.cpu_per_million(), Some(1.5));
         assert_eq!(Measured::default().cpu_per_million(), None);
+    }
+
+    #[test]
+    fn what_goes_to_disk_is_shown_in_all_and_for_each() {
+        assert_eq!(sample().measured.written_per_message(), Some(128.0));
+        let table = sample().table();
+        assert!(table.contains("broker wrote   61.0 MiB, 128 bytes each"), "{table}");
+        assert!(table.contains("on disk        3.0 MiB, 2.0 allocated"), "{table}");
     }
 
     #[test]

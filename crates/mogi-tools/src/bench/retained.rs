@@ -1,18 +1,18 @@
 //! Retained messages: storing many, then fetching them all with one wildcard.
 
+use super::cost::{measure, rss};
 use super::dial::{Net, Spec, check_suback, unexpected};
 use super::frames::{DISCONNECT, Stamp, Template, Topics, item_name, put_subscribes, read_publish};
 use super::link::{Ended, Link};
 use super::options::Options;
-use super::procfs;
-use super::report::{Measured, Report};
-use super::steady::broker_usage;
+use super::report::Report;
 use super::store::publish_items;
 use hdrhistogram::Histogram;
 use mogi_codec::{Ack, Header, PacketKind, Properties, Publish, QoS, Reason, Version};
 use std::time::{Duration, Instant};
 
-/// Stores `options.items` messages, fetches them `options.rounds` times, and deletes them.
+/// Stores `options.items` messages, fetches them `options.rounds` times, and deletes them unless
+/// they are to be kept.
 ///
 /// # Errors
 /// What went wrong, in words.
@@ -23,7 +23,9 @@ pub(super) fn run(options: &Options, net: &mut Net) -> Result<Vec<Report>, Strin
     store.rss_ready = rss(options)?;
     store.rss = store.rss_ready;
     let deliver = fetch(options, net)?;
-    delete_all(options, net)?;
+    if !options.keep {
+        delete_all(options, net)?;
+    }
     Ok(vec![store, deliver])
 }
 
@@ -181,36 +183,9 @@ impl<'a> Fetch<'a> {
 }
 
 fn dial(options: &Options, net: &mut Net, name: &str) -> Result<(Link, u32), String> {
-    let spec = Spec {
-        client_id: format!("mogi-bench-{}-{name}", std::process::id()),
-        filters: Vec::new(),
-        qos: options.qos,
-    };
+    let spec =
+        Spec { client_id: format!("mogi-bench-{}-{name}", std::process::id()), ..Spec::default() };
     let dialed = net.dial_all(&[spec])?.pop().ok_or("nothing was dialled")?;
     let window = options.window.min(u32::from(dialed.receive_max));
     Ok((dialed.link.no_delay(), window))
-}
-
-/// What `work`, which says how many were published and delivered, costs.
-fn measure(
-    options: &Options,
-    work: impl FnOnce() -> Result<(u64, u64), String>,
-) -> Result<Measured, String> {
-    let (broker, own, started) = (broker_usage(options)?, procfs::own_usage(), Instant::now());
-    let (published, delivered) = work()?;
-    let broker_cpu_s = match (broker_usage(options)?, broker) {
-        (Some(after), Some(before)) => Some(after.cpu_s - before.cpu_s),
-        _ => None,
-    };
-    Ok(Measured {
-        seconds: started.elapsed().as_secs_f64(),
-        published,
-        delivered,
-        broker_cpu_s,
-        generator_cpu_s: procfs::own_usage().cpu_s - own.cpu_s,
-    })
-}
-
-fn rss(options: &Options) -> Result<Option<u64>, String> {
-    Ok(broker_usage(options)?.map(|usage| usage.rss_bytes))
 }

@@ -1,13 +1,14 @@
 //! The loop of a steady load: warm-up, the measured part, and waiting for the last messages.
 
-use super::dial::Net;
+use super::cost::{Mark, rss};
+use super::dial::{Net, Spec};
 use super::frames::DISCONNECT;
 use super::link::{BACKLOG_LIMIT, Link};
 use super::load::{Counts, Load, Role};
 use super::options::Options;
 use super::plan::Plan;
-use super::procfs::{self, Usage};
-use super::report::{Measured, Report};
+use super::report::Report;
+use super::sessions;
 use super::timer::Timer;
 use mio::Token;
 use std::time::{Duration, Instant};
@@ -22,13 +23,22 @@ const TICK: Duration = Duration::from_micros(50);
 /// # Errors
 /// What went wrong, in words, where no result can be given.
 pub(super) fn run(options: &Options, plan: &Plan, net: &mut Net) -> Result<Report, String> {
-    let rss_before = broker_usage(options)?.map(|usage| usage.rss_bytes);
-    let id = format!("mogi-bench-{}", std::process::id());
-    let mut dialed = net.dial_all(&plan.specs(options.qos, &id))?;
-    let rss_subscribed = broker_usage(options)?.map(|usage| usage.rss_bytes);
+    let specs = plan.specs(options);
+    let lasting: Vec<_> = specs.iter().filter(|spec| spec.terms.lasting).cloned().collect();
+    // Of a run that was cut short something may be left.
+    sessions::forget(net, &lasting)?;
+    let report = load(options, plan, net, &specs)?;
+    sessions::forget(net, &lasting)?;
+    Ok(report)
+}
+
+fn load(options: &Options, plan: &Plan, net: &mut Net, specs: &[Spec]) -> Result<Report, String> {
+    let rss_before = rss(options)?;
+    let mut dialed = net.dial_all(specs)?;
+    let rss_subscribed = rss(options)?;
     let publishers = dialed.split_off(plan.subscribers.len());
     let windows: Vec<u16> = publishers.iter().map(|dialed| dialed.receive_max).collect();
-    let slots: Vec<_> = dialed
+    let mut slots: Vec<_> = dialed
         .into_iter()
         .enumerate()
         .map(|(i, dialed)| Slot::new(dialed.link, Role::Subscriber(i)))
@@ -39,6 +49,10 @@ pub(super) fn run(options: &Options, plan: &Plan, net: &mut Net) -> Result<Repor
                 .map(|(i, dialed)| Slot::new(dialed.link, Role::Publisher(i))),
         )
         .collect();
+    if options.away {
+        let links = slots[..plan.subscribers.len()].iter_mut().filter_map(|slot| slot.link.take());
+        sessions::goodbye(net, links.collect())?;
+    }
     let mut steady = Steady {
         load: Load::new(plan, options, &windows)?,
         timer: Timer::new(net.poll.registry(), Token(slots.len()))?,
@@ -74,10 +88,8 @@ impl Slot {
 /// Totals at one edge of the measured part.
 #[derive(Clone, Copy, Debug)]
 struct Edge {
-    at: Instant,
     counts: Counts,
-    broker: Option<Usage>,
-    own: Usage,
+    used: Mark,
 }
 
 struct Steady<'a> {
@@ -103,7 +115,7 @@ impl Steady<'_> {
         let from = self.edge()?;
         self.publish_until(|steady| match steady.options.count {
             Some(count) => steady.load.counts.published - from.counts.published >= count,
-            None => from.at.elapsed() >= steady.options.duration,
+            None => from.used.at.elapsed() >= steady.options.duration,
         })?;
         let to = self.edge()?;
         self.load.measured_ns.end = self.now_ns();
@@ -112,7 +124,7 @@ impl Steady<'_> {
     }
 
     fn publish_until(&mut self, done: impl Fn(&Self) -> bool) -> Result<(), String> {
-        let mut last = (self.load.counts.delivered, Instant::now());
+        let mut last = (self.load.counts.progress(), Instant::now());
         while !done(self) {
             self.publish()?;
             self.flush();
@@ -124,8 +136,8 @@ impl Steady<'_> {
             if self.load.publishers.iter().all(|publisher| publisher.gone) {
                 return Err(format!("every publisher was disconnected: {}", self.last_loss));
             }
-            if self.load.counts.delivered != last.0 {
-                last = (self.load.counts.delivered, Instant::now());
+            if self.load.counts.progress() != last.0 {
+                last = (self.load.counts.progress(), Instant::now());
             } else if last.1.elapsed() > STALL && self.options.rate.is_none() {
                 self.load.give_up();
                 last.1 = Instant::now();
@@ -136,12 +148,12 @@ impl Steady<'_> {
 
     /// Takes what comes until everything has arrived or nothing more does.
     fn drain(&mut self) -> Result<(), String> {
-        let mut last = (self.load.counts.delivered, Instant::now());
+        let mut last = (self.load.counts.progress(), Instant::now());
         while self.load.outstanding() > 0 || !self.load.all_acked() {
             self.flush();
             self.turn(Duration::from_millis(20))?;
-            if self.load.counts.delivered != last.0 {
-                last = (self.load.counts.delivered, Instant::now());
+            if self.load.counts.progress() != last.0 {
+                last = (self.load.counts.progress(), Instant::now());
             } else if last.1.elapsed() > self.options.drain {
                 break;
             }
@@ -302,12 +314,7 @@ impl Steady<'_> {
     }
 
     fn edge(&self) -> Result<Edge, String> {
-        Ok(Edge {
-            at: Instant::now(),
-            counts: self.load.counts,
-            broker: broker_usage(self.options)?,
-            own: procfs::own_usage(),
-        })
+        Ok(Edge { counts: self.load.counts, used: Mark::now(self.options)? })
     }
 
     fn now_ns(&self) -> u64 {
@@ -316,15 +323,10 @@ impl Steady<'_> {
 
     fn report(&self, from: Edge, to: Edge) -> Report {
         let tally = self.load.tally();
-        let cpu = |to: Usage, from: Usage| to.cpu_s - from.cpu_s;
         let mut report = Report::new(self.options, self.options.mode.name());
-        report.measured = Measured {
-            seconds: (to.at - from.at).as_secs_f64(),
-            published: to.counts.published - from.counts.published,
-            delivered: to.counts.delivered - from.counts.delivered,
-            broker_cpu_s: to.broker.zip(from.broker).map(|(to, from)| cpu(to, from)),
-            generator_cpu_s: cpu(to.own, from.own),
-        };
+        let published = to.counts.published - from.counts.published;
+        let delivered = to.counts.delivered - from.counts.delivered;
+        report.measured = to.used.since(from.used, (published, delivered));
         report.set_latency(&self.load.latency);
         report.lost = self.load.outstanding();
         report.duplicated = tally.duplicated;
@@ -334,15 +336,7 @@ impl Steady<'_> {
         report.given_up = self.load.counts.given_up;
         report.disconnected = self.lost_links;
         report.disconnect_reason = Some(self.last_loss.clone()).filter(|why| !why.is_empty());
-        report.rss = to.broker.map(|usage| usage.rss_bytes);
+        report.rss = to.used.broker.map(|usage| usage.rss_bytes);
         report
     }
-}
-
-/// What the broker has used, when its pid is known.
-pub(super) fn broker_usage(options: &Options) -> Result<Option<Usage>, String> {
-    options
-        .broker_pid
-        .map(|pid| procfs::usage(pid).map_err(|err| format!("--broker-pid: {err}")))
-        .transpose()
 }
