@@ -31,15 +31,15 @@ for kind in retained sessions; do
         retained) items=${RETAINED:-1000000} ;;
         sessions) items=${SESSIONS:-100000} ;;
     esac
-    for broker in "$@"; do
+    for given in "$@"; do
         signals="TERM KILL"
-        case $broker in
+        case $given in
             stock*) signals=TERM ;;
             *=*) ;;
             *) usage ;;
         esac
         for signal in $signals; do
-            restart_case "${broker%%=*}" "${broker#*=}" "$kind" "$items" "$signal" >"$dir/case"
+            restart_case "${given%%=*}" "${given#*=}" "$kind" "$items" "$signal" >"$dir/case"
             awk '{ printf "| %d %s | %s | %s | %d | %.1f empty, %.1f filled, %.1f after | %.1f |\n",
                     $3, $1, $2, $4, $5, $6 / 1024, $7 / 1024, $8 / 1024, $9 / 1024 }' "$dir/case"
         done
