@@ -32,6 +32,9 @@ pub(super) struct Mind {
     /// Where a retained message was, and when it ended; the oldest first.
     pub(super) faded: VecDeque<(u64, Box<[u8]>)>,
     pub(super) marks: Marks,
+    /// The greatest number of an entry when it was opened. What is newer is written once and
+    /// removed once, so that both can vanish as soon as they meet.
+    pub(super) opened_at: u64,
 }
 
 /// A packet id given to an entry.

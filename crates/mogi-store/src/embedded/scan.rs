@@ -58,6 +58,7 @@ impl<'a> Scan<'a> {
         self.retained()?;
         self.wills()?;
         let marks = self.mind.marks;
+        self.mind.opened_at = marks.entry;
         self.report.last_session = SessionNo(marks.session);
         self.report.last_entry = EntryNo(marks.entry);
         self.report.last_version = marks.version;

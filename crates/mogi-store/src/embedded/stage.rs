@@ -213,7 +213,8 @@ impl<'a> Stage<'a> {
         let heavy = self.heavy.get(&address).copied();
         // An entry that is there already is not counted twice.
         let shares = self.mind.sessions.get(&session).is_some_and(|shared| *shared > 0);
-        if (heavy.is_some() || shares) && self.find(session, entry)? != Found::Nowhere {
+        let old = entry.0 <= self.mind.opened_at;
+        if (heavy.is_some() || shares || old) && self.find(session, entry)? != Found::Nowhere {
             return Ok(());
         }
         let body =
@@ -248,7 +249,12 @@ impl<'a> Stage<'a> {
         {
             self.remove(|it| &it.bodies, &body.to_be_bytes());
         }
-        self.remove(|it| &it.queue, &keys::queue(session, entry));
+        let key = keys::queue(session, entry);
+        if entry.0 > self.mind.opened_at {
+            self.batch.remove_weak(&self.engine.queue, key);
+        } else {
+            self.remove(|it| &it.queue, &key);
+        }
         if let Some(entries) = &mut self.entries {
             entries.insert((session, entry), Found::Nowhere);
         }
