@@ -21,7 +21,8 @@ pub(crate) struct Client {
     pub(crate) id: Arc<str>,
     /// Tells it from an earlier client with the same key.
     pub(crate) generation: u32,
-    pub(crate) link: Option<Link>,
+    /// Apart, as most clients of a large broker are away.
+    pub(crate) link: Option<Box<Link>>,
     pub(crate) session: Session,
 }
 

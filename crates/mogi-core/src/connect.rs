@@ -60,7 +60,7 @@ impl Worker {
         if let Some(client) = self.clients.get_mut(key) {
             generation = client.generation;
             client.session.inflight.restart();
-            client.link = Some(link);
+            client.link = Some(Box::new(link));
         }
         self.set_will(key, will);
         if idle_limit_ms != 0 {
@@ -133,12 +133,12 @@ impl Worker {
         let id: Arc<str> = arrival.client_id.into();
         let username = connect.username.map(Arc::from);
         let mount = arrival.listener.mount_point.as_deref().map(Arc::from);
-        let key = self.clients.slab.insert(Client {
+        let key = self.clients.slab.insert(Box::new(Client {
             id: Arc::clone(&id),
             generation: self.clients.generations,
             link: None,
             session: Session::new(expiry, username, mount, self.node.hash()),
-        }) as u32;
+        })) as u32;
         self.clients.by_id.insert(id, key);
         self.node.sessions.fetch_add(1, Ordering::Relaxed);
         self.persist_session(key);

@@ -116,7 +116,7 @@ impl Worker {
                 format!("Client {id} [{}] disconnected{}", link.address, ending.text())
             });
         }
-        self.say_goodbye(link, ending);
+        self.say_goodbye(*link, ending);
         if ending.drops_will() {
             self.set_will(key, None);
         }

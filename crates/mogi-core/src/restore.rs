@@ -38,7 +38,7 @@ impl Worker {
         let id = record.client;
         let generation = self.clients.generations;
         let client = Client { id: Arc::clone(&id), generation, link: None, session };
-        let key = self.clients.slab.insert(client) as u32;
+        let key = self.clients.slab.insert(Box::new(client)) as u32;
         self.clients.by_id.insert(id, key);
         self.node.sessions.fetch_add(1, Ordering::Relaxed);
         self.turn.stats.clients_disconnected += 1;

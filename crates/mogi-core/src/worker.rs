@@ -42,7 +42,8 @@ pub struct Worker {
 /// The clients of a worker, by key and by id.
 #[derive(Debug)]
 pub(crate) struct Clients {
-    pub(crate) slab: Slab<Client>,
+    /// Each apart: a table of a hundred thousand that grows would be there twice.
+    pub(crate) slab: Slab<Box<Client>>,
     pub(crate) by_id: Map<Arc<str>, u32>,
     pub(crate) generations: u32,
 }
@@ -50,11 +51,11 @@ pub(crate) struct Clients {
 impl Clients {
     #[inline]
     pub(crate) fn get_mut(&mut self, key: u32) -> Option<&mut Client> {
-        self.slab.get_mut(key as usize)
+        Some(&mut **self.slab.get_mut(key as usize)?)
     }
 
     pub(crate) fn get(&self, key: u32) -> Option<&Client> {
-        self.slab.get(key as usize)
+        Some(&**self.slab.get(key as usize)?)
     }
 
     /// The client with that key, if it is still the one of that generation.
@@ -197,7 +198,7 @@ impl Worker {
 
     /// The link of a connection, if it is still that client's.
     pub(crate) fn link_mut(&mut self, key: u32, token: u32) -> Option<&mut Link> {
-        self.clients.get_mut(key)?.link.as_mut().filter(|link| link.token == token)
+        self.clients.get_mut(key)?.link.as_deref_mut().filter(|link| link.token == token)
     }
 
     /// Does what is due: keep alives, wills, session ends, send time-outs.
