@@ -19,6 +19,10 @@ pub enum ErrorKind {
     Damaged,
     /// A later version of mogi wrote it.
     TooNew,
+    /// There is no store.
+    Missing,
+    /// It changed again and again while it was copied.
+    Changing,
 }
 
 /// What could not be done, where, why, and what helps.
@@ -54,6 +58,8 @@ impl StoreError {
             ErrorKind::Locked => "end the other broker, or give this one a directory of its own",
             ErrorKind::Damaged => "set it aside by renaming it, or restore a copy",
             ErrorKind::TooNew => "run that version of mogi or a later one",
+            ErrorKind::Missing => "name the folder a broker with --data-dir or persistence keeps",
+            ErrorKind::Changing => "try again when the broker has less to do, or has ended",
         }
     }
 }

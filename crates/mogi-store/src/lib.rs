@@ -33,7 +33,7 @@ pub mod store;
 pub(crate) use mogi_core::store as ops;
 
 pub use committer::{Answer, Committer, Notice, Status};
-pub use embedded::{EmbeddedOptions, EmbeddedStore, OnDamage, Sync};
+pub use embedded::{EmbeddedOptions, EmbeddedStore, OnDamage, Snapshot, Sync};
 pub use error::{ErrorKind, StoreError};
 pub use memory::MemoryStore;
 pub use store::{Damage, LoadReport, Loaded, Progress, Store, Usage};

@@ -150,9 +150,12 @@ pub struct Damage {
     pub set_aside: Vec<PathBuf>,
     /// The whole store could not be opened, and a new one was started.
     pub started_anew: bool,
-    /// What was found first, for people.
-    pub first: Option<String>,
+    /// What was found, for people; no more than a hundred of it.
+    pub found: Vec<String>,
 }
+
+/// Findings that are put into words.
+const FOUND_MAX: usize = 100;
 
 impl Damage {
     /// Whether something that had been acknowledged may be missing.
@@ -162,8 +165,8 @@ impl Damage {
 
     /// Takes down one more finding.
     pub(crate) fn note(&mut self, what: impl FnOnce() -> String) {
-        if self.first.is_none() {
-            self.first = Some(what());
+        if self.found.len() < FOUND_MAX {
+            self.found.push(what());
         }
     }
 }

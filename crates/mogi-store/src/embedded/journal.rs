@@ -33,6 +33,8 @@ pub(super) struct Torn {
     pub(super) tail_bytes: u64,
     /// Bytes with whole batches behind a damaged one.
     pub(super) lost_bytes: u64,
+    /// Where those were, in words.
+    pub(super) places: Vec<String>,
     /// Copies of those.
     pub(super) set_aside: Vec<PathBuf>,
 }
@@ -56,6 +58,11 @@ pub(super) fn mend(place: &Place, on_damage: OnDamage, torn: &mut Torn) -> Resul
     Ok(())
 }
 
+/// Whether there are whole batches behind what does not belong to one.
+pub(super) fn is_damaged(path: &Path) -> io::Result<bool> {
+    Ok(behind(path, whole_batches(path)?)?.is_some_and(|(_, more)| more))
+}
+
 /// Mends one; how many damaged bytes were left as they are.
 fn mend_one(place: &Place, path: &Path, on_damage: OnDamage, torn: &mut Torn) -> io::Result<u64> {
     let whole = whole_batches(path)?;
@@ -69,6 +76,8 @@ fn mend_one(place: &Place, path: &Path, on_damage: OnDamage, torn: &mut Torn) ->
         fs::copy(path, &copy)?;
         torn.set_aside.push(copy);
         torn.lost_bytes += bytes;
+        let name = path.file_name().unwrap_or_default().display();
+        torn.places.push(format!("the journal {name} is damaged at byte {whole} ({bytes} bytes)"));
     } else {
         torn.tail_bytes += bytes;
     }

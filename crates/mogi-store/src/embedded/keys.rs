@@ -91,3 +91,36 @@ pub(super) fn put_text(prefix: &[u8], text: &str, seed: u64, out: &mut Vec<u8>) 
         }
     }
 }
+
+/// What stands there, for people.
+pub(super) fn in_words(keyspace: &str, key: &[u8]) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let session = || session_in(key).map_or(0, |session| session.0);
+    match (keyspace, key) {
+        ("retained", _) => format!("the retained message of topic '{}'", text(key)),
+        ("bodies", _) => {
+            let number = key.try_into().map_or(0, u64::from_be_bytes);
+            format!("message body {number}")
+        }
+        ("queue", _) if key == MARKS => "the record of the numbers in use".to_owned(),
+        ("queue", _) => match split_queue(key) {
+            Some((session, entry)) => format!("message {} of session {}", entry.0, session.0),
+            None => "a message".to_owned(),
+        },
+        (_, [SESSION, ..]) => format!("the record of session {}", session()),
+        (_, [ENDED, ..]) => format!("the record of the end of session {}", session()),
+        (_, [SUBSCRIPTION, ..]) => {
+            let filter = text(key.get(9..).unwrap_or_default());
+            format!("subscription '{filter}' of session {}", session())
+        }
+        (_, [RECEIVED, ..]) => format!("a received packet id of session {}", session()),
+        (_, [FLIGHT, ..]) => match split_queue(&key[1..]) {
+            Some((session, entry)) => {
+                format!("the packet id of message {} of session {}", entry.0, session.0)
+            }
+            None => "a packet id".to_owned(),
+        },
+        (_, [WILL, rest @ ..]) => format!("the will of client '{}'", text(rest)),
+        _ => "a record".to_owned(),
+    }
+}

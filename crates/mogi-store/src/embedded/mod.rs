@@ -17,11 +17,13 @@ mod purge;
 mod rubbish;
 mod salvage;
 mod scan;
+mod snapshot;
 mod stage;
 #[cfg(test)]
 mod tests;
 
 pub use options::{EmbeddedOptions, OnDamage, Sync};
+pub use snapshot::Snapshot;
 
 use crate::clock::now_ms;
 use crate::error::{ErrorKind, StoreError};
@@ -105,9 +107,7 @@ impl EmbeddedStore {
         let opened = Engine::open(&self.place, &self.options, &mut torn);
         self.damage.torn_bytes += torn.tail_bytes;
         self.damage.lost_journal_bytes += torn.lost_bytes;
-        if torn.lost_bytes > 0 {
-            self.damage.note(|| format!("{} bytes of a journal are damaged", torn.lost_bytes));
-        }
+        torn.places.drain(..).for_each(|place| self.damage.note(|| place));
         self.damage.set_aside.append(&mut torn.set_aside);
         match opened {
             Err(error)

@@ -17,6 +17,11 @@ use std::path::{Path, PathBuf};
 /// The version this code writes; it reads this one and earlier ones.
 const FORMAT: u32 = 1;
 
+pub(super) const FORMAT_FILE: &str = "format";
+pub(super) const LOCK: &str = "lock";
+pub(super) const DATA: &str = "data";
+pub(super) const NEW_DATA: &str = "data.new";
+
 /// A directory that is ours until it is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -32,7 +37,10 @@ impl Place {
         let doing = |what: &'static str| move |error| StoreError::io(dir, what, &error);
         fs::create_dir_all(dir).map_err(doing("make this directory"))?;
         let lock = take_lock(dir)?;
-        let seed = read_format(dir)?;
+        let seed = match read_format(dir)? {
+            Some((_, seed)) => seed,
+            None => write_format(dir, &dir.join(FORMAT_FILE))?,
+        };
         let place = Self { dir: dir.to_owned(), seed, _lock: lock };
         // Between the two renames of a repair: the new one is whole.
         if !place.data().exists() && place.new_data().exists() {
@@ -47,7 +55,7 @@ impl Place {
 
     /// Where fjall's files are.
     pub(super) fn data(&self) -> PathBuf {
-        self.dir.join("data")
+        self.dir.join(DATA)
     }
 
     /// Renames fjall's directory, so that a new one can be started.
@@ -82,7 +90,7 @@ impl Place {
     }
 
     fn new_data(&self) -> PathBuf {
-        self.dir.join("data.new")
+        self.dir.join(NEW_DATA)
     }
 
     /// A new directory for damaged parts.
@@ -122,7 +130,7 @@ impl Place {
 }
 
 fn take_lock(dir: &Path) -> Result<File, StoreError> {
-    let path = dir.join("lock");
+    let path = dir.join(LOCK);
     let failed = |error| StoreError::io(&path, "open the lock file", &error);
     let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
     let mut file = options.open(&path).map_err(failed)?;
@@ -148,14 +156,12 @@ fn take_lock(dir: &Path) -> Result<File, StoreError> {
     Ok(file)
 }
 
-/// Reads the `format` file and gives the seed; writes it if there is none.
-fn read_format(dir: &Path) -> Result<u64, StoreError> {
-    let path = dir.join("format");
+/// Reads the `format` file: the version and the seed; `None`: there is none.
+pub(super) fn read_format(dir: &Path) -> Result<Option<(u32, u64)>, StoreError> {
+    let path = dir.join(FORMAT_FILE);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return write_format(dir, &path);
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StoreError::io(&path, "read it", &error)),
     };
     let mut lines = text.lines();
@@ -168,7 +174,7 @@ fn read_format(dir: &Path) -> Result<u64, StoreError> {
             let what = format!("it has format {version}, and this mogi reads up to {FORMAT}");
             Err(StoreError::new(ErrorKind::TooNew, dir, what))
         }
-        (Some(_), Some(seed)) => Ok(seed),
+        (Some(version), Some(seed)) => Ok(Some((version, seed))),
         _ => {
             let what = "this is no format file of mogi";
             Err(StoreError::new(ErrorKind::Damaged, &path, what))
@@ -191,7 +197,7 @@ fn write_format(dir: &Path, path: &Path) -> Result<u64, StoreError> {
     Ok(seed)
 }
 
-fn disk_bytes(dir: &Path) -> u64 {
+pub(super) fn disk_bytes(dir: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(dir) else { return 0 };
     let size = |entry: fs::DirEntry| match entry.metadata() {
         Ok(metadata) if metadata.is_dir() => disk_bytes(&entry.path()),

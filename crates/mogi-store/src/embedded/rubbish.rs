@@ -1,5 +1,6 @@
 //! Records that cannot be read: counted, copied to a file for people, and removed.
 
+use super::keys;
 use super::place::Place;
 use crate::store::Damage;
 use std::fmt::Write as _;
@@ -42,7 +43,7 @@ impl Rubbish {
         damage.records += count;
         let mut text = String::new();
         for (keyspace, key, record) in &found {
-            damage.note(|| format!("the record {} of {keyspace} is damaged", hex(key)));
+            damage.note(|| format!("{} is damaged", keys::in_words(keyspace, key)));
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{keyspace} {} {}", hex(key), hex(record));
         }

@@ -103,7 +103,13 @@ fn import(store: &mut dyn Store, plan: &StorePlan, shared: &Shared) -> Result<bo
     let bytes = match std::fs::read(&plan.import) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(format!("Error: Cannot read {path}: {}.", why(&error))),
+        Err(error) => {
+            return Err(format!(
+                "Cannot read {path}: {}. Make it readable for the broker's user, or move it away \
+                 to start without it.",
+                why(&error)
+            ));
+        }
     };
     let lossy = plan.options.on_damage == OnDamage::SetAside;
     let (db, damages) = match mosquitto_db::read(&bytes) {
@@ -112,7 +118,7 @@ fn import(store: &mut dyn Store, plan: &StorePlan, shared: &Shared) -> Result<bo
             Ok(recovered) if lossy => (recovered.db, recovered.skipped),
             _ => {
                 return Err(format!(
-                    "Error: {path} cannot be imported: {error}. Move it away to start without it."
+                    "{path} cannot be imported: {error}. Move it away to start without it."
                 ));
             }
         },
@@ -222,7 +228,7 @@ fn tell(log: &dyn LogSink, plan: &StorePlan, report: &LoadReport, begun: Instant
     if !damage.any() {
         return;
     }
-    let first = damage.first.as_deref().unwrap_or("");
+    let first = damage.found.first().map_or("", String::as_str);
     let line = if damage.started_anew {
         format!("Error: The store in {dir} could not be read; a new one was started. {first}")
     } else {
