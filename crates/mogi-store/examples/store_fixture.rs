@@ -1,0 +1,42 @@
+//! Makes the fixture of a version of the store's format, as the tests open it.
+//!
+//! ```text
+//! cargo run -p mogi-store --example store_fixture -- crates/mogi-store/tests/fixtures/store-v1
+//! ```
+//! The content is that of `tests/format/content.rs`; the numbers of files and the seed differ each
+//! time. Journals are 64 MiB long and mostly zeros: those at the end are cut off, as the store
+//! itself does when it finds a journal that is shorter than it made it.
+
+#[path = "../tests/format/content.rs"]
+mod content;
+
+use mogi_store::{EmbeddedOptions, EmbeddedStore, Store};
+use std::path::Path;
+use std::{fs, io};
+
+fn main() -> io::Result<()> {
+    let Some(dir) = std::env::args_os().nth(1) else {
+        return Err(io::Error::other("say which folder to make"));
+    };
+    let dir = Path::new(&dir);
+    let failed = |error: mogi_store::StoreError| io::Error::other(error.to_string());
+    // What is in the first batches becomes tables, the rest stays in the journal.
+    let options = EmbeddedOptions { memtable_bytes: 1, ..EmbeddedOptions::new(dir) };
+    let mut store = EmbeddedStore::open(options).map_err(failed)?;
+    for batch in content::batches() {
+        store.commit(&[&batch]).map_err(failed)?;
+        // Long enough for the engine to write a table.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+    drop(store);
+    fs::remove_file(dir.join("lock"))?;
+    fs::remove_file(dir.join("data/lock"))?;
+    for entry in fs::read_dir(dir.join("data"))?.flatten() {
+        if entry.path().extension().is_some_and(|extension| extension == "jnl") {
+            let bytes = fs::read(entry.path())?;
+            let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+            fs::write(entry.path(), &bytes[..end])?;
+        }
+    }
+    Ok(())
+}
