@@ -6,6 +6,7 @@
 use crate::net::shared::Shared;
 use mogi_codec::QoS;
 use mogi_core::{MessageView, Stats, Worker};
+use mogi_store::{Committer, Status, Usage};
 use std::sync::atomic::Ordering;
 
 /// What values are made of.
@@ -67,6 +68,20 @@ const LOADS: &[(&str, Gauge)] = &[
     ("connections", |s| s.stats.connects),
 ];
 
+type StoreGauge = fn(&Status, &Usage) -> u64;
+
+/// Topics below `$SYS/broker/store/`, where state is kept on disk. Mosquitto has none of them.
+const STORE: &[(&str, StoreGauge)] = &[
+    ("commits", |status, _| status.commits),
+    ("changes/written", |status, _| status.ops_written),
+    ("changes/skipped", |status, _| status.ops_compacted),
+    ("changes/pending", |status, _| status.pending_ops),
+    ("messages/read", |status, _| status.fetched),
+    ("bytes/pending", |status, _| status.pending_bytes),
+    ("bytes/disk", |_, usage| usage.disk_bytes),
+    ("failing", |status, _| u64::from(status.failing_since.is_some())),
+];
+
 /// The spans of the averages: name and seconds.
 const SPANS: [(&str, f64); 3] = [("1min", 60.0), ("5min", 300.0), ("15min", 900.0)];
 
@@ -78,6 +93,9 @@ fn stored_messages(source: &Source<'_>) -> u64 {
 pub(super) struct Sys {
     gauges: Vec<Option<u64>>,
     loads: Vec<Load>,
+    store: Vec<Option<u64>>,
+    /// What is wrong with the store.
+    store_error: Option<String>,
     published: bool,
     clients_max: u64,
     resident_max_bytes: u64,
@@ -95,6 +113,8 @@ impl Sys {
         Self {
             gauges: vec![None; GAUGES.len()],
             loads: vec![Load::default(); LOADS.len()],
+            store: vec![None; STORE.len()],
+            store_error: None,
             published: false,
             clients_max: 0,
             resident_max_bytes: 0,
@@ -127,7 +147,28 @@ impl Sys {
         for ((name, gauge), load) in LOADS.iter().zip(&mut self.loads) {
             load.update(name, gauge(&source), elapsed_s, self.published, &mut out);
         }
+        if let Some(store) = shared.store.get() {
+            self.publish_store(store, &mut out);
+        }
         self.published = true;
+    }
+
+    fn publish_store(&mut self, store: &Committer, out: &mut Out<'_>) {
+        let (status, usage) = (store.status(), store.usage());
+        for ((name, gauge), last) in STORE.iter().zip(&mut self.store) {
+            let value = gauge(&status, &usage);
+            if *last != Some(value) {
+                *last = Some(value);
+                out.publish(&format!("store/{name}"), &value.to_string());
+            }
+        }
+        // An error that is over is none; an empty retained message would be no message at all.
+        let error = status.last_error.filter(|_| status.failing_since.is_some());
+        let error = error.map_or_else(|| "none".to_owned(), |error| error.to_string());
+        if self.store_error.as_ref() != Some(&error) {
+            out.publish("store/error", &error);
+            self.store_error = Some(error);
+        }
     }
 
     fn source<'a>(&mut self, worker: &Worker, shared: &'a Shared) -> Source<'a> {
