@@ -125,6 +125,7 @@ pub(crate) fn usage(program: &str) -> String {
 Usage: {program} [-c FILE] [-p PORT] [-d] [-q] [-v] [--data-dir DIR] [--mogi-config FILE]
              [--test-config]
        {program} pub|sub|rr|bench [options]
+       {program} store inspect|verify|export [options]
 
  -c, --config-file FILE  read the configuration from FILE, a mosquitto.conf
      --mogi-config FILE  read mogi's own options from FILE (else: mogi.conf beside the other)

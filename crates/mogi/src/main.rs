@@ -6,6 +6,7 @@ mod config;
 mod log;
 mod net;
 mod process;
+mod store_tool;
 
 use broker::plan::Plan;
 use cli::{Cli, Early};
@@ -47,6 +48,7 @@ fn run_tool(program: &str, args: &[OsString]) -> Option<ExitCode> {
         "sub" => mogi_tools::sub_main(called, rest),
         "rr" => mogi_tools::rr_main(called, rest),
         "bench" => return Some(mogi_tools::bench_main(rest)),
+        "store" => return Some(store_tool::main(rest)),
         _ => return None,
     };
     Some(ExitCode::from(code as u8))
