@@ -30,7 +30,6 @@ fn main() -> io::Result<()> {
     }
     drop(store);
     fs::remove_file(dir.join("lock"))?;
-    fs::remove_file(dir.join("data/lock"))?;
     for entry in fs::read_dir(dir.join("data"))?.flatten() {
         if entry.path().extension().is_some_and(|extension| extension == "jnl") {
             let bytes = fs::read(entry.path())?;
