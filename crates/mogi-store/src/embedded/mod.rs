@@ -176,11 +176,12 @@ impl EmbeddedStore {
         self.open = None;
         let new = self.place.begin_new_data()?;
         let damaged = Engine::open_at(self.place.data(), &self.options)?;
-        salvage::copy(&damaged, &Engine::open_at(new, &self.options)?)?;
+        let broken = salvage::copy(&damaged, &Engine::open_at(new, &self.options)?)?;
         drop(damaged);
         let aside = self.place.set_data_aside()?;
         self.place.finish_new_data()?;
-        self.damage.note(|| error.what.clone());
+        let of = broken.join(", ");
+        self.damage.note(|| format!("a table is damaged ({of}): {}", error.what));
         self.damage.records += 1;
         self.damage.set_aside.push(aside);
         Ok(())

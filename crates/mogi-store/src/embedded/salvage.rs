@@ -10,10 +10,18 @@ use fjall::{Guard, Keyspace, KvPair};
 /// Records copied in one batch.
 const STEP: usize = 1000;
 
-/// Copies all keyspaces; whether each was read to its end.
-pub(super) fn copy(from: &Engine, to: &Engine) -> Result<bool, StoreError> {
-    let mut whole = true;
-    for name in ["state", "queue", "bodies", "retained"] {
+/// The keyspaces, and what is in them, for people.
+const KEYSPACES: [(&str, &str); 4] = [
+    ("state", "sessions and wills"),
+    ("queue", "messages for clients"),
+    ("bodies", "messages for several clients"),
+    ("retained", "retained messages"),
+];
+
+/// Copies all keyspaces; what is in those that could not be read to their end.
+pub(super) fn copy(from: &Engine, to: &Engine) -> Result<Vec<&'static str>, StoreError> {
+    let mut broken = Vec::new();
+    for (name, what) in KEYSPACES {
         let (source, target) = (from.keyspace(name), to.keyspace(name));
         let (mut damaged, mut end) = (false, None);
         let mut forward = source.iter().map_while(|guard| {
@@ -26,14 +34,14 @@ pub(super) fn copy(from: &Engine, to: &Engine) -> Result<bool, StoreError> {
         });
         copy_pairs(to, target, &mut forward)?;
         if damaged {
-            whole = false;
+            broken.push(what);
             let behind = |(key, _): &KvPair| end.as_ref().is_none_or(|end| key > end);
             let back = source.iter().rev().map_while(|guard| readable(from, guard));
             copy_pairs(to, target, &mut back.take_while(behind))?;
         }
     }
     to.sync()?;
-    Ok(whole)
+    Ok(broken)
 }
 
 fn readable(from: &Engine, guard: Guard) -> Option<KvPair> {

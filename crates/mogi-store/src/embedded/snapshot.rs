@@ -330,7 +330,7 @@ mod tests {
                 let snapshot = Snapshot::take(&path).expect("a copy");
                 assert!(snapshot.in_use_by().is_some());
                 let count = entries(snapshot.dir());
-                assert!(count >= last && count % 3 == 0, "{count} after {last}");
+                assert!(count >= last && count.is_multiple_of(3), "{count} after {last}");
                 last = count;
             }
             stop.store(true, std::sync::atomic::Ordering::Relaxed);

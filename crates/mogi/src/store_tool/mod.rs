@@ -72,7 +72,10 @@ fn run(options: &Options) -> Result<u8, Failure> {
     let file = options.mosquitto_db.as_deref().map(mosquitto::create).transpose()?;
     let mut reading = Reading::open(&dir)?;
     match (options.command, file) {
-        (Command::Inspect, _) => print(&inspect::report(&reading, options.json)),
+        (Command::Inspect, _) => {
+            print(&inspect::report(&reading, options.json))?;
+            Ok(if reading.damage.any() { DAMAGED } else { 0 })
+        }
         (Command::Verify, _) => verify::run(reading, options.json),
         (Command::Export, None) => export::run(&mut reading),
         (Command::Export, Some(file)) => mosquitto::run(&mut reading, file),
@@ -87,7 +90,7 @@ fn store_dir(options: &Options) -> Result<PathBuf, Failure> {
         return Err(Failure(UNREADABLE, notes.join("\n")));
     };
     let Some(dir) = config::data_dir(&config) else {
-        let file = options.cli.config.as_deref().unwrap_or(Path::new("the configuration"));
+        let file = options.cli.config.as_deref().unwrap_or_else(|| Path::new("the configuration"));
         let line = format!("with {} no state is kept on disk (persistence false)", file.display());
         return Err(Failure(UNREADABLE, line));
     };

@@ -78,8 +78,8 @@ fn in_words(verdict: &Verdict<'_>) -> String {
         say(&format!("The store in {store} cannot be opened:"));
     } else {
         say(&format!(
-            "The store in {store} is damaged: {} records and {} bytes of a journal are lost; \
-             {read}.",
+            "The store in {store} is damaged: at least {} records and {} bytes of a journal are \
+             lost; {read}.",
             verdict.damaged_records, verdict.lost_journal_bytes
         ));
     }

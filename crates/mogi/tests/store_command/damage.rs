@@ -2,6 +2,7 @@
 
 use crate::tool::{broker, data, files, fill, store, text};
 use std::fs;
+use std::path::Path;
 
 #[test]
 fn a_damaged_journal_is_found_and_left_alone() {
@@ -24,11 +25,44 @@ fn a_damaged_journal_is_found_and_left_alone() {
     assert!(files(&dir) == before, "the files differ");
     let output = store(&dir, &["verify", "--json"]);
     assert!(text(&output.stdout).contains(r#""healthy": false"#));
+    assert_eq!(store(&dir, &["inspect"]).status.code(), Some(1));
     // The rest can still be exported, and the exit code says that it is not all.
     let output = store(&dir, &["export"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("is damaged"), "{output:?}");
     assert!(text(&output.stdout).contains(r#""type":"store""#));
+}
+
+#[test]
+fn a_damaged_table_is_found_and_the_rest_is_read() {
+    let dir = broker().dir().with_extension("table");
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../mogi-store/tests/fixtures/store-v1");
+    copy(Path::new(fixture), &dir.join("mogi-store"));
+    let output = store(&dir, &["verify"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    // The keyspace of the retained messages was made last.
+    let path = dir.join("mogi-store/data/keyspaces/4/tables/0");
+    let mut bytes = fs::read(&path).expect("a table");
+    bytes[40] ^= 0xFF;
+    fs::write(&path, bytes).expect("it is written");
+    let output = store(&dir, &["verify"]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("a table is damaged (retained messages)"), "{said}");
+    assert!(said.contains("2 sessions, 6 messages for them, 0 retained messages"), "{said}");
+    fs::remove_dir_all(&dir).expect("it is removed");
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder").flatten() {
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).expect("a copy");
+        }
+    }
 }
 
 #[test]
