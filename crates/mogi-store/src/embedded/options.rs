@@ -53,8 +53,9 @@ pub struct EmbeddedOptions {
     /// Messages from this weight on, in bytes, are stored once for all sessions of a commit that
     /// get them.
     pub share_from_bytes: usize,
-    /// Threads that write and compact tables, from 1. With more than one, fjall 3.1 lets one of
-    /// them spin while another compacts.
+    /// Threads that write and compact tables: more than there are keyspaces. fjall 3.1's threads
+    /// queue work for each other and block while that queue is full; one of them has to be free
+    /// to empty it, and each keyspace may keep one waiting.
     pub threads: usize,
 }
 
@@ -69,7 +70,7 @@ impl EmbeddedOptions {
             memtable_bytes: 8 << 20,
             journal_bytes: 64 << 20,
             share_from_bytes: 256,
-            threads: 1,
+            threads: 5,
         }
     }
 }

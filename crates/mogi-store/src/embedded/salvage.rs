@@ -23,29 +23,34 @@ pub(super) fn copy(from: &Engine, to: &Engine) -> Result<Vec<&'static str>, Stor
     let mut broken = Vec::new();
     for (name, what) in KEYSPACES {
         let (source, target) = (from.keyspace(name), to.keyspace(name));
-        let (mut damaged, mut end) = (false, None);
-        let mut forward = source.iter().map_while(|guard| {
-            let pair = readable(from, guard);
-            match &pair {
-                Some((key, _)) => end = Some(key.clone()),
-                None => damaged = true,
-            }
-            pair
-        });
-        copy_pairs(to, target, &mut forward)?;
-        if damaged {
+        let mut errors = 0;
+        copy_pairs(to, target, &mut readable(from, source.iter(), &mut errors))?;
+        if errors > 0 {
             broken.push(what);
-            let behind = |(key, _): &KvPair| end.as_ref().is_none_or(|end| key > end);
-            let back = source.iter().rev().map_while(|guard| readable(from, guard));
-            copy_pairs(to, target, &mut back.take_while(behind))?;
+            // A table is left at its damaged block, the others go on: so keys come out of order,
+            // and from behind come those the way from the front did not come to.
+            copy_pairs(to, target, &mut readable(from, source.iter().rev(), &mut 0))?;
         }
     }
     to.sync()?;
     Ok(broken)
 }
 
-fn readable(from: &Engine, guard: Guard) -> Option<KvPair> {
-    from.read(|| guard.into_inner()).ok()
+/// Errors after which nothing more is expected from that side.
+const ERRORS: usize = 1000;
+
+/// What can be read; what cannot is counted.
+fn readable<'a>(
+    from: &'a Engine,
+    guards: impl Iterator<Item = Guard> + 'a,
+    errors: &'a mut usize,
+) -> impl Iterator<Item = KvPair> + 'a {
+    let read = guards.map(|guard| from.read(|| guard.into_inner()).ok());
+    let until_hopeless = read.take_while(move |pair| {
+        *errors += usize::from(pair.is_none());
+        *errors <= ERRORS
+    });
+    until_hopeless.flatten()
 }
 
 fn copy_pairs(
