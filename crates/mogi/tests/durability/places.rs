@@ -77,7 +77,7 @@ fn a_stop_keeps_everything_whatever_the_sync() {
 fn a_folder_does_not_grow_with_what_is_gone() {
     let mut broker = start("max_queued_messages 0\n");
     let payload = vec![b'x'; 20_000];
-    for round in 0..30 {
+    for round in 0..60 {
         sleeper(&broker, V5, "sleeper", "t", 1);
         let mut sender = broker.client(V5, "sender");
         for _ in 0..200 {
@@ -89,9 +89,9 @@ fn a_folder_does_not_grow_with_what_is_gone() {
         broker.client(V5, "sleeper").disconnect();
     }
     stop(&mut broker);
-    // 120 MB went through; a journal of 64 MB may stay, and what is in it as a table.
+    // 240 MB went through; two journals of 64 MB may be there, and what is in them as tables.
     let bytes = size(&broker.dir().join("data"));
-    assert!(bytes < 110 << 20, "{bytes} bytes");
+    assert!(bytes < 160 << 20, "{bytes} bytes");
 }
 
 fn size(dir: &std::path::Path) -> u64 {
