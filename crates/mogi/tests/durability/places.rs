@@ -89,9 +89,10 @@ fn a_folder_does_not_grow_with_what_is_gone() {
         broker.client(V5, "sleeper").disconnect();
     }
     stop(&mut broker);
-    // 240 MB went through; two journals of 64 MB may be there, and what is in them as tables.
+    // 240 MB went through; two journals of 64 MB may be there, and tables that are yet to be merged.
+    // All of it would be more than 300.
     let bytes = size(&broker.dir().join("data"));
-    assert!(bytes < 160 << 20, "{bytes} bytes");
+    assert!(bytes < 250 << 20, "{bytes} bytes");
 }
 
 fn size(dir: &std::path::Path) -> u64 {
