@@ -89,8 +89,8 @@ fn a_folder_does_not_grow_with_what_is_gone() {
         broker.client(V5, "sleeper").disconnect();
     }
     stop(&mut broker);
-    // 240 MB went through; two journals of 64 MB may be there, and tables that are yet to be merged.
-    // All of it would be more than 300.
+    // 240 MB went through; two journals of 64 MB may be there, and tables that are yet to be
+    // merged. All of it would be more than 300.
     let bytes = size(&broker.dir().join("data"));
     assert!(bytes < 250 << 20, "{bytes} bytes");
 }
