@@ -128,7 +128,7 @@ fn make_folder(path: &Path, user: &User) -> std::io::Result<()> {
     if let Some(parent) = path.parent() {
         make_folder(parent, user)?;
     }
-    DirBuilder::new().mode(0o750).create(path)?;
+    DirBuilder::new().mode(0o700).create(path)?;
     std::os::unix::fs::chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
 }
 

@@ -9,9 +9,10 @@
 
 use crate::clock::now_ms;
 use crate::error::{ErrorKind, StoreError};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// The version this code writes; it reads this one and earlier ones.
@@ -35,7 +36,9 @@ impl Place {
     /// Makes the directory if it is not there, and takes it.
     pub(super) fn take(dir: &Path) -> Result<Self, StoreError> {
         let doing = |what: &'static str| move |error| StoreError::io(dir, what, &error);
-        fs::create_dir_all(dir).map_err(doing("make this directory"))?;
+        // What people send each other stands in it.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(doing("make this directory"))?;
         let lock = take_lock(dir)?;
         let seed = match read_format(dir)? {
             Some((_, seed)) => seed,
