@@ -46,6 +46,8 @@ pub(super) struct Runner {
     sleep: Option<Duration>,
     /// The last group made up for itself to a good part: a larger one would even more.
     gathers: bool,
+    /// Something was written that nobody waited for, and not synced since.
+    lazy: bool,
 }
 
 impl Runner {
@@ -66,6 +68,7 @@ impl Runner {
             measured: None,
             sleep: Some(Duration::ZERO),
             gathers: false,
+            lazy: false,
         }
     }
 
@@ -81,7 +84,9 @@ impl Runner {
             if !self.work(taken) || closing {
                 break;
             }
-            if idle || self.ticked.elapsed() >= TICK_EVERY {
+            let soon = Duration::from_millis(1);
+            let due = self.store.next_tick().is_some_and(|left| left <= soon);
+            if idle || due || self.ticked.elapsed() >= TICK_EVERY {
                 self.tick(idle);
             }
         }
@@ -123,11 +128,13 @@ impl Runner {
         if !taken.is_empty() {
             self.sleep = Some(TICK_EVERY);
         }
-        let Pending { mut batches, turns, mut fetches, bytes, ops, wait, .. } = taken;
+        let Pending { mut batches, turns, mut fetches, bytes, ops, wait, closing, .. } = taken;
         let dropped = self.compactor.compact(&mut batches) as u64;
         self.gathers = ops >= GATHER_OPS && dropped >= ops / 4;
         // From here on the group stays as it is: a part of it may be on disk after a failure, and
         // only the same group once more makes a whole of it.
+        // What nobody waited for is to be there as well when the broker has ended.
+        let wait = if closing { Wait::ForAll } else { wait };
         let done = self.commit(&batches, wait, &mut fetches);
         if let Err(error) = done {
             (self.on_notice)(Notice::Lost { ops, error });
@@ -161,12 +168,15 @@ impl Runner {
             batches.iter().map(|batch| &batch[..]).filter(|batch| !batch.is_empty()).collect();
         let awaited = match wait {
             // Where changes made up for one another, there is nothing to be durable.
-            Wait::Nobody | Wait::ForThis if batches.is_empty() => return Ok(()),
+            Wait::Nobody if batches.is_empty() => return Ok(()),
+            Wait::ForThis if batches.is_empty() && !self.lazy => return Ok(()),
             Wait::Nobody => false,
             Wait::ForThis | Wait::ForAll => true,
         };
-        if self.store.write(&batches).is_ok() {
+        let written = self.store.write(&batches);
+        if written.is_ok() {
             if !awaited {
+                self.lazy = true;
                 self.recovered();
                 return Ok(());
             }
@@ -177,10 +187,19 @@ impl Runner {
                     "it cannot be read",
                 ));
             }
-            if self.store.sync().is_ok() {
+            let synced = self.store.sync();
+            if synced.is_ok() {
+                self.lazy = false;
                 self.recovered();
                 return Ok(());
             }
+            // It is told even if the next attempt works: a disk that failed once fails again.
+            if let Err(error) = synced {
+                self.fails(&error);
+            }
+        }
+        if let Err(error) = written {
+            self.fails(&error);
         }
         self.until_done(
             |store| if awaited { store.commit(&batches) } else { store.write(&batches) },
@@ -278,7 +297,7 @@ impl Runner {
                 self.sleep = match busy {
                     true => Some(Duration::ZERO),
                     false if idle => self.store.next_tick(),
-                    false => Some(TICK_EVERY),
+                    false => Some(self.store.next_tick().unwrap_or(TICK_EVERY).min(TICK_EVERY)),
                 };
                 self.recovered();
             }

@@ -21,7 +21,7 @@ pub(super) fn chores(signals: Option<Signals>, shared: &Arc<Shared>) -> event_lo
         sys_last_ms: shared.now_ms(),
         purge_at_ms: shared.retain_expiry_interval_s.map(|s| shared.now_ms() + s * 1000),
         publishes: shared.log.publishes(),
-        alive_at_ms: shared.core.durable.then_some(0),
+        alive_at_ms: shared.core.durable.then(|| shared.now_ms() + ALIVE_INTERVAL_S * 1000),
         stopping: false,
     };
     Box::new(move |worker, shared, now_ms, signalled| chores.run(worker, shared, now_ms, signalled))

@@ -8,14 +8,14 @@ use crate::net::shared::{LogSink, Shared};
 use mogi_core::store::StoredWill;
 use mogi_core::{Fetch, LogKind};
 use mogi_store::{
-    Answer, Committer, EmbeddedOptions, EmbeddedStore, LoadReport, Loaded, Notice, OnDamage, Store,
-    mosquitto_db,
+    Answer, Committer, EmbeddedOptions, EmbeddedStore, LoadReport, Loaded, Notice, OnDamage,
+    Progress, Store, mosquitto_db,
 };
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// Opens the store, gives the workers what it holds, and has it take their changes from now on.
 ///
@@ -32,11 +32,17 @@ pub(super) fn start(
     let mut store = EmbeddedStore::open(options).map_err(|error| told(&error))?;
     let seen_ms = seen_alive_ms(&alive);
     let mut report = restore(&mut store, seen_ms, shared, loops).map_err(|error| told(&error))?;
-    let is_new = report.alive_at_ms.is_none();
+    // A store that has lost something is none that never had anything.
+    let nothing = report.loaded == Progress::default() && report.wills == 0;
+    let is_new = report.alive_at_ms.is_none() && nothing && !report.damage.any();
     if is_new && import(&mut store, plan, shared)? {
+        begin_anew(shared, loops);
         report = restore(&mut store, seen_ms, shared, loops).map_err(|error| told(&error))?;
     }
     if let Ok(file) = File::create(&alive) {
+        // Until what follows from it is written down, the last time it ran is what it was.
+        let last_ms = report.alive_at_ms.max(seen_ms).unwrap_or_else(|| shared.now_ms());
+        let _ = file.set_modified(UNIX_EPOCH + Duration::from_millis(last_ms));
         // It is the first: nobody else starts a store.
         let _ = shared.alive.set(file);
     }
@@ -156,8 +162,7 @@ fn restore(
     let report = store.load(&mut |loaded| match loaded {
         Loaded::Alive { at_ms } => alive_at_ms = at_ms.max(seen_ms).unwrap_or(now_ms),
         Loaded::Anew => {
-            node.forget_all();
-            loops.iter_mut().for_each(EventLoop::renew_worker);
+            begin_anew(shared, loops);
             wills.clear();
         }
         Loaded::Session(session) => {
@@ -206,6 +211,12 @@ fn answer_questions(
         }
     }
     Ok(())
+}
+
+/// Empties the workers: what they were given so far is to come again.
+fn begin_anew(shared: &Shared, loops: &mut [EventLoop]) {
+    shared.node.forget_all();
+    loops.iter_mut().for_each(EventLoop::renew_worker);
 }
 
 /// Says what was found.

@@ -128,7 +128,7 @@ impl EventLoop {
                     return;
                 }
                 Next::Drain | Next::Store => {
-                    if received.next == Next::Store {
+                    if received.next == Next::Store && !self.stalled.contains(&place) {
                         self.stalled.push(place);
                     }
                     if let Some(socket) = self.sockets.get_mut(place as usize) {
