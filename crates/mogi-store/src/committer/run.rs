@@ -173,13 +173,8 @@ impl Runner {
             Wait::Nobody => false,
             Wait::ForThis | Wait::ForAll => true,
         };
-        let written = self.store.write(&batches);
-        if written.is_ok() {
-            if !awaited {
-                self.lazy = true;
-                self.recovered();
-                return Ok(());
-            }
+        let mut first = self.store.write(&batches);
+        if awaited && first.is_ok() {
             if !fetches.drain(..).all(|fetch| self.answer(fetch)) {
                 return Err(StoreError::new(
                     ErrorKind::Io,
@@ -187,23 +182,20 @@ impl Runner {
                     "it cannot be read",
                 ));
             }
-            let synced = self.store.sync();
-            if synced.is_ok() {
-                self.lazy = false;
-                self.recovered();
-                return Ok(());
-            }
-            // It is told even if the next attempt works: a disk that failed once fails again.
-            if let Err(error) = synced {
+            first = self.store.sync();
+        }
+        match first {
+            Ok(()) => self.recovered(),
+            Err(error) => {
+                // It is told even if the next attempt works: a disk that failed once fails again.
                 self.fails(&error);
+                self.until_done(|store| {
+                    if awaited { store.commit(&batches) } else { store.write(&batches) }
+                })?;
             }
         }
-        if let Err(error) = written {
-            self.fails(&error);
-        }
-        self.until_done(
-            |store| if awaited { store.commit(&batches) } else { store.write(&batches) },
-        )
+        self.lazy = !awaited;
+        Ok(())
     }
 
     /// Answers; whether it was not given up.
