@@ -178,8 +178,10 @@ impl Worker {
         };
         let dropped = client.session.queue.settle(limit, qos0, self.turn.cfg.durable);
         self.turn.stats.dropped_queue_full += dropped;
-        client.keep_all(&mut self.turn);
-        client.session.queue.page_out();
+        if client.session.number != SessionNo::NONE {
+            client.keep_all(&mut self.turn);
+            client.session.queue.page_out();
+        }
         self.hand_over_waiting(key);
     }
 

@@ -29,15 +29,16 @@ pub(super) fn start(
     let begun = Instant::now();
     let options = EmbeddedOptions { dir: reachable(&plan.options.dir), ..plan.options.clone() };
     let alive = options.dir.join(ALIVE);
-    let mut store = EmbeddedStore::open(options).map_err(|error| told(&error))?;
+    let mut store = EmbeddedStore::open(options).map_err(|error| error.to_string())?;
     let seen_ms = seen_alive_ms(&alive);
-    let mut report = restore(&mut store, seen_ms, shared, loops).map_err(|error| told(&error))?;
+    let mut report =
+        restore(&mut store, seen_ms, shared, loops).map_err(|error| error.to_string())?;
     // A store that has lost something is none that never had anything.
     let nothing = report.loaded == Progress::default() && report.wills == 0;
     let is_new = report.alive_at_ms.is_none() && nothing && !report.damage.any();
     if is_new && import(&mut store, plan, shared)? {
         begin_anew(shared, loops);
-        report = restore(&mut store, seen_ms, shared, loops).map_err(|error| told(&error))?;
+        report = restore(&mut store, seen_ms, shared, loops).map_err(|error| error.to_string())?;
     }
     if let Ok(file) = File::create(&alive) {
         // Until what follows from it is written down, the last time it ran is what it was.
@@ -72,7 +73,7 @@ pub(super) fn start(
         ),
     };
     let committer = Committer::start(Box::new(store), Box::new(answer), Box::new(notice));
-    let committer = committer.map_err(|error| told(&error))?;
+    let committer = committer.map_err(|error| error.to_string())?;
     // It is the first: nobody else starts a store.
     let _ = shared.store.set(committer);
     Ok(())
@@ -133,7 +134,7 @@ fn import(store: &mut dyn Store, plan: &StorePlan, shared: &Shared) -> Result<bo
     if imported.ops.is_empty() {
         return Ok(false);
     }
-    store.commit(&[&imported.ops]).map_err(|error| told(&error))?;
+    store.commit(&[&imported.ops]).map_err(|error| error.to_string())?;
     for damage in damages {
         shared.log.log(LogKind::Error, &format!("Error: {path} is damaged: {damage}. Skipped."));
     }
@@ -253,9 +254,4 @@ fn tell(log: &dyn LogSink, plan: &StorePlan, report: &LoadReport, begun: Instant
     for path in &damage.set_aside {
         log.log(LogKind::Error, &format!("Error: What is damaged was kept in {}.", path.display()));
     }
-}
-
-fn told(error: &mogi_store::StoreError) -> String {
-    // Who prints it says "Error".
-    error.to_string()
 }

@@ -51,7 +51,7 @@ const STORE_DIR: &str = "mogi-store";
 
 /// The folder of the store, if state is kept on disk.
 pub(crate) fn data_dir(config: &Config) -> Option<PathBuf> {
-    config.persistence.on.then(|| location(&config.persistence).join(STORE_DIR))
+    config.persistence.on.then(|| store_plan(&config.persistence).options.dir)
 }
 
 /// `persistence_location`, else where the broker is started.
