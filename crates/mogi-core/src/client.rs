@@ -266,8 +266,11 @@ impl Client {
     }
 
     /// Tells the store that a message is on its way no more.
-    pub(crate) fn forget_entry(&self, turn: &mut Turn, entry: EntryNo) {
+    pub(crate) fn forget_entry(&mut self, turn: &mut Turn, entry: EntryNo) {
         if entry != EntryNo::NONE {
+            if let Some(ended) = &mut self.session.ended {
+                ended.insert(entry);
+            }
             let session = self.session.number;
             turn.durable(|| StoreOp::Delivered { session, entry });
         }
@@ -460,11 +463,11 @@ impl Client {
         hold(link, key, turn, until, |out| put(version, out));
     }
 
-    /// Sends the acknowledgements of all turns up to `done`.
-    pub(crate) fn release(&mut self, key: u32, turn: &mut Turn, done: u64) {
+    /// Sends the acknowledgements of turns that are durable, in order.
+    pub(crate) fn release(&mut self, key: u32, turn: &mut Turn) {
         let Some(link) = &mut self.link else { return };
         while let Some((seq, _)) = link.held.front()
-            && *seq <= done
+            && turn.done.contains(*seq)
         {
             let Some((_, bytes)) = link.held.pop_front() else {
                 break;
@@ -486,7 +489,7 @@ pub(crate) fn enqueue(
     shared: &mut SharedCopy,
     way: &Way<'_>,
 ) -> EntryNo {
-    let entry = turn.node.next_entry();
+    let entry = turn.node.next_entry(turn.now_ms);
     let delivery = StoredDelivery {
         message: shared.get(view, &mut turn.scratch),
         qos: way.qos,

@@ -36,6 +36,8 @@ pub struct Arrival<'a> {
     pub address: &'a str,
     /// What its listener asks for.
     pub listener: &'a ListenerConfig,
+    /// The epoch of its claim; 0: it needed none.
+    pub epoch: u64,
 }
 
 impl Worker {
@@ -67,6 +69,10 @@ impl Worker {
             self.timers.add(now_ms + idle_limit_ms, key, generation, Due::KeepAlive);
         }
         self.log_connect(&connect, arrival);
+        if !arrival.assigned {
+            // Nobody else has an id that was just made.
+            self.announce(key, arrival.epoch);
+        }
         self.set_members_online(key, true);
         self.turn.stats.connects += 1;
         self.turn.stats.clients_connected += 1;
@@ -284,7 +290,7 @@ impl Worker {
             Expiry::Never => u32::MAX,
         };
         if !known {
-            client.session.number = self.node.next_session();
+            client.session.number = self.node.next_session(self.turn.now_ms);
         }
         let session = client.session.number;
         let record = SessionRecord {
@@ -328,6 +334,12 @@ impl Worker {
 enum Found {
     Old(u32),
     New(u32),
+}
+
+/// Whether the CONNECT asks for a session that outlives its connection, or for what there is of
+/// one.
+pub(crate) fn lasts(connect: &Connect<'_>) -> bool {
+    !connect.clean_start || session_expiry(connect).outlives_connection()
 }
 
 /// 5.0 says it in a property; for 3.x Clean Session 0 means for ever ([MQTT-3.1.2-4] of 3.1.1).

@@ -2,6 +2,7 @@
 //! 3.1.2.11.2, 3.14).
 
 use crate::client::{Client, enqueue};
+use crate::cluster::change::Change;
 use crate::event::LogKind;
 use crate::inflight::Stage;
 use crate::link::Link;
@@ -110,12 +111,8 @@ impl Worker {
             return;
         };
         self.turn.stats.clients_connected -= 1;
-        if self.turn.cfg.connection_messages {
-            let id = &client.id;
-            self.turn.log(LogKind::Notice, || {
-                format!("Client {id} [{}] disconnected{}", link.address, ending.text())
-            });
-        }
+        let id = Arc::clone(&client.id);
+        self.log_disconnect(&id, &link, ending);
         self.say_goodbye(*link, ending);
         if ending.drops_will() {
             self.set_will(key, None);
@@ -139,8 +136,16 @@ impl Worker {
         }
     }
 
+    pub(crate) fn log_disconnect(&mut self, id: &str, link: &Link, ending: Ending) {
+        if self.turn.cfg.connection_messages {
+            self.turn.log(LogKind::Notice, || {
+                format!("Client {id} [{}] disconnected{}", link.address, ending.text())
+            });
+        }
+    }
+
     /// Sends what is left and a DISCONNECT ([MQTT-4.13.1-1]), then closes the socket.
-    fn say_goodbye(&mut self, link: Link, ending: Ending) {
+    pub(crate) fn say_goodbye(&mut self, link: Link, ending: Ending) {
         let mut last = Vec::new();
         let mut out = link.out;
         if ending != Ending::OversizeConnack {
@@ -214,6 +219,9 @@ impl Worker {
         // Asked of the session, not of its expiry: that may have become 0 with the last CONNECT
         // or DISCONNECT ([MQTT-3.1.2-23], section 3.14.2.2.2).
         if number != SessionNo::NONE {
+            if let Some(cluster) = &self.node.cluster {
+                cluster.log().push(&Change::Gone { session: number });
+            }
             self.turn.durable(|| StoreOp::SessionEnd { session: number });
             if self.turn.cfg.durable {
                 self.ending.insert(Arc::clone(&client.id), self.turn.seq);

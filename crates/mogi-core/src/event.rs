@@ -1,5 +1,6 @@
 //! What a turn leaves behind for the outside: log lines, sockets to close, batches for peers.
 
+use crate::cluster::FarBatch;
 use crate::store::{Batch, EntryNo, SessionNo};
 
 /// The kinds of log lines, `log_type` in mosquitto.conf(5); each is a bit of
@@ -45,6 +46,8 @@ pub struct Changes {
     /// Who waits for them. If somebody does, they are to be answered with
     /// [`Worker::stored`](crate::Worker::stored) and this or a later turn's number.
     pub wait: Wait,
+    /// How many changes of interest other nodes have to know of before this is answered; 0: none.
+    pub told: u64,
 }
 
 /// Who waits for changes to be durable.
@@ -84,6 +87,8 @@ pub struct Effects {
     pub closes: Vec<Close>,
     /// Messages for peers: (peer, bytes). One batch per peer and turn.
     pub batches: Vec<(u16, Vec<u8>)>,
+    /// Messages for other nodes.
+    pub far: Vec<FarBatch>,
     /// Changes to be made durable, if there are any.
     pub store: Option<Changes>,
     /// Entries to be fetched from the store; each is answered with

@@ -46,7 +46,7 @@ impl Worker {
     fn hand_over(&mut self, key: u32, deliveries: Vec<Delivery>) {
         for delivery in deliveries {
             // It leaves one session and comes to another in the same batch.
-            if let Some(client) = self.clients.get(key) {
+            if let Some(client) = self.clients.get_mut(key) {
                 client.forget_entry(&mut self.turn, delivery.entry);
             }
             let (Some(message), Some(group)) = (delivery.message, delivery.group) else {

@@ -14,6 +14,8 @@
 //! is raised *before* a SUBACK leaves, and a worker reads it after every read of a socket, so a
 //! message sent after a SUBACK was seen is never routed by an older table.
 
+use crate::cluster::change::{Change, FarMember};
+use crate::cluster::{Cluster, is_far};
 use crate::route::Target;
 use crate::shared::{Group, Member};
 use crate::store::SessionNo;
@@ -32,6 +34,9 @@ pub type PeerSet = u64;
 pub(crate) const fn bit(index: u16) -> PeerSet {
     1 << (index as u32 % MAX_PEERS as u32)
 }
+
+/// The workers of this node.
+pub(crate) const LOCAL: PeerSet = (1 << crate::cluster::FIRST_NODE) - 1;
 
 /// What the table knows of one filter.
 #[derive(Debug, Default)]
@@ -85,17 +90,22 @@ impl LastingSet {
         }
     }
 
-    /// Takes a client out; whether it was there.
-    fn remove(&mut self, key: (u16, u32)) -> bool {
-        let (was, empty) = match self {
-            Self::None => (false, true),
-            Self::One(one) => (one.key() == key, one.key() == key),
-            Self::Many(many) => (many.remove(&key).is_some(), many.is_empty()),
-        };
-        if empty {
-            *self = Self::None;
+    /// Takes a client out, if it was there.
+    fn remove(&mut self, key: (u16, u32)) -> Option<Lasting> {
+        match self {
+            Self::One(one) if one.key() == key => match std::mem::take(self) {
+                Self::One(one) => Some(*one),
+                _ => None,
+            },
+            Self::None | Self::One(_) => None,
+            Self::Many(many) => {
+                let removed = many.remove(&key);
+                if many.is_empty() {
+                    *self = Self::None;
+                }
+                removed
+            }
         }
-        was
     }
 }
 
@@ -121,11 +131,14 @@ pub struct Interest {
     version: AtomicU64,
     seed: u64,
     table: RwLock<Trie<Interested>>,
+    /// Where other nodes learn what changes here, if there are any.
+    cluster: Option<Arc<Cluster>>,
 }
 
 impl Interest {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { version: AtomicU64::new(1), seed, table: RwLock::new(Trie::new(seed)) }
+    pub(crate) fn new(seed: u64, cluster: Option<Arc<Cluster>>) -> Self {
+        let table = RwLock::new(Trie::new(seed));
+        Self { version: AtomicU64::new(1), seed, table, cluster }
     }
 
     /// Changes whenever the table does.
@@ -158,12 +171,21 @@ impl Interest {
         let entry = table.entry_or_insert_with(filter, Interested::default);
         let peers = entry.peers;
         entry.peers = if wants { peers | bit(peer) } else { peers & !bit(peer) };
+        self.tell_wants(filter, peers, entry.peers);
         let listed = match lasting {
             Some(lasting) => {
+                self.tell_subscribed(filter, &lasting);
                 entry.lasting.insert(lasting);
                 true
             }
-            None => entry.lasting.remove((peer, client)),
+            None => match entry.lasting.remove((peer, client)) {
+                Some(lasting) => {
+                    let (session, filter) = (lasting.session, filter.into());
+                    self.tell(|| Change::Unsubscribed { session, filter });
+                    true
+                }
+                None => false,
+            },
         };
         let changed = entry.peers != peers || listed;
         let empty = entry.is_empty();
@@ -175,9 +197,84 @@ impl Interest {
         }
     }
 
+    /// Says whether another node wants messages of `filter`.
+    pub(crate) fn set_wants(&self, peer: u16, filter: &str, wants: bool) {
+        let mut table = self.write();
+        let entry = table.entry_or_insert_with(filter, Interested::default);
+        entry.peers = if wants { entry.peers | bit(peer) } else { entry.peers & !bit(peer) };
+        if entry.is_empty() {
+            table.remove(filter);
+        }
+        self.changed();
+    }
+
+    /// Lists the subscription of a session that lives elsewhere.
+    pub(crate) fn list(&self, filter: &str, lasting: Lasting) {
+        let mut table = self.write();
+        table.entry_or_insert_with(filter, Interested::default).lasting.insert(lasting);
+        self.changed();
+    }
+
+    /// Takes it out again.
+    pub(crate) fn unlist(&self, filter: &str, key: (u16, u32)) {
+        let mut table = self.write();
+        let Some(entry) = table.get_mut(filter) else {
+            return;
+        };
+        entry.lasting.remove(key);
+        if entry.is_empty() {
+            table.remove(filter);
+        }
+        self.changed();
+    }
+
+    /// The session moved to another place: at no moment it is listed nowhere, or twice.
+    pub(crate) fn relist(&self, filter: &str, key: (u16, u32), peer: u16) {
+        let mut table = self.write();
+        if let Some(entry) = table.get_mut(filter)
+            && let Some(lasting) = entry.lasting.remove(key)
+        {
+            entry.lasting.insert(Lasting { worker: peer, ..lasting });
+            self.changed();
+        }
+    }
+
+    /// Everything another node is to know, between [`Change::SnapshotBegin`] and
+    /// [`Change::SnapshotEnd`], and how many changes of the log are in it.
+    pub fn snapshot(&self, cluster: &Cluster, mut visit: impl FnMut(Change)) -> u64 {
+        // No change is logged while the table is locked.
+        let table = self.read();
+        visit(Change::SnapshotBegin);
+        let seq = cluster.log().homes(&mut visit);
+        table.for_each(|filter, entry| {
+            let filter: Arc<str> = filter.into();
+            if entry.peers & LOCAL != 0 {
+                visit(Change::Wants { filter: Arc::clone(&filter), wanted: true });
+            }
+            for lasting in entry.lasting.iter().filter(|lasting| !is_far(lasting.worker)) {
+                visit(subscribed(&filter, lasting));
+            }
+            for group in entry.groups.values() {
+                for member in group.members().iter().filter(|member| !is_far(member.worker)) {
+                    if let Some(far) = far_member(group.name(), group.filter(), member) {
+                        visit(Change::Joined(far));
+                    }
+                }
+            }
+        });
+        visit(Change::SnapshotEnd);
+        seq
+    }
+
     /// Puts `member` into the group `name` on `filter`, or changes what is known of it.
     pub(crate) fn join(&self, name: &str, filter: &str, member: Member) {
         let mut table = self.write();
+        if !is_far(member.worker)
+            && self.cluster.is_some()
+            && let Some(far) = far_member(name, filter, &member)
+        {
+            self.tell(|| Change::Joined(far));
+        }
         let entry = table.entry_or_insert_with(filter, Interested::default);
         match entry.groups.get_mut(name) {
             Some(group) => *group = Arc::new(group.with(member)),
@@ -196,6 +293,13 @@ impl Interest {
             return;
         };
         if let Some(group) = entry.groups.get_mut(name) {
+            let member = group.members().iter().find(|it| it.is(worker, client));
+            if let Some(far) = member.and_then(|it| far_member(name, filter, it))
+                && !is_far(worker)
+            {
+                let FarMember { client, name, filter, .. } = far;
+                self.tell(|| Change::Left { client, name, filter });
+            }
             match group.without(worker, client) {
                 Some(rest) => *group = Arc::new(rest),
                 None => drop(entry.groups.remove(name)),
@@ -234,6 +338,24 @@ impl Interest {
         self.len() == 0
     }
 
+    fn tell_wants(&self, filter: &str, before: PeerSet, now: PeerSet) {
+        let (before, wanted) = (before & LOCAL != 0, now & LOCAL != 0);
+        if before != wanted {
+            self.tell(|| Change::Wants { filter: filter.into(), wanted });
+        }
+    }
+
+    fn tell_subscribed(&self, filter: &str, lasting: &Lasting) {
+        self.tell(|| subscribed(&filter.into(), lasting));
+    }
+
+    /// Tells other nodes, if there are any. The table is locked, so they hear it in its order.
+    fn tell(&self, change: impl FnOnce() -> Change) {
+        if let Some(cluster) = &self.cluster {
+            cluster.log().push(&change());
+        }
+    }
+
     fn changed(&self) {
         self.version.fetch_add(1, Ordering::Release);
     }
@@ -247,4 +369,26 @@ impl Interest {
     fn write(&self) -> RwLockWriteGuard<'_, Trie<Interested>> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn subscribed(filter: &Arc<str>, lasting: &Lasting) -> Change {
+    Change::Subscribed {
+        session: lasting.session,
+        options: lasting.target.options(),
+        id: lasting.target.ids.as_slice().first().copied().unwrap_or(0),
+        filter: Arc::clone(filter),
+    }
+}
+
+/// A member as other nodes are told of it; one without a client id is told to nobody.
+fn far_member(name: &str, filter: &str, member: &Member) -> Option<FarMember> {
+    Some(FarMember {
+        client: member.far.clone()?,
+        session: member.session,
+        options: member.target.options(),
+        id: member.target.ids.as_slice().first().copied().unwrap_or(0),
+        online: member.online,
+        name: name.into(),
+        filter: filter.into(),
+    })
 }

@@ -17,6 +17,7 @@
 //! [`CoreConfig`].
 
 mod client;
+pub mod cluster;
 pub mod config;
 pub mod connect;
 mod encode;
@@ -31,6 +32,7 @@ mod link;
 mod map;
 pub mod message;
 pub mod node;
+mod numbers;
 pub mod output;
 mod paging;
 mod peer;

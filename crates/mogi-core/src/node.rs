@@ -1,11 +1,14 @@
 //! What the workers of one process share: interest, retained messages, and a few counts.
 
+use crate::cluster::Cluster;
 use crate::interest::Interest;
+use crate::numbers::Numbers;
 use crate::retained::Retained;
 use crate::store::{EntryNo, SessionNo};
 use foldhash::fast::FixedState;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 /// The shared part of a broker process.
 #[derive(Debug)]
@@ -16,9 +19,10 @@ pub struct Node {
     pub retained: Retained,
     /// Sessions of all workers, connected or not.
     pub sessions: AtomicUsize,
-    /// The last number given to a session, and to an entry.
-    last_session: AtomicU64,
-    last_entry: AtomicU64,
+    /// What is shared with other nodes, if this is one of several.
+    pub(crate) cluster: Option<Arc<Cluster>>,
+    session_numbers: Numbers,
+    entry_numbers: Numbers,
     workers: u16,
     seed: u64,
     hash: FixedState,
@@ -28,17 +32,39 @@ impl Node {
     /// A node of that many workers, 1 to [`MAX_PEERS`](crate::interest::MAX_PEERS). `seed` makes
     /// hash tables unpredictable to those who choose topics and client ids.
     pub fn new(workers: u16, seed: u64) -> Self {
+        Self::build(workers, seed, None, None)
+    }
+
+    /// A node whose store others use as well. Its numbers carry `slot`, which no other node has at
+    /// the same time. At most [`MAX_CLUSTER_WORKERS`](crate::cluster::MAX_CLUSTER_WORKERS) workers.
+    pub fn clustered(workers: u16, seed: u64, slot: u8) -> Self {
+        let cluster = Arc::new(Cluster::new(seed));
+        Self::build(workers, seed, Some(slot), Some(cluster))
+    }
+
+    fn build(workers: u16, seed: u64, slot: Option<u8>, cluster: Option<Arc<Cluster>>) -> Self {
         debug_assert!((1..=crate::interest::MAX_PEERS as u16).contains(&workers));
         Self {
-            interest: Interest::new(seed),
-            retained: Retained::new(seed),
+            interest: Interest::new(seed, cluster.clone()),
+            retained: Retained::new(seed, slot),
             sessions: AtomicUsize::new(0),
-            last_session: AtomicU64::new(0),
-            last_entry: AtomicU64::new(0),
+            cluster,
+            session_numbers: Numbers::new(slot),
+            entry_numbers: Numbers::new(slot),
             workers: workers.max(1),
             seed,
             hash: FixedState::with_seed(seed),
         }
+    }
+
+    /// What is shared with other nodes, if this is one of several.
+    pub const fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.cluster.as_ref()
+    }
+
+    /// Whether nobody but its one worker wants to know what anybody is interested in.
+    pub(crate) const fn is_alone(&self) -> bool {
+        self.workers == 1 && self.cluster.is_none()
     }
 
     /// The worker that owns a client id.
@@ -58,24 +84,28 @@ impl Node {
     pub fn forget_all(&self) {
         self.interest.forget_all();
         self.retained.forget_all();
-        self.sessions.store(0, Ordering::Relaxed);
+        if let Some(cluster) = &self.cluster {
+            cluster.forget_all();
+        }
+        self.sessions.store(0, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// Continues the numbers of a store: none of those up to these is given again.
     pub fn continue_from(&self, session: SessionNo, entry: EntryNo, retained_version: u64) {
-        self.last_session.fetch_max(session.0, Ordering::Relaxed);
-        self.last_entry.fetch_max(entry.0, Ordering::Relaxed);
+        self.session_numbers.continue_from(session.0);
+        self.entry_numbers.continue_from(entry.0);
         self.retained.continue_from(retained_version);
     }
 
     /// A number for a session.
-    pub(crate) fn next_session(&self) -> SessionNo {
-        SessionNo(self.last_session.fetch_add(1, Ordering::Relaxed) + 1)
+    pub(crate) fn next_session(&self, now_ms: u64) -> SessionNo {
+        SessionNo(self.session_numbers.next(now_ms))
     }
 
     /// A number for an entry.
-    pub(crate) fn next_entry(&self) -> EntryNo {
-        EntryNo(self.last_entry.fetch_add(1, Ordering::Relaxed) + 1)
+    #[inline]
+    pub(crate) fn next_entry(&self, now_ms: u64) -> EntryNo {
+        EntryNo(self.entry_numbers.next(now_ms))
     }
 
     pub(crate) const fn seed(&self) -> u64 {

@@ -10,15 +10,24 @@ use crate::client::Client;
 use crate::event::Fetch;
 use crate::inflight::Delivery;
 use crate::queue::Queue;
-use crate::store::{EntryNo, StoredDelivery};
+use crate::store::{EntryNo, StoredDelivery, StoredWaiting};
 use crate::tail::Tail;
 use crate::turn::Turn;
 use crate::worker::Worker;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// The question after messages of groups.
 const GROUPED: u32 = 0;
+
+/// Entries the store has and a queue has not.
+#[derive(Debug, Default)]
+pub(crate) struct Missing {
+    /// With their weights.
+    pub(crate) plain: Vec<(EntryNo, u32)>,
+    /// Those of shared groups.
+    pub(crate) grouped: Vec<EntryNo>,
+}
 
 /// What of a queue is not in memory.
 #[derive(Debug, Default)]
@@ -43,6 +52,40 @@ impl Queue {
     pub(crate) fn push_paged(&mut self, entry: EntryNo, weight: u32) {
         self.paged_mut().tail.push_back(entry, weight);
         self.count_more(1);
+    }
+
+    /// Those of `waiting` that are neither here nor in `known`.
+    pub(crate) fn missing(
+        &mut self,
+        known: &BTreeSet<EntryNo>,
+        waiting: Vec<StoredWaiting>,
+    ) -> Missing {
+        let mut here: BTreeSet<EntryNo> = self.numbers().collect();
+        if let Some(paged) = &mut self.paged {
+            here.extend(&paged.asked);
+            here.extend(paged.tail.numbers());
+        }
+        let mut missing = Missing::default();
+        for StoredWaiting { entry, weight, grouped } in waiting {
+            if here.contains(&entry) || known.contains(&entry) {
+                continue;
+            }
+            match grouped {
+                true => missing.grouped.push(entry),
+                false => missing.plain.push((entry, weight)),
+            }
+        }
+        missing
+    }
+
+    /// Adds messages the store has. They take their places by number among those that are only in
+    /// the store as well, and come behind those in memory, which may have been sent.
+    pub(crate) fn merge_paged(&mut self, entries: Vec<(EntryNo, u32)>) {
+        if entries.is_empty() {
+            return;
+        }
+        self.count_more(entries.len());
+        self.paged_mut().tail.merge(entries);
     }
 
     /// The next entries to ask for, up to `most`, and the number of the question.

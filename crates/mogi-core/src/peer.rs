@@ -6,12 +6,15 @@
 //!  PUBLISH   a message for the peer's own subscribers, and the entries already written down for
 //!            lasting sessions among them
 //!  DIRECTED  a message for one member of a shared group, and its entry
+//!  FAR_DIRECTED  the same as another node sent it, by client id
 //! ```
 //! A peer on another node gets the same batches over a link; so nothing here is an address in
 //! memory. Nobody waits for a peer: what an acknowledgement promises is in the store before the
 //! batch is sent.
 
 use crate::client::{Way, enqueue};
+use crate::cluster::far::FarLanes;
+use crate::cluster::is_far;
 use crate::interest::PeerSet;
 use crate::message::{Frame, MessageView};
 use crate::route::Target;
@@ -25,6 +28,7 @@ use std::sync::Arc;
 
 const PUBLISH: u8 = 1;
 const DIRECTED: u8 = 2;
+const FAR_DIRECTED: u8 = 3;
 
 /// An entry for a lasting session of a peer.
 #[derive(Clone, Copy, Debug)]
@@ -42,11 +46,13 @@ pub(crate) struct PeerEntry {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     batches: Vec<Vec<u8>>,
+    /// Batches for other nodes.
+    pub(crate) far: FarLanes,
 }
 
 impl Outbox {
     pub(crate) fn new(peers: u16) -> Self {
-        Self { batches: (0..peers).map(|_| Vec::new()).collect() }
+        Self { batches: (0..peers).map(|_| Vec::new()).collect(), far: FarLanes::default() }
     }
 
     /// Adds a message for each of `peers`, with those of `entries` that are the peer's; the bytes
@@ -62,8 +68,12 @@ impl Outbox {
         while left != 0 {
             let peer = left.trailing_zeros() as usize;
             left &= left - 1;
+            if is_far(peer as u16) {
+                appended += self.far.publish(peer as u16, view, entries);
+                continue;
+            }
             let Some(batch) = self.batches.get_mut(peer) else {
-                break;
+                continue;
             };
             let before = batch.len();
             put_item(batch, PUBLISH, |out| {
@@ -85,15 +95,18 @@ impl Outbox {
         view: &MessageView<'_>,
         shared: &mut SharedCopy,
     ) -> usize {
-        let Some(batch) = self.batches.get_mut(usize::from(member.worker)) else {
-            return 0;
-        };
         member.expect_one();
         let way = Way::live(&member.target, view, turn.cfg.upgrade_outgoing_qos, Some(group));
         let lasting = member.session != SessionNo::NONE && way.qos != QoS::AtMostOnce;
         let entry = match lasting {
             true => enqueue(turn, member.session, view, shared, &way),
             false => EntryNo::NONE,
+        };
+        if is_far(member.worker) {
+            return self.far.directed(member, group, entry, view);
+        }
+        let Some(batch) = self.batches.get_mut(usize::from(member.worker)) else {
+            return 0;
         };
         let before = batch.len();
         put_item(batch, DIRECTED, |out| {
@@ -111,8 +124,16 @@ impl Outbox {
         batch.len() - before
     }
 
+    /// Passes an item of another node on to the worker it is for.
+    pub(crate) fn pass_on_directed(&mut self, worker: u16, body: &[u8]) {
+        if let Some(batch) = self.batches.get_mut(usize::from(worker)) {
+            put_item(batch, FAR_DIRECTED, |out| out.extend_from_slice(body));
+        }
+    }
+
     /// Closes the turn's batches.
     pub(crate) fn end_turn(&mut self, turn: &mut Turn) {
+        self.far.end_turn(&mut turn.effects.far);
         for (peer, batch) in self.batches.iter_mut().enumerate() {
             if !batch.is_empty() {
                 turn.effects.batches.push((peer as u16, std::mem::take(batch)));
@@ -151,14 +172,27 @@ impl Worker {
 
     /// Tells that the changes of all turns up to `turn` are durable: what waited for them leaves.
     pub fn stored(&mut self, now_ms: u64, turn: u64) {
+        self.turn.done.up_to(turn);
+        self.release_done(now_ms);
+    }
+
+    /// Tells that the changes of that turn are durable, though those of turns before it may not
+    /// be: other parts of the store are behind.
+    pub fn stored_one(&mut self, now_ms: u64, turn: u64) {
+        self.turn.done.one(turn);
+        self.release_done(now_ms);
+    }
+
+    fn release_done(&mut self, now_ms: u64) {
         self.turn.now_ms = now_ms;
-        self.ending.retain(|_, seq| *seq > turn);
+        let done = &self.turn.done;
+        self.ending.retain(|_, seq| !done.contains(*seq));
         let holders = std::mem::take(&mut self.turn.holders);
         for key in holders {
             let Some(client) = self.clients.get_mut(key) else {
                 continue;
             };
-            client.release(key, &mut self.turn, turn);
+            client.release(key, &mut self.turn);
             if client.link.as_ref().is_some_and(|link| !link.held.is_empty()) {
                 self.turn.holders.push(key);
             }
@@ -182,6 +216,7 @@ impl Worker {
                 self.deliver_from_peer(&message, &mut entries)
             }
             DIRECTED => self.directed_item(&mut body),
+            FAR_DIRECTED => self.far_directed(&mut body),
             _ => Err(DecodeError::malformed("unknown item in a batch")),
         }
     }
@@ -218,7 +253,7 @@ impl Worker {
     }
 }
 
-fn put_item(out: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn put_item(out: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
     out.push(kind);
     let at = out.len();
     out.extend_from_slice(&[0; 4]);
@@ -290,7 +325,7 @@ const RETAIN: u8 = 0b100;
 const V5: u8 = 0b1000;
 
 /// Appends a message: its frame where that says everything, else its parts.
-fn put_message(out: &mut Vec<u8>, view: &MessageView<'_>) {
+pub(crate) fn put_message(out: &mut Vec<u8>, view: &MessageView<'_>) {
     // A frame with an expiry interval does not say when the message came in.
     let frame = view.frame.filter(|_| view.expires_at_ms == crate::message::NEVER);
     let retain = if view.retain { RETAIN } else { 0 };
@@ -342,7 +377,7 @@ impl<'a> PeerMessage<'a> {
     }
 }
 
-fn read_message<'a>(reader: &mut Reader<'a>) -> Result<PeerMessage<'a>, DecodeError> {
+pub(crate) fn read_message<'a>(reader: &mut Reader<'a>) -> Result<PeerMessage<'a>, DecodeError> {
     const SHORT: DecodeError = DecodeError::malformed("message in a batch is cut short");
     let flags = reader.u8()?;
     let topic_len = usize::from(reader.u16()?);
@@ -362,7 +397,7 @@ fn read_message<'a>(reader: &mut Reader<'a>) -> Result<PeerMessage<'a>, DecodeEr
     Ok(PeerMessage { topic, flags, properties, payload, expires_at_ms, frame })
 }
 
-fn read_u64(reader: &mut Reader<'_>) -> Result<u64, DecodeError> {
+pub(crate) fn read_u64(reader: &mut Reader<'_>) -> Result<u64, DecodeError> {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(reader.take(8)?);
     Ok(u64::from_be_bytes(bytes))

@@ -4,11 +4,12 @@ use crate::client::{Way, enqueue};
 use crate::end::Ending;
 use crate::event::LogKind;
 use crate::handshake::too_deep;
-use crate::interest::Lasting;
+use crate::interest::{LOCAL, Lasting};
 use crate::message::{Frame, Message, MessageView, NEVER, forwardable, put_forwarded};
-use crate::peer::{Entries, PeerEntry, PeerMessage};
+use crate::node::Node;
+use crate::peer::{Entries, Outbox, PeerEntry, PeerMessage};
 use crate::receive::wants_reasons;
-use crate::retained::{Retained, Stored};
+use crate::retained::Stored;
 use crate::shared::Group;
 use crate::store::StoreOp;
 use crate::turn::{SharedCopy, Turn};
@@ -106,7 +107,7 @@ impl Worker {
         };
         let mut shared = SharedCopy::for_receivers(route.targets.len());
         if view.retain {
-            retain(&self.node.retained, &mut self.turn, &view, &mut shared);
+            retain(&self.node, &mut self.turn, &mut self.outbox, &view, &mut shared);
         }
         if route.is_empty() {
             return false;
@@ -141,7 +142,7 @@ impl Worker {
     pub(crate) fn publish_from(&mut self, origin: Option<u32>, view: &MessageView<'_>) {
         let mut shared = SharedCopy::default();
         if view.retain {
-            retain(&self.node.retained, &mut self.turn, view, &mut shared);
+            retain(&self.node, &mut self.turn, &mut self.outbox, view, &mut shared);
         }
         let version = self.node.interest.version();
         let route = self.route_of(view.topic, version);
@@ -176,6 +177,9 @@ impl Worker {
             };
             let mut way = Way::live(target, &view, self.turn.cfg.upgrade_outgoing_qos, None);
             way.entry = entries.take(target.client, client.session.number, way.qos);
+            if client.session.has_caught(way.entry) {
+                continue;
+            }
             client.deliver(target.client, &mut self.turn, &view, &mut shared, way);
         }
         // Whoever is not subscribed any more, or not the same, does without.
@@ -433,7 +437,7 @@ impl Delivering<'_> {
             let way = Way::live(target, view, upgrade, None);
             client.deliver(target.client, self.turn, view, shared, way);
         }
-        if route.peers != 0 {
+        if !route.no_peers() {
             self.send_peers(route, view, shared);
         }
         for group in &route.groups {
@@ -460,7 +464,12 @@ impl Delivering<'_> {
                 entries.push(PeerEntry { worker, client, session, qos: way.qos, entry });
             }
         }
-        self.turn.appended += self.outbox.publish(route.peers, view, &entries);
+        // What the broker says of itself is no news to other nodes.
+        let peers = match view.topic.starts_with(b"$SYS/") {
+            true => route.peers & LOCAL,
+            false => route.peers,
+        };
+        self.turn.appended += self.outbox.publish(peers, view, &entries);
         self.turn.entries = entries;
     }
 
@@ -495,19 +504,34 @@ fn expires_at_ms(properties: Properties<'_>, now_ms: u64) -> u64 {
 
 /// Keeps or deletes the topic's retained message ([MQTT-3.3.1-5], [MQTT-3.3.1-6]). It is done
 /// before the message is routed; see [`crate::retained`].
-fn retain(retained: &Retained, turn: &mut Turn, view: &MessageView<'_>, shared: &mut SharedCopy) {
+fn retain(
+    node: &Node,
+    turn: &mut Turn,
+    outbox: &mut Outbox,
+    view: &MessageView<'_>,
+    shared: &mut SharedCopy,
+) {
+    let others = match view.topic.starts_with(b"$SYS/") {
+        true => 0,
+        false => node.cluster.as_ref().map_or(0, |cluster| cluster.nodes()),
+    };
     if view.payload.is_empty() {
-        let version = retained.remove(&view.topic_text());
+        let topic = view.topic_text();
+        let version = node.retained.remove(turn.now_ms, &topic);
+        outbox.far.retained(others, Err(&topic), version);
         turn.durable(|| StoreOp::RetainedEnd { topic: view.topic_text().into(), version });
         return;
     }
     let message: Message = shared.get(view, &mut turn.scratch);
-    match retained.set(message.clone(), turn.cfg.max_retained_messages) {
+    match node.retained.set(turn.now_ms, message.clone(), turn.cfg.max_retained_messages) {
         Stored::Full => turn.log(LogKind::Warning, || {
             format!("Retained message on '{}' not kept: max_retained_messages.", view.topic_text())
         }),
         Stored::Done(_) if view.topic.starts_with(b"$SYS/") => {}
-        Stored::Done(version) => turn.durable(|| StoreOp::Retained { message, version }),
+        Stored::Done(version) => {
+            outbox.far.retained(others, Ok(&message), version);
+            turn.durable(|| StoreOp::Retained { message, version });
+        }
     }
 }
 

@@ -237,6 +237,12 @@ impl Queue {
         self.entries.iter().any(|entry| entry.own_len > 0)
     }
 
+    /// The numbers of the messages in memory that the store knows.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = EntryNo> {
+        let numbers = self.entries.iter().map(|entry| entry.delivery.entry);
+        numbers.filter(|entry| *entry != EntryNo::NONE)
+    }
+
     /// Calls `visit` with the shared messages the store does not know.
     pub(crate) fn for_each_unkept(&mut self, mut visit: impl FnMut(&mut Delivery)) {
         for Entry { delivery, .. } in &mut self.entries {

@@ -4,6 +4,7 @@
 //! to them. What that changes leaves with the first turn, as any change does.
 
 use crate::client::Client;
+use crate::cluster::change::Change;
 use crate::inflight::Flight;
 use crate::session::{Expiry, Session, Subscription, Will};
 use crate::store::{EntryNo, StoreOp, StoredFlight, StoredSession, StoredWaiting, StoredWill};
@@ -17,6 +18,11 @@ impl Worker {
     /// Brings a session back. `alive_at_ms` is when the broker was last known to run: clients that
     /// were connected then are away since. To be called by the worker that owns the client id.
     pub fn restore(&mut self, now_ms: u64, stored: StoredSession, alive_at_ms: u64) {
+        self.restore_at(now_ms, stored, alive_at_ms, 0);
+    }
+
+    /// As [`Self::restore`]; `epoch` is the one the session has, where there are other nodes.
+    pub fn restore_at(&mut self, now_ms: u64, stored: StoredSession, alive_at_ms: u64, epoch: u64) {
         self.turn.now_ms = now_ms;
         let StoredSession { session: number, record, subscriptions, received, flights, waiting } =
             stored;
@@ -31,11 +37,16 @@ impl Worker {
         let (username, mount) = (record.username, record.mount);
         let mut session = Session::new(expiry, username, mount, self.node.hash());
         session.number = number;
+        session.epoch = epoch;
         session.left_at_ms = Some(record.left_at_ms.unwrap_or(alive_at_ms).min(now_ms));
         for packet_id in received {
             session.received.insert(packet_id);
         }
         let id = record.client;
+        if let Some(cluster) = &self.node.cluster {
+            let client = Arc::clone(&id);
+            cluster.log().push(&Change::Home { session: number, epoch, client });
+        }
         let generation = self.clients.generations;
         let client = Client { id: Arc::clone(&id), generation, link: None, session };
         let key = self.clients.slab.insert(Box::new(client)) as u32;

@@ -8,21 +8,44 @@
 //! So a subscriber gets the value live, or from the tree, or both, and never misses it.
 
 use crate::message::Message;
+use crate::numbers::Numbers;
 use crate::topics::RetainedTree;
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The retained messages of a process.
 #[derive(Debug)]
 pub struct Retained {
     seed: u64,
-    tree: RwLock<RetainedTree<Message>>,
+    kept: RwLock<Tree>,
     count: AtomicUsize,
     bytes: AtomicUsize,
-    /// Of the last change, for the store: what workers change at the same time has an order.
-    version: AtomicU64,
+    /// For the store and for other nodes: what workers change at the same time has an order.
+    versions: Numbers,
+    /// Whether other nodes change retained messages as well.
+    clustered: bool,
 }
+
+/// What is behind the lock.
+#[derive(Debug)]
+struct Tree {
+    topics: RetainedTree<Kept>,
+    /// Topics whose message was removed lately, oldest first, where there are other nodes: what
+    /// one of them sent before must not bring it back.
+    removed: VecDeque<(Arc<str>, u64)>,
+}
+
+/// A retained message and its version.
+#[derive(Clone, Debug)]
+struct Kept {
+    message: Message,
+    version: u64,
+}
+
+/// Removals that are remembered.
+const REMOVED_MAX: usize = 16 * 1024;
 
 /// What became of a message that was to be retained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,13 +57,16 @@ pub(crate) enum Stored {
 }
 
 impl Retained {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// `slot`: the node's, if there are several.
+    pub(crate) fn new(seed: u64, slot: Option<u8>) -> Self {
+        let topics = RetainedTree::new(seed);
         Self {
             seed,
-            tree: RwLock::new(RetainedTree::new(seed)),
+            kept: RwLock::new(Tree { topics, removed: VecDeque::new() }),
             count: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
-            version: AtomicU64::new(0),
+            versions: Numbers::new(slot),
+            clustered: slot.is_some(),
         }
     }
 
@@ -61,58 +87,98 @@ impl Retained {
 
     /// Keeps `message` for its topic in place of the one before ([MQTT-3.3.1-5]). `limit` is the
     /// number of topics there may be, 0: any.
-    pub(crate) fn set(&self, message: Message, limit: usize) -> Stored {
+    pub(crate) fn set(&self, now_ms: u64, message: Message, limit: usize) -> Stored {
         let mut tree = self.write();
-        if limit != 0 && tree.len() >= limit && tree.get(message.view().topic).is_none() {
+        let topics = &tree.topics;
+        if limit != 0 && topics.len() >= limit && topics.get(message.view().topic).is_none() {
             return Stored::Full;
         }
-        let weight = message.weight();
-        let before = tree.insert_by(message, |message| message.view().topic);
-        self.bytes.fetch_add(weight, Ordering::Relaxed);
-        self.forget_bytes(before.as_ref());
-        self.count.store(tree.len(), Ordering::Relaxed);
-        Stored::Done(self.next_version())
+        let version = self.versions.next(now_ms);
+        self.put(&mut tree, Kept { message, version });
+        Stored::Done(version)
     }
 
     /// Removes the topic's message ([MQTT-3.3.1-6]); the version of that.
-    pub(crate) fn remove(&self, topic: &str) -> u64 {
+    pub(crate) fn remove(&self, now_ms: u64, topic: &str) -> u64 {
         let mut tree = self.write();
-        let before = tree.remove(topic);
-        self.forget_bytes(before.as_ref());
-        self.count.store(tree.len(), Ordering::Relaxed);
-        self.next_version()
+        let version = self.versions.next(now_ms);
+        self.take(&mut tree, topic, version);
+        version
     }
 
-    /// Puts a message of the store back in its place.
-    pub fn restore(&self, message: Message) {
-        self.set(message, 0);
+    /// Puts a message of the store, or of another node, in its place, unless there is a newer one,
+    /// or a newer removal; whether it is there now.
+    pub fn restore(&self, message: Message, version: u64) -> bool {
+        let mut tree = self.write();
+        self.versions.continue_from(version);
+        if tree.is_newer(message.topic(), version) {
+            return false;
+        }
+        self.put(&mut tree, Kept { message, version });
+        true
+    }
+
+    /// Another node removed the topic's message.
+    pub(crate) fn remove_as_of(&self, topic: &str, version: u64) {
+        let mut tree = self.write();
+        self.versions.continue_from(version);
+        if !tree.is_newer(topic, version) {
+            self.take(&mut tree, topic, version);
+        }
+    }
+
+    /// Calls `visit` with everything that changed since that version, as far as it is remembered:
+    /// the message or the topic that has none any more.
+    pub fn changed_since(&self, since: u64, mut visit: impl FnMut(Result<&Message, &str>, u64)) {
+        let tree = self.read();
+        tree.removed
+            .iter()
+            .filter(|(_, version)| *version >= since)
+            .for_each(|(topic, version)| visit(Err(topic), *version));
+        tree.topics.for_each(|kept| {
+            if kept.version >= since {
+                visit(Ok(&kept.message), kept.version);
+            }
+        });
+    }
+
+    fn put(&self, tree: &mut Tree, kept: Kept) {
+        let weight = kept.message.weight();
+        let before = tree.topics.insert_by(kept, |kept| kept.message.view().topic);
+        self.bytes.fetch_add(weight, Ordering::Relaxed);
+        self.forget_bytes(before.as_ref());
+        self.count.store(tree.topics.len(), Ordering::Relaxed);
+    }
+
+    fn take(&self, tree: &mut Tree, topic: &str, version: u64) {
+        let before = tree.topics.remove(topic);
+        self.forget_bytes(before.as_ref());
+        self.count.store(tree.topics.len(), Ordering::Relaxed);
+        if self.clustered {
+            tree.note_removed(topic, version);
+        }
     }
 
     pub(crate) fn forget_all(&self) {
         let mut tree = self.write();
-        *tree = RetainedTree::new(self.seed);
+        *tree = Tree { topics: RetainedTree::new(self.seed), removed: VecDeque::new() };
         self.bytes.store(0, Ordering::Relaxed);
         self.count.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn continue_from(&self, version: u64) {
-        self.version.fetch_max(version, Ordering::Relaxed);
-    }
-
-    /// To be called while the tree is locked.
-    fn next_version(&self) -> u64 {
-        self.version.fetch_add(1, Ordering::Relaxed) + 1
+        self.versions.continue_from(version);
     }
 
     /// The topic's message.
     pub fn get(&self, topic: &str) -> Option<Message> {
-        self.read().get(topic).cloned()
+        self.read().topics.get(topic).map(|kept| kept.message.clone())
     }
 
     /// Calls `visit` with every message whose topic matches `filter`.
     pub fn matching(&self, filter: &str, mut visit: impl FnMut(&Message)) {
-        self.read().for_each_match(filter, |message| {
-            visit(message);
+        self.read().topics.for_each_match(filter, |kept| {
+            visit(&kept.message);
             ControlFlow::Continue(())
         });
     }
@@ -121,31 +187,57 @@ impl Retained {
     /// the version of its end.
     pub(crate) fn purge(&self, now_ms: u64, mut gone: impl FnMut(&Message, u64)) {
         let mut tree = self.write();
+        let Tree { topics, removed } = &mut *tree;
         let mut gone_bytes = 0;
-        tree.retain(|message| {
+        topics.retain(|Kept { message, .. }| {
             if !message.expired(now_ms) {
                 return true;
             }
             gone_bytes += message.weight();
-            gone(message, self.next_version());
+            let version = self.versions.next(now_ms);
+            if self.clustered {
+                note_removed(removed, message.topic(), version);
+            }
+            gone(message, version);
             false
         });
         self.bytes.fetch_sub(gone_bytes, Ordering::Relaxed);
-        self.count.store(tree.len(), Ordering::Relaxed);
+        self.count.store(topics.len(), Ordering::Relaxed);
     }
 
-    fn forget_bytes(&self, message: Option<&Message>) {
-        if let Some(message) = message {
-            self.bytes.fetch_sub(message.weight(), Ordering::Relaxed);
+    fn forget_bytes(&self, kept: Option<&Kept>) {
+        if let Some(kept) = kept {
+            self.bytes.fetch_sub(kept.message.weight(), Ordering::Relaxed);
         }
     }
 
     // Poisoning: see `Interest`.
-    fn read(&self) -> RwLockReadGuard<'_, RetainedTree<Message>> {
-        self.tree.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, Tree> {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, RetainedTree<Message>> {
-        self.tree.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, Tree> {
+        self.kept.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Tree {
+    /// Whether something is known of the topic that is newer than that version, or the same.
+    fn is_newer(&self, topic: &str, version: u64) -> bool {
+        match self.topics.get(topic) {
+            Some(kept) => kept.version >= version,
+            None => self.removed.iter().any(|(other, at)| *at >= version && &**other == topic),
+        }
+    }
+
+    fn note_removed(&mut self, topic: &str, version: u64) {
+        note_removed(&mut self.removed, topic, version);
+    }
+}
+
+fn note_removed(removed: &mut VecDeque<(Arc<str>, u64)>, topic: &str, version: u64) {
+    if removed.len() >= REMOVED_MAX {
+        removed.pop_front();
+    }
+    removed.push_back((topic.into(), version));
 }

@@ -9,15 +9,18 @@
 //! only until it is remembered: from the second message on, as remembering a topic costs more than
 //! a match, and where every device has topics of its own, many are met but once.
 
+use crate::cluster::is_far;
 use crate::config::CoreConfig;
 use crate::interest::{Interest, Lasting, PeerSet, bit};
 use crate::node::Node;
 use crate::seen::Seen;
 use crate::shared::Group;
+use crate::store::SessionNo;
 use crate::topics::{MatchScratch, Trie};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use mogi_codec::{QoS, SubscribeOptions};
+use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -179,7 +182,12 @@ pub(crate) struct Route {
 impl Route {
     /// Whether nobody gets the topic's messages.
     pub(crate) fn is_empty(&self) -> bool {
-        self.targets.is_empty() && self.peers == 0 && self.groups.is_empty()
+        self.targets.is_empty() && self.no_peers() && self.groups.is_empty()
+    }
+
+    /// Whether nobody on another worker or node gets them.
+    pub(crate) fn no_peers(&self) -> bool {
+        self.peers == 0 && self.lasting.is_empty()
     }
 
     fn receivers(&self) -> usize {
@@ -303,6 +311,7 @@ impl Routing {
         self.receivers -= route.receivers();
         rebuild(route, subs, &node.interest, scratch);
         route.peers &= !bit(self.worker);
+        forget_former_places(&mut route.lasting);
         route.lasting.retain(|lasting| lasting.worker != self.worker);
         if self.one_copy {
             merge_overlapping(route);
@@ -335,6 +344,16 @@ fn rebuild(
         route.lasting.extend(interested.lasting.iter().cloned());
         route.groups.extend(interested.groups.values().cloned());
     });
+}
+
+/// While a session moves here it is listed twice; the place here counts.
+fn forget_former_places(lasting: &mut Vec<Lasting>) {
+    if !lasting.iter().any(|one| is_far(one.worker)) {
+        return;
+    }
+    let here = lasting.iter().filter(|one| !is_far(one.worker));
+    let here: BTreeSet<SessionNo> = here.map(|one| one.session).collect();
+    lasting.retain(|one| !is_far(one.worker) || !here.contains(&one.session));
 }
 
 /// Leaves one target per client.

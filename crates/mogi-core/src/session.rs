@@ -4,9 +4,9 @@ use crate::idset::IdSet;
 use crate::inflight::Inflight;
 use crate::map::Map;
 use crate::queue::Queue;
-use crate::store::SessionNo;
+use crate::store::{EntryNo, SessionNo};
 use mogi_codec::{QoS, SubscribeOptions};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// How long a session outlives its connection.
@@ -95,6 +95,12 @@ pub(crate) struct Session {
     pub(crate) ends_at_ms: Option<u64>,
     /// Whether "messages are being dropped" was logged already.
     pub(crate) drop_logged: bool,
+    /// Among several nodes: rises when it moves, or its client connects.
+    pub(crate) epoch: u64,
+    /// Entries that ended since its waiting ones are being read from the store.
+    pub(crate) ended: Option<Box<BTreeSet<EntryNo>>>,
+    /// Entries that were read there, and may yet come from another node as well.
+    pub(crate) caught: Option<Box<BTreeSet<EntryNo>>>,
 }
 
 impl Session {
@@ -120,7 +126,21 @@ impl Session {
             left_at_ms: None,
             ends_at_ms: None,
             drop_logged: false,
+            epoch: 0,
+            ended: None,
+            caught: None,
         }
+    }
+
+    /// Notes from now on which entries end.
+    pub(crate) fn watch_entries(&mut self) {
+        self.ended = Some(Box::default());
+    }
+
+    /// Whether that entry, which comes from another node, is here already.
+    pub(crate) fn has_caught(&mut self, entry: EntryNo) -> bool {
+        let caught = self.caught.as_deref_mut();
+        entry != EntryNo::NONE && caught.is_some_and(|caught| caught.remove(&entry))
     }
 
     /// Its number in the store while it outlives its connection.

@@ -31,15 +31,21 @@ pub(crate) struct Member {
     pub(crate) session: SessionNo,
     /// How many messages wait for it, as its owner counts them.
     pub(crate) waiting: Arc<AtomicU32>,
+    /// Its client id, where other nodes are to know it, or it is on one.
+    pub(crate) far: Option<Arc<str>>,
 }
 
 impl Member {
     /// Notes that a message is on its way to the member's owner, who counts it out when it comes.
     pub(crate) fn expect_one(&self) {
+        // Nobody would count it out here that came to another node.
+        if crate::cluster::is_far(self.worker) {
+            return;
+        }
         self.waiting.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn is(&self, worker: u16, client: u32) -> bool {
+    pub(crate) fn is(&self, worker: u16, client: u32) -> bool {
         self.worker == worker && self.target.client == client
     }
 }
@@ -83,6 +89,10 @@ impl Group {
         members.sort_by_key(|member| !member.online);
         let online = members.iter().take_while(|member| member.online).count();
         Self { name: Arc::clone(&self.name), filter: Arc::clone(&self.filter), members, online }
+    }
+
+    pub(crate) fn members(&self) -> &[Member] {
+        &self.members
     }
 
     pub(crate) fn shared_name(&self) -> Arc<str> {

@@ -147,6 +147,7 @@ impl Worker {
                 durable: client.session.expiry.outlives_connection(),
                 session: client.session.number_if_lasting(),
                 waiting: client.session.queue.watched(),
+                far: self.node.cluster.as_ref().map(|_| Arc::clone(&client.id)),
             };
             self.node.interest.join(shared.group, &filter, member);
             return;
@@ -163,7 +164,7 @@ impl Worker {
 
     /// Tells the interest table what this worker, and the client at hand, want of `filter` now.
     fn tell_interest(&mut self, key: u32, filter: &str, wanted: Option<Subscription>) {
-        if self.node.workers() == 1 {
+        if self.node.is_alone() {
             return; // There is nobody to ask.
         }
         let lasting = wanted.and_then(|subscription| {
@@ -193,6 +194,11 @@ impl Worker {
             for code in codes.iter_mut().filter(|code| **code > 2) {
                 *code = 0x80; // [MQTT-3.9.3-2] of 3.1.1
             }
+        }
+        if let Some(cluster) = &self.node.cluster {
+            // Whatever is published anywhere after the SUBACK is to reach the client.
+            self.turn.gated = true;
+            self.turn.told = cluster.log().seq();
         }
         let properties = properties.as_properties();
         client.ack(key, &mut self.turn, |version, out| {
@@ -285,6 +291,7 @@ impl Worker {
                 durable,
                 session: client.session.number_if_lasting(),
                 waiting: client.session.queue.watched(),
+                far: self.node.cluster.as_ref().map(|_| Arc::clone(&client.id)),
             };
             self.node.interest.join(shared.group, &self.mounted(key, filter), member);
         }
@@ -292,7 +299,7 @@ impl Worker {
 
     /// Tells the interest table anew what a resumed client wants: what is durable may differ.
     pub(crate) fn refresh_interest(&mut self, key: u32) {
-        if !self.turn.cfg.durable || self.node.workers() == 1 {
+        if !self.turn.cfg.durable || self.node.is_alone() {
             return;
         }
         let Some(client) = self.clients.get(key) else {

@@ -38,6 +38,30 @@ impl Tail {
         self.front.push_front(entry);
     }
 
+    /// All numbers; afterwards they are as they were.
+    pub(crate) fn numbers(&mut self) -> Vec<EntryNo> {
+        let mut numbers = Vec::with_capacity(self.len());
+        while let Some(entry) = self.pop() {
+            numbers.push(entry);
+        }
+        numbers.iter().for_each(|entry| self.packed.push(entry.0));
+        numbers
+    }
+
+    /// Adds some, in their places by number, with their weights.
+    pub(crate) fn merge(&mut self, entries: Vec<(EntryNo, u32)>) {
+        let mut numbers = Vec::with_capacity(self.len() + entries.len());
+        while let Some(entry) = self.pop() {
+            numbers.push(entry);
+        }
+        for (entry, weight) in entries {
+            self.bytes += u64::from(weight);
+            numbers.push(entry);
+        }
+        numbers.sort_unstable();
+        numbers.iter().for_each(|entry| self.packed.push(entry.0));
+    }
+
     /// Takes the oldest. Its weight is told with [`Self::forget_bytes`] once it is known.
     pub(crate) fn pop(&mut self) -> Option<EntryNo> {
         self.front.pop_front().or_else(|| self.packed.pop().map(EntryNo))
@@ -140,6 +164,20 @@ mod tests {
             }
             assert_eq!(tail.len(), list.len());
         }
+    }
+
+    #[test]
+    fn what_is_merged_takes_its_place() {
+        let mut tail = Tail::default();
+        for number in [2, 5, 9] {
+            tail.push_back(EntryNo(number), 1);
+        }
+        tail.push_front(EntryNo(1));
+        tail.merge(vec![(EntryNo(10), 4), (EntryNo(3), 4)]);
+        assert_eq!(tail.bytes(), 11);
+        let all = [1, 2, 3, 5, 9, 10].map(EntryNo);
+        assert_eq!(tail.numbers(), all);
+        assert_eq!(std::iter::from_fn(|| tail.pop()).collect::<Vec<_>>(), all);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::output::BufferPool;
 use crate::peer::PeerEntry;
 use crate::stats::Stats;
 use crate::store::{Batch, StoreOp};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Bytes appended to connections after which a turn writes them out before it reads on. Enough to
@@ -41,6 +42,11 @@ pub(crate) struct Turn {
     pub(crate) holders: Vec<u32>,
     /// A queue of the client at hand may go on: it is looked at once, after all its packets.
     pub(crate) pump_due: bool,
+    /// Turns whose changes are durable.
+    pub(crate) done: Done,
+    /// How many changes of interest other nodes have to know of before this turn is answered; 0:
+    /// none.
+    pub(crate) told: u64,
     /// Where messages are put together.
     pub(crate) scratch: Vec<u8>,
     /// Where a message that waited is read from.
@@ -68,6 +74,8 @@ impl Turn {
             wait: Wait::Nobody,
             holders: Vec::new(),
             pump_due: false,
+            done: Done::default(),
+            told: 0,
             scratch: Vec::new(),
             stored: Vec::new(),
             appended: 0,
@@ -115,6 +123,32 @@ impl Turn {
     /// Closes a socket once `last` was tried on it.
     pub(crate) fn close(&mut self, token: u32, last: Vec<u8>, linger: bool) {
         self.effects.closes.push(Close { token, last, linger });
+    }
+}
+
+/// Which turns are durable: all up to one, and some behind it.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    up_to: u64,
+    beyond: BTreeSet<u64>,
+}
+
+impl Done {
+    pub(crate) fn up_to(&mut self, turn: u64) {
+        self.up_to = self.up_to.max(turn);
+        while self.beyond.first().is_some_and(|first| *first <= self.up_to) {
+            self.beyond.pop_first();
+        }
+    }
+
+    pub(crate) fn one(&mut self, turn: u64) {
+        if turn > self.up_to {
+            self.beyond.insert(turn);
+        }
+    }
+
+    pub(crate) fn contains(&self, turn: u64) -> bool {
+        turn <= self.up_to || self.beyond.contains(&turn)
     }
 }
 

@@ -86,10 +86,15 @@ impl Worker {
     pub fn end_turn(&mut self) {
         let turn = &mut self.turn;
         self.outbox.end_turn(turn);
-        let wait = std::mem::take(&mut turn.wait);
-        if !turn.ops.is_empty() || wait == Wait::ForAll {
+        let mut wait = std::mem::take(&mut turn.wait);
+        if turn.effects.far.iter().any(|batch| batch.stored) {
+            // Other nodes wait, even where no client does.
+            wait = wait.max(Wait::ForThis);
+        }
+        let told = std::mem::take(&mut turn.told);
+        if !turn.ops.is_empty() || wait == Wait::ForAll || told != 0 && wait != Wait::Nobody {
             let batch = std::mem::take(&mut turn.ops);
-            turn.effects.store = Some(Changes { turn: turn.seq, batch, wait });
+            turn.effects.store = Some(Changes { turn: turn.seq, batch, wait, told });
             turn.seq += 1;
         }
         turn.stats.routes_cached = self.routing.len() as u64;

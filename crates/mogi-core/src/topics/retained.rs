@@ -154,6 +154,11 @@ impl<V> RetainedTree<V> {
         }
     }
 
+    /// Calls `visit` with every value.
+    pub fn for_each(&self, visit: impl FnMut(&V)) {
+        self.values.iter().map(|(_, value)| value).for_each(visit);
+    }
+
     /// Removes every value for which `keep` returns false.
     pub fn retain(&mut self, mut keep: impl FnMut(&V) -> bool) {
         for id in ROOT..self.levels.end() {

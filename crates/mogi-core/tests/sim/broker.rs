@@ -230,6 +230,7 @@ impl Broker {
             assigned: false,
             address: "127.0.0.1:1",
             listener: &listener,
+            epoch: 0,
         };
         self.events.push_back(Event::Opened { token });
         let key =

@@ -94,8 +94,8 @@ impl Broker {
         let held = &self.ledger.held;
         let (session, entry, version) = held.last_numbers();
         self.node.continue_from(session, entry, version);
-        for message in held.retained() {
-            self.node.retained.restore(message.clone());
+        for (message, version) in held.retained() {
+            self.node.retained.restore(message.clone(), version);
         }
         for stored in held.stored_sessions() {
             note(|| format!("restores {:?}: {:?}", stored.session, stored.record));

@@ -123,8 +123,8 @@ impl Held {
         Some((*number, kept))
     }
 
-    pub(crate) fn retained(&self) -> impl Iterator<Item = &Message> {
-        self.retained.values().filter_map(|(_, message)| message.as_ref())
+    pub(crate) fn retained(&self) -> impl Iterator<Item = (&Message, u64)> {
+        self.retained.values().filter_map(|(version, message)| Some((message.as_ref()?, *version)))
     }
 
     pub(crate) fn retained_of(&self, topic: &str) -> Option<&Message> {

@@ -42,7 +42,7 @@ impl Ledger {
     }
 
     pub(crate) fn submit(&mut self, worker: u16, changes: Changes, now_ms: u64) {
-        let Changes { turn, batch: ops, wait } = changes;
+        let Changes { turn, batch: ops, wait, .. } = changes;
         assert!(!ops.is_empty() || wait == Wait::ForAll, "an empty batch is submitted");
         if let Some(before) = self.last_turn(worker) {
             assert!(before < turn, "turn {turn} of {worker} after {before}");

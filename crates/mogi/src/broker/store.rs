@@ -172,7 +172,9 @@ fn restore(
                 owner.worker_mut().restore(now_ms, session, alive_at_ms);
             }
         }
-        Loaded::Retained { message, .. } => node.retained.restore(message),
+        Loaded::Retained { message, version } => {
+            node.retained.restore(message, version);
+        }
         Loaded::Will { client, will } => wills.push((client, will)),
         Loaded::Progress(so_far) => shared.log.log(
             LogKind::Information,

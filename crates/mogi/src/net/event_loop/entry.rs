@@ -265,6 +265,7 @@ impl EventLoop {
             assigned,
             address,
             listener: &listener.core,
+            epoch: 0,
         };
         match self.worker.connect(now_ms, &arrival) {
             Ok(key) => {

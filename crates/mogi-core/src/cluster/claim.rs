@@ -1,0 +1,248 @@
+//! A session comes here from another node, or from nowhere, or goes to one.
+//!
+//! ```text
+//!  CONNECT ─► claim (the store raises the epoch) ─► Worker::claimed ─► other nodes know (told)
+//!                                                                        │
+//!          Worker::connect ◄─ Worker::catch_up ◄─ the waiting entries ◄──┘
+//! ```
+//! In this order nothing is missed: from the moment all others know, messages for the session come
+//! here as well as into the store, and what was written before is in the store's list, which is
+//! read afterwards. What is in both is there once, as entries have numbers.
+
+use super::NOWHERE;
+use super::change::Change;
+use super::roster::{Eviction, ShadowRecord};
+use crate::connect::lasts;
+use crate::end::Ending;
+use crate::handshake::decode;
+use crate::numbers::numbers_at;
+use crate::paging::Missing;
+use crate::session::{Session, Subscription};
+use crate::store::{
+    EntryNo, SessionNo, StoredSession, StoredSubscription, StoredWaiting, StoredWill,
+};
+use crate::worker::Worker;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What a CONNECT needs before it is served, where there are other nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Nothing: neither has the client a lasting session nor will it have one.
+    NotNeeded,
+    /// The client's session is to be claimed from the store.
+    Needed,
+}
+
+/// What became of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// The session lived here before, and nobody else had it since.
+    Ours,
+    /// There is no session.
+    Nothing,
+    /// It lived elsewhere, or nowhere.
+    Moved {
+        /// The session, without the entries that wait.
+        session: Box<StoredSession>,
+        /// Its will.
+        will: Option<StoredWill>,
+    },
+}
+
+impl Worker {
+    /// What the CONNECT packet of that client needs. To be asked of the worker that owns the id.
+    pub fn wants_claim(&self, client: &str, packet: &[u8]) -> Claim {
+        let Some(cluster) = &self.node.cluster else {
+            return Claim::NotNeeded;
+        };
+        let known = self.clients.by_id.get(client).and_then(|key| self.clients.get(*key));
+        let lasting_here = known.is_some_and(|client| client.session.number != SessionNo::NONE);
+        let will_last = decode(packet).is_ok_and(|connect| lasts(&connect));
+        match lasting_here || will_last || cluster.has_shadow(client) {
+            true => Claim::Needed,
+            false => Claim::NotNeeded,
+        }
+    }
+
+    /// The store has given the client id to this node, as of `epoch`. Returns how many changes
+    /// other nodes have to know of before [`Self::catch_up`]; `None`: nothing was brought here, and
+    /// there is nothing to catch up with.
+    pub fn claimed(
+        &mut self,
+        now_ms: u64,
+        client: &Arc<str>,
+        claimed: Claimed,
+        epoch: u64,
+    ) -> Option<u64> {
+        self.turn.now_ms = now_ms;
+        let here = self.clients.by_id.get(client).copied();
+        let (stored, will) = match (claimed, here) {
+            (Claimed::Ours, _) => {
+                self.resident(client)?.epoch = epoch;
+                return None;
+            }
+            (Claimed::Nothing, here) => {
+                here.into_iter().for_each(|key| self.leave(key, NOWHERE));
+                return None;
+            }
+            (Claimed::Moved { session, will }, here) => {
+                here.into_iter().for_each(|key| self.leave(key, NOWHERE));
+                (session, will)
+            }
+        };
+        let session = stored.session;
+        self.restore_at(now_ms, *stored, now_ms, epoch);
+        if let Some(will) = will {
+            self.restore_will(now_ms, client, &will, now_ms);
+        }
+        let node = Arc::clone(&self.node);
+        let cluster = node.cluster.as_ref()?;
+        cluster.settled_here(&node.interest, client, session);
+        self.resident(client)?.watch_entries();
+        Some(cluster.log().seq())
+    }
+
+    /// Begins to notice which entries of a session that lives here end, because its waiting entries
+    /// are about to be read; the session. `None`: it is not here, or that goes on already.
+    pub fn begin_catch_up(&mut self, client: &str) -> Option<SessionNo> {
+        let session = self.resident(client)?;
+        if session.ended.is_some() || session.number_if_lasting() == SessionNo::NONE {
+            return None;
+        }
+        session.watch_entries();
+        Some(session.number)
+    }
+
+    /// The session's waiting entries as the store had them a moment ago: those that are not known
+    /// here join the queue.
+    pub fn catch_up(&mut self, now_ms: u64, client: &str, waiting: Vec<StoredWaiting>) {
+        self.turn.now_ms = now_ms;
+        let Some(&key) = self.clients.by_id.get(client) else {
+            return;
+        };
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let ended = client.session.ended.take().unwrap_or_default();
+        let mut known: BTreeSet<EntryNo> = *ended;
+        known.extend(client.session.inflight.iter().map(|flight| flight.delivery.entry));
+        let Missing { plain, grouped } = client.session.queue.missing(&known, waiting);
+        let fresh = plain.iter().map(|(entry, _)| *entry).chain(grouped.iter().copied());
+        client.session.caught = caught(now_ms, fresh);
+        client.session.queue.merge_paged(plain);
+        client.fetch_grouped(key, &mut self.turn, grouped);
+        client.pump(key, &mut self.turn);
+    }
+
+    /// The client is connected elsewhere, or its session lives there: it leaves, without a trace in
+    /// the store. Whether it was here.
+    pub fn evict(&mut self, now_ms: u64, eviction: &Eviction) -> bool {
+        self.turn.now_ms = now_ms;
+        let Some(&key) = self.clients.by_id.get(&eviction.client) else {
+            return false;
+        };
+        let Some(client) = self.clients.get(key) else {
+            return false;
+        };
+        if client.session.epoch >= eviction.epoch {
+            return false;
+        }
+        if eviction.moved {
+            self.leave(key, eviction.peer);
+        } else {
+            self.disconnect(key, Ending::TakenOver { clean_start: true });
+            if self.clients.by_id.get(&eviction.client) == Some(&key) {
+                self.end_session(key);
+            }
+        }
+        true
+    }
+
+    /// The store refuses changes of a session: another node has it.
+    pub fn fenced(&mut self, now_ms: u64, session: SessionNo) {
+        self.turn.now_ms = now_ms;
+        let of = self.clients.slab.iter().find(|(_, it)| it.session.number == session);
+        if let Some(key) = of.map(|(key, _)| key as u32) {
+            self.leave(key, NOWHERE);
+        }
+    }
+
+    /// Tells the other nodes that a client is connected here.
+    pub(crate) fn announce(&mut self, key: u32, epoch: u64) {
+        let now_ms = self.turn.now_ms;
+        let (Some(cluster), Some(client)) = (&self.node.cluster, self.clients.get_mut(key)) else {
+            return;
+        };
+        let session = &mut client.session;
+        session.epoch = match epoch {
+            0 => self.node.next_session(now_ms).0,
+            epoch => epoch,
+        };
+        let (epoch, client) = (session.epoch, Arc::clone(&client.id));
+        cluster.log().push(&match session.number_if_lasting() {
+            SessionNo::NONE => Change::Taken { epoch, client },
+            session => Change::Home { session, epoch, client },
+        });
+    }
+
+    /// Drops a client and all it has here: its session lives with `peer`. Neither is its will
+    /// published, nor anything changed in the store.
+    fn leave(&mut self, key: u32, peer: u16) {
+        let ending = Ending::TakenOver { clean_start: false };
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        client.session.will = None;
+        let lasting = client.session.number_if_lasting();
+        let record = ShadowRecord {
+            session: lasting,
+            client: Arc::clone(&client.id),
+            mount: client.session.mount.clone(),
+            epoch: client.session.epoch,
+            subscriptions: stored_subscriptions(&client.session),
+        };
+        match client.link.take() {
+            Some(link) => {
+                self.turn.stats.clients_connected -= 1;
+                self.log_disconnect(&record.client, &link, ending);
+                self.say_goodbye(*link, ending);
+            }
+            None => self.turn.stats.clients_disconnected -= 1,
+        }
+        if let Some(cluster) = &self.node.cluster {
+            cluster.log().moved_away(record.session);
+            if lasting != SessionNo::NONE {
+                // Before it is gone here, so that nobody misses it for a moment.
+                cluster.add_shadow(&self.node.interest, peer, &record);
+            }
+        }
+        self.remove_subscriptions(key);
+        self.forget(key);
+    }
+
+    fn resident(&mut self, client: &str) -> Option<&mut crate::session::Session> {
+        let key = self.clients.by_id.get(client).copied()?;
+        Some(&mut self.clients.get_mut(key)?.session)
+    }
+}
+
+/// Entries a session read from the store that may yet come over a link as well: those written
+/// lately. The others have arrived.
+fn caught(now_ms: u64, entries: impl Iterator<Item = EntryNo>) -> Option<Box<BTreeSet<EntryNo>>> {
+    let since = numbers_at(now_ms.saturating_sub(LATELY_MS));
+    let fresh: BTreeSet<EntryNo> = entries.filter(|entry| entry.0 >= since).collect();
+    (!fresh.is_empty()).then(|| Box::new(fresh))
+}
+
+/// How long a message may be on its way over a link.
+const LATELY_MS: u64 = 60_000;
+
+fn stored_subscriptions(session: &Session) -> Vec<StoredSubscription> {
+    let stored = |(filter, subscription): (&Arc<str>, &Subscription)| StoredSubscription {
+        filter: Arc::clone(filter),
+        options: subscription.options.encode(),
+        id: subscription.id,
+    };
+    session.subscriptions.iter().map(stored).collect()
+}

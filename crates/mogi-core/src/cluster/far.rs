@@ -1,0 +1,342 @@
+//! Messages to and from other nodes.
+//!
+//! ```text
+//!  | kind 1 | body len 4 | body |   | kind 1 | body len 4 | body |   …
+//!  PUBLISH   a message for the node's subscribers, and the entries already written down for lasting
+//!            sessions that live there
+//!  DIRECTED  a message for one member of a shared group, and its entry
+//!  RETAINED, UNRETAINED   a topic's retained message, or its end, with its version
+//! ```
+//! Two lanes go to each node. What has entries leaves only when they are durable: a node that had
+//! the message before would acknowledge an entry that is not there yet, and it would come back
+//! afterwards. All else leaves at once. Messages of one topic and QoS keep to one lane as long as
+//! subscriptions stay, so their order stays.
+//!
+//! Whoever takes a batch in is the *gateway* for it: one worker of the node, which delivers to its
+//! own clients and passes on to the others, but to no further node.
+
+use super::change::{put_u64, read_u64};
+use super::{FIRST_NODE, MAX_NODES};
+use crate::client::Way;
+use crate::interest::{LOCAL, Lasting};
+use crate::message::{Message, MessageView};
+use crate::peer::{PeerEntry, PeerMessage, put_item, put_message, read_message};
+use crate::route::Target;
+use crate::shared::{Group, Member};
+use crate::store::{EntryNo, SessionNo};
+use crate::turn::SharedCopy;
+use crate::worker::Worker;
+use mogi_codec::reader::Reader;
+use mogi_codec::wire::put_bytes;
+use mogi_codec::{DecodeError, QoS, SubscribeOptions, Version};
+
+const PUBLISH: u8 = 1;
+const DIRECTED: u8 = 2;
+const RETAINED: u8 = 3;
+const UNRETAINED: u8 = 4;
+
+/// Messages for another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FarBatch {
+    /// The node's place.
+    pub peer: u16,
+    /// To be handed to [`Worker::far_batch`] there.
+    pub bytes: Vec<u8>,
+    /// Whether it may leave only when the changes of this turn are durable.
+    pub stored: bool,
+}
+
+/// Batches for other nodes under construction.
+#[derive(Debug, Default)]
+pub(crate) struct FarLanes {
+    /// By node: what may leave at once, and what only when it is durable.
+    lanes: Vec<[Vec<u8>; 2]>,
+}
+
+impl FarLanes {
+    /// Adds a message for a node, with those of `entries` that are the node's; the bytes that took.
+    pub(crate) fn publish(
+        &mut self,
+        peer: u16,
+        view: &MessageView<'_>,
+        entries: &[PeerEntry],
+    ) -> usize {
+        let of_peer = || entries.iter().filter(|entry| entry.worker == peer);
+        let Some(out) = self.lane(peer, of_peer().next().is_some()) else {
+            return 0;
+        };
+        let before = out.len();
+        put_item(out, PUBLISH, |out| {
+            out.extend_from_slice(&(of_peer().count() as u32).to_be_bytes());
+            for PeerEntry { session, qos, entry, .. } in of_peer() {
+                put_u64(out, session.0);
+                out.push(*qos as u8);
+                put_u64(out, entry.0);
+            }
+            put_message(out, view);
+        });
+        out.len() - before
+    }
+
+    /// Adds a message for one member of a group; the bytes that took.
+    pub(crate) fn directed(
+        &mut self,
+        member: &Member,
+        group: &Group,
+        entry: EntryNo,
+        view: &MessageView<'_>,
+    ) -> usize {
+        let (Some(client), Some(out)) =
+            (&member.far, self.lane(member.worker, entry != EntryNo::NONE))
+        else {
+            return 0;
+        };
+        let before = out.len();
+        put_item(out, DIRECTED, |out| {
+            put_u64(out, member.session.0);
+            put_u64(out, entry.0);
+            let id = member.target.ids.as_slice().first().copied().unwrap_or(0);
+            out.extend_from_slice(&id.to_be_bytes());
+            out.push(member.target.options());
+            put_bytes(out, client.as_bytes());
+            put_bytes(out, group.name().as_bytes());
+            put_bytes(out, group.filter().as_bytes());
+            put_message(out, view);
+        });
+        out.len() - before
+    }
+
+    pub(crate) fn end_turn(&mut self, out: &mut Vec<FarBatch>) {
+        for (at, lanes) in self.lanes.iter_mut().enumerate() {
+            for (lane, bytes) in lanes.iter_mut().enumerate() {
+                if !bytes.is_empty() {
+                    let (peer, bytes) = (FIRST_NODE + at as u16, std::mem::take(bytes));
+                    out.push(FarBatch { peer, bytes, stored: lane == 1 });
+                }
+            }
+        }
+    }
+
+    fn lane(&mut self, peer: u16, stored: bool) -> Option<&mut Vec<u8>> {
+        let at = usize::from(peer.checked_sub(FIRST_NODE)?);
+        if at >= MAX_NODES {
+            return None;
+        }
+        if self.lanes.len() <= at {
+            self.lanes.resize_with(at + 1, Default::default);
+        }
+        Some(&mut self.lanes[at][usize::from(stored)])
+    }
+}
+
+/// A topic's retained message, or its end, as [`Worker::far_batch`] takes it.
+pub fn put_retained(change: Result<&Message, &str>, version: u64, out: &mut Vec<u8>) {
+    match change {
+        Ok(message) => put_item(out, RETAINED, |out| {
+            put_u64(out, version);
+            out.extend_from_slice(message.as_bytes());
+        }),
+        Err(topic) => put_item(out, UNRETAINED, |out| {
+            put_u64(out, version);
+            out.extend_from_slice(topic.as_bytes());
+        }),
+    }
+}
+
+impl FarLanes {
+    /// Adds a retained message's change for all nodes.
+    pub(crate) fn retained(&mut self, nodes: u64, change: Result<&Message, &str>, version: u64) {
+        let mut left = nodes;
+        while left != 0 {
+            let peer = left.trailing_zeros() as u16;
+            left &= left - 1;
+            if let Some(out) = self.lane(peer, false) {
+                put_retained(change, version, out);
+            }
+        }
+    }
+}
+
+impl Worker {
+    /// Takes in what another node sent, as much as the turn has room for: the bytes dealt with. The
+    /// rest is to be handed over again after a flush.
+    pub fn far_batch(&mut self, now_ms: u64, batch: &[u8]) -> usize {
+        self.turn.now_ms = now_ms;
+        let mut reader = Reader::new(batch);
+        let mut consumed = 0;
+        while !reader.is_empty() && !self.turn.is_full() {
+            let before = consumed;
+            if self.far_item(&mut reader).is_err() {
+                return batch.len();
+            }
+            consumed = batch.len() - reader.rest().len();
+            self.turn.appended += (consumed - before) / 8;
+        }
+        consumed
+    }
+
+    fn far_item(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        let kind = reader.u8()?;
+        let len = reader.u32()? as usize;
+        let mut body = Reader::new(reader.take(len)?);
+        match kind {
+            PUBLISH => self.far_publish(&mut body),
+            DIRECTED => self.far_directed(&mut body),
+            RETAINED => {
+                let version = read_u64(&mut body)?;
+                let message = Message::from_bytes(body.rest());
+                let cut = DecodeError::malformed("retained message in a batch is cut short");
+                self.node.retained.restore(message.ok_or(cut)?, version);
+                Ok(())
+            }
+            UNRETAINED => {
+                let version = read_u64(&mut body)?;
+                let topic = mogi_codec::reader::checked_str(body.rest())?;
+                self.node.retained.remove_as_of(topic, version);
+                Ok(())
+            }
+            // The other node may be one release ahead.
+            _ => Ok(()),
+        }
+    }
+
+    /// A message of another node, for the subscribers of this one.
+    fn far_publish(&mut self, body: &mut Reader<'_>) -> Result<(), DecodeError> {
+        let mut written = FarEntries::read(body)?;
+        let message = read_message(body)?;
+        let version = self.node.interest.version();
+        let route = match self.routing.find(message.topic, version) {
+            Some(route) => route,
+            None => self.routing.add(message.topic()?, version),
+        };
+        let route = self.routing.get(route);
+        let view = message.view(route.topic.as_bytes());
+        let upgrade = self.turn.cfg.upgrade_outgoing_qos;
+        let mut for_peers = Vec::new();
+        let here = route.lasting.iter().filter(|one| !super::is_far(one.worker));
+        for Lasting { worker, session, target } in here {
+            let qos = Way::live(target, &view, upgrade, None).qos;
+            let entry = written.take(*session, qos);
+            if entry != EntryNo::NONE {
+                let (worker, session, client) = (*worker, *session, target.client);
+                for_peers.push(PeerEntry { worker, client, session, qos, entry });
+            }
+        }
+        self.turn.appended += self.outbox.publish(route.peers & LOCAL, &view, &for_peers);
+        let mut shared = SharedCopy::for_receivers(route.targets.len());
+        for target in &route.targets {
+            let Some(client) = self.clients.get_mut(target.client) else {
+                continue;
+            };
+            let mut way = Way::live(target, &view, upgrade, None);
+            way.entry = written.take(client.session.number, way.qos);
+            if client.session.has_caught(way.entry) {
+                continue;
+            }
+            client.deliver(target.client, &mut self.turn, &view, &mut shared, way);
+        }
+        // What nobody took is of a session that does not live here any more, or is subscribed no
+        // more: its client gets it when its queue is read the next time.
+        Ok(())
+    }
+
+    /// A message of another node for one of a group: for a client of this worker, or of the one it
+    /// is passed on to.
+    pub(crate) fn far_directed(&mut self, body: &mut Reader<'_>) -> Result<(), DecodeError> {
+        let whole = body.rest();
+        let (session, entry) = (SessionNo(read_u64(body)?), EntryNo(read_u64(body)?));
+        let id = body.u32()?;
+        let options = SubscribeOptions::decode(Version::V5, body.u8()?)?;
+        let (client, name, filter) = (body.str()?, body.str()?, body.str()?);
+        let message = read_message(body)?;
+        let owner = self.node.owner(client);
+        if owner != self.index {
+            self.outbox.pass_on_directed(owner, whole);
+            return Ok(());
+        }
+        self.give_directed(
+            client,
+            session,
+            entry,
+            Target::new(0, options, id),
+            name,
+            filter,
+            &message,
+        )
+    }
+
+    /// Delivers a message of a shared group to a client of this worker, or to another member where
+    /// it is not there any more.
+    #[allow(clippy::too_many_arguments)] // They are the fields of an item, borrowed.
+    fn give_directed(
+        &mut self,
+        client: &str,
+        session: SessionNo,
+        entry: EntryNo,
+        target: Target,
+        name: &str,
+        filter: &str,
+        message: &PeerMessage<'_>,
+    ) -> Result<(), DecodeError> {
+        let topic = message.topic()?;
+        let view = message.view(topic.as_bytes());
+        let mut shared = SharedCopy::default();
+        let upgrade = self.turn.cfg.upgrade_outgoing_qos;
+        let group = self.node.interest.group(name, filter);
+        let key = self.clients.by_id.get(client).copied();
+        let others = |key| group.as_ref().is_some_and(|it| it.others_online(self.index, key));
+        let found = key.filter(|key| {
+            self.clients.get(*key).is_some_and(|client| {
+                let same = session == SessionNo::NONE || client.session.number == session;
+                same && (client.link.is_some() || !others(*key))
+            })
+        });
+        let Some((key, client)) = found.and_then(|key| Some((key, self.clients.get_mut(key)?)))
+        else {
+            // An entry stays with its session, wherever that is: it is its message now.
+            if entry == EntryNo::NONE {
+                self.give_to_group(name, filter, &view, &mut shared);
+            }
+            return Ok(());
+        };
+        let mut way = Way::live(&target, &view, upgrade, group.as_ref());
+        way.entry = entry;
+        if client.session.has_caught(entry) {
+            return Ok(());
+        }
+        client.deliver(key, &mut self.turn, &view, &mut shared, way);
+        Ok(())
+    }
+}
+
+/// Entries another node wrote down with a message, each to be taken once.
+struct FarEntries(Vec<(SessionNo, QoS, EntryNo)>);
+
+/// Bytes of an entry.
+const ENTRY_BYTES: usize = 17;
+
+impl FarEntries {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let count = reader.u32()? as usize;
+        let mut reader = Reader::new(reader.take(count.saturating_mul(ENTRY_BYTES))?);
+        let mut entries = Vec::with_capacity(count);
+        while !reader.is_empty() {
+            let session = SessionNo(read_u64(&mut reader)?);
+            let qos = QoS::from_u8(reader.u8()?).unwrap_or_default();
+            entries.push((session, qos, EntryNo(read_u64(&mut reader)?)));
+        }
+        entries.sort_by_key(|(session, ..)| *session);
+        Ok(Self(entries))
+    }
+
+    /// See [`crate::peer::Entries::take`].
+    fn take(&mut self, session: SessionNo, qos: QoS) -> EntryNo {
+        if session == SessionNo::NONE {
+            return EntryNo::NONE;
+        }
+        let first = self.0.partition_point(|(other, ..)| *other < session);
+        let of_session = self.0[first..].iter_mut().take_while(|(other, ..)| *other == session);
+        let mut free = of_session.filter(|(_, of, entry)| *of == qos && *entry != EntryNo::NONE);
+        free.next().map_or(EntryNo::NONE, |(.., entry)| std::mem::take(entry))
+    }
+}

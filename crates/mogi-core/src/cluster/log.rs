@@ -1,0 +1,127 @@
+//! The changes of this node, in order, for its links to read.
+//!
+//! The last of them are kept. A link that is behind further than that, or begins, is told
+//! everything at once ([`crate::interest::Interest::snapshot`]), and goes on from there.
+
+use super::change::Change;
+use crate::store::SessionNo;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// Changes that are kept.
+const KEPT: usize = 16 * 1024;
+
+/// Called when there are new changes.
+type Notify = Box<dyn Fn() + Send + Sync>;
+
+/// The log.
+#[derive(Default)]
+pub struct ChangeLog {
+    inner: Mutex<Inner>,
+    /// Changes so far.
+    seq: AtomicU64,
+    notify: OnceLock<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The last of them, encoded.
+    changes: VecDeque<Arc<[u8]>>,
+    /// Lasting sessions that live here.
+    residents: BTreeMap<SessionNo, (Arc<str>, u64)>,
+}
+
+impl ChangeLog {
+    /// How many changes there were.
+    pub fn seq(&self) -> u64 {
+        self.seq.load(Ordering::Acquire)
+    }
+
+    /// Has `notify` called when there are new changes; only the first call of this counts.
+    pub fn on_change(&self, notify: Notify) {
+        let _ = self.notify.set(notify);
+    }
+
+    /// The changes after the first `seen`, and how many there were with them; `None`: some of them
+    /// are not kept any more.
+    pub fn since(&self, seen: u64) -> Option<(Vec<Arc<[u8]>>, u64)> {
+        let inner = self.inner();
+        let seq = self.seq();
+        let behind = usize::try_from(seq.checked_sub(seen)?).ok()?;
+        let first = inner.changes.len().checked_sub(behind)?;
+        Some((inner.changes.range(first..).cloned().collect(), seq))
+    }
+
+    /// Lasting sessions that live here.
+    pub fn residents(&self) -> usize {
+        self.inner().residents.len()
+    }
+
+    /// The epoch of a lasting session that lives here.
+    pub fn epoch_of(&self, session: SessionNo) -> Option<u64> {
+        self.inner().residents.get(&session).map(|(_, epoch)| *epoch)
+    }
+
+    /// Adds a change. Subscriptions are told of sessions that live here only.
+    pub(crate) fn push(&self, change: &Change) {
+        let mut inner = self.inner();
+        match change {
+            Change::Home { session, epoch, client } => {
+                inner.residents.insert(*session, (Arc::clone(client), *epoch));
+            }
+            Change::Gone { session } => {
+                if inner.residents.remove(session).is_none() {
+                    return;
+                }
+            }
+            Change::Subscribed { session, .. } | Change::Unsubscribed { session, .. } => {
+                if !inner.residents.contains_key(session) {
+                    return;
+                }
+            }
+            _ => {}
+        }
+        let mut bytes = Vec::new();
+        change.encode(&mut bytes);
+        if inner.changes.len() >= KEPT {
+            inner.changes.pop_front();
+        }
+        inner.changes.push_back(bytes.into());
+        self.seq.fetch_add(1, Ordering::Release);
+        drop(inner);
+        if let Some(notify) = self.notify.get() {
+            notify();
+        }
+    }
+
+    /// The session lives elsewhere now: nothing is told of it any more.
+    pub(crate) fn moved_away(&self, session: SessionNo) {
+        self.inner().residents.remove(&session);
+    }
+
+    /// Calls `visit` with the sessions that live here; the changes there were so far.
+    pub(crate) fn homes(&self, mut visit: impl FnMut(Change)) -> u64 {
+        let inner = self.inner();
+        for (session, (client, epoch)) in &inner.residents {
+            let client = Arc::clone(client);
+            visit(Change::Home { session: *session, epoch: *epoch, client });
+        }
+        self.seq()
+    }
+
+    pub(crate) fn forget_all(&self) {
+        *self.inner() = Inner::default();
+    }
+
+    // Poisoning: see `Interest`.
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for ChangeLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChangeLog").field("seq", &self.seq()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,141 @@
+//! Several nodes that share a store: what each tells the others, and knows of them.
+//!
+//! ```text
+//!  workers ──changes of interest──► ChangeLog ──► links ──► the other nodes
+//!  Interest ◄──peers' interest──── Roster ◄────── links ◄── the other nodes
+//! ```
+//! A node is a peer like a worker, only farther: it has a place in the interest table, and batches
+//! go to it. What differs stands in this folder:
+//!
+//! * [`change`]: what nodes tell one another of their clients, as it goes over a link
+//! * [`log`]: the changes of this node, in order, for links to read; and everything at once, for a
+//!   link that begins
+//! * [`roster`]: the other nodes, their interest, and the sessions that live there (*shadows*)
+//! * `far`: batches to and from other nodes
+//! * `claim`: a session comes here from another node, or goes to one
+//!
+//! **A lasting session has one home**: the node its client is connected to or was last. There it is
+//! a client of a worker; on all other nodes it is a shadow, its subscriptions in the interest
+//! table, so that whoever takes a message writes it down for it. A move raises the session's
+//! *epoch*, and of two nodes that both call themselves its home the one with the greater is right.
+
+pub mod change;
+mod claim;
+pub(crate) mod far;
+pub mod log;
+pub mod roster;
+
+pub use claim::{Claim, Claimed};
+pub use far::{FarBatch, put_retained};
+
+use crate::interest::{Interest, PeerSet};
+use crate::store::SessionNo;
+use change::Change;
+use log::ChangeLog;
+use roster::{Eviction, Roster};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The first place of another node in a set of peers; those below are workers'.
+pub const FIRST_NODE: u16 = 32;
+
+/// The place of those who are nowhere: sessions whose node is gone.
+pub const NOWHERE: u16 = 63;
+
+/// The most workers a node of several can have.
+pub const MAX_CLUSTER_WORKERS: u16 = FIRST_NODE;
+
+/// The most other nodes.
+pub const MAX_NODES: usize = (NOWHERE - FIRST_NODE) as usize;
+
+/// Whether that place is one of another node, or nobody's.
+pub(crate) const fn is_far(peer: u16) -> bool {
+    peer >= FIRST_NODE
+}
+
+/// What the workers of a node and its links to other nodes share.
+#[derive(Debug)]
+pub struct Cluster {
+    log: ChangeLog,
+    roster: Mutex<Roster>,
+    /// The other nodes, one bit each.
+    nodes: AtomicU64,
+}
+
+impl Cluster {
+    pub(crate) fn new(seed: u64) -> Self {
+        let (log, roster) = (ChangeLog::default(), Mutex::new(Roster::new(seed)));
+        Self { log, roster, nodes: AtomicU64::new(0) }
+    }
+
+    /// The changes of this node.
+    pub const fn log(&self) -> &ChangeLog {
+        &self.log
+    }
+
+    /// Takes what a node told, in the order it told it. What is to be done because of it: clients
+    /// that are to leave.
+    pub fn apply(
+        &self,
+        interest: &Interest,
+        peer: u16,
+        changes: impl IntoIterator<Item = Change>,
+    ) -> Vec<Eviction> {
+        let mut roster = self.roster();
+        changes.into_iter().filter_map(|change| roster.apply(interest, peer, change)).collect()
+    }
+
+    /// A node joins; its place. `None`: there is no room, or it is there already.
+    pub fn add_node(&self, name: &str) -> Option<u16> {
+        let place = self.roster().add_node(name)?;
+        self.nodes.fetch_or(1 << place, Ordering::Relaxed);
+        Some(place)
+    }
+
+    /// A node is gone for good: its lasting sessions are nowhere for now, its other clients gone.
+    pub fn remove_node(&self, interest: &Interest, peer: u16) {
+        self.nodes.fetch_and(!(1 << peer), Ordering::Relaxed);
+        self.roster().remove_node(interest, peer);
+    }
+
+    /// The other nodes, one bit each.
+    pub(crate) fn nodes(&self) -> PeerSet {
+        self.nodes.load(Ordering::Relaxed)
+    }
+
+    /// Notes a lasting session that lives elsewhere, as the store has it; `peer`: where, or
+    /// [`NOWHERE`].
+    pub fn add_shadow(&self, interest: &Interest, peer: u16, session: &roster::ShadowRecord) {
+        self.roster().add_shadow(interest, peer, session);
+    }
+
+    /// Whether that client has a lasting session on another node, or nowhere.
+    pub fn has_shadow(&self, client: &str) -> bool {
+        self.roster().has_shadow(client)
+    }
+
+    /// Clients whose lasting sessions are nowhere.
+    pub fn homeless(&self) -> Vec<Arc<str>> {
+        self.roster().homeless()
+    }
+
+    /// Lasting sessions that live elsewhere.
+    pub fn shadows(&self) -> usize {
+        self.roster().len()
+    }
+
+    /// The session lives here now: it is no shadow any more.
+    pub(crate) fn settled_here(&self, interest: &Interest, client: &str, session: SessionNo) {
+        self.roster().settled_here(interest, client, session);
+    }
+
+    pub(crate) fn forget_all(&self) {
+        self.roster().forget_all();
+        self.log.forget_all();
+    }
+
+    // Poisoning: see `Interest`.
+    fn roster(&self) -> MutexGuard<'_, Roster> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
