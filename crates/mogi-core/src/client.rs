@@ -268,9 +268,7 @@ impl Client {
     /// Tells the store that a message is on its way no more.
     pub(crate) fn forget_entry(&mut self, turn: &mut Turn, entry: EntryNo) {
         if entry != EntryNo::NONE {
-            if let Some(ended) = &mut self.session.ended {
-                ended.insert(entry);
-            }
+            self.session.entry_ended(entry);
             let session = self.session.number;
             turn.durable(|| StoreOp::Delivered { session, entry });
         }

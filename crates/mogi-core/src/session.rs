@@ -97,10 +97,17 @@ pub(crate) struct Session {
     pub(crate) drop_logged: bool,
     /// Among several nodes: rises when it moves, or its client connects.
     pub(crate) epoch: u64,
-    /// Entries that ended since its waiting ones are being read from the store.
-    pub(crate) ended: Option<Box<BTreeSet<EntryNo>>>,
-    /// Entries that were read there, and may yet come from another node as well.
-    pub(crate) caught: Option<Box<BTreeSet<EntryNo>>>,
+    /// What is to be known while its waiting entries are read from the store, and for a while after.
+    pub(crate) catching: Option<Box<Catching>>,
+}
+
+/// So that an entry that is read from the store and comes from another node as well comes once.
+#[derive(Debug, Default)]
+pub(crate) struct Catching {
+    /// Entries that ended since the reading began; `None`: it is over.
+    pub(crate) ended: Option<BTreeSet<EntryNo>>,
+    /// Entries that were read, and may yet come from another node.
+    pub(crate) caught: BTreeSet<EntryNo>,
 }
 
 impl Session {
@@ -127,19 +134,33 @@ impl Session {
             ends_at_ms: None,
             drop_logged: false,
             epoch: 0,
-            ended: None,
-            caught: None,
+            catching: None,
         }
     }
 
     /// Notes from now on which entries end.
     pub(crate) fn watch_entries(&mut self) {
-        self.ended = Some(Box::default());
+        self.catching.get_or_insert_default().ended = Some(BTreeSet::new());
+    }
+
+    /// Whether it is noted which entries end.
+    pub(crate) fn watches_entries(&self) -> bool {
+        self.catching.as_ref().is_some_and(|catching| catching.ended.is_some())
+    }
+
+    /// Notes the end of an entry.
+    #[inline]
+    pub(crate) fn entry_ended(&mut self, entry: EntryNo) {
+        if let Some(catching) = &mut self.catching
+            && let Some(ended) = &mut catching.ended
+        {
+            ended.insert(entry);
+        }
     }
 
     /// Whether that entry, which comes from another node, is here already.
     pub(crate) fn has_caught(&mut self, entry: EntryNo) -> bool {
-        let caught = self.caught.as_deref_mut();
+        let caught = self.catching.as_mut().map(|catching| &mut catching.caught);
         entry != EntryNo::NONE && caught.is_some_and(|caught| caught.remove(&entry))
     }
 

@@ -17,7 +17,7 @@ use crate::end::Ending;
 use crate::handshake::decode;
 use crate::numbers::numbers_at;
 use crate::paging::Missing;
-use crate::session::{Session, Subscription};
+use crate::session::{Catching, Session, Subscription};
 use crate::store::{
     EntryNo, SessionNo, StoredSession, StoredSubscription, StoredWaiting, StoredWill,
 };
@@ -107,7 +107,7 @@ impl Worker {
     /// are about to be read; the session. `None`: it is not here, or that goes on already.
     pub fn begin_catch_up(&mut self, client: &str) -> Option<SessionNo> {
         let session = self.resident(client)?;
-        if session.ended.is_some() || session.number_if_lasting() == SessionNo::NONE {
+        if session.watches_entries() || session.number_if_lasting() == SessionNo::NONE {
             return None;
         }
         session.watch_entries();
@@ -124,12 +124,15 @@ impl Worker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let ended = client.session.ended.take().unwrap_or_default();
-        let mut known: BTreeSet<EntryNo> = *ended;
+        let catching = client.session.catching.take().unwrap_or_default();
+        let mut known = catching.ended.unwrap_or_default();
         known.extend(client.session.inflight.iter().map(|flight| flight.delivery.entry));
         let Missing { plain, grouped } = client.session.queue.missing(&known, waiting);
         let fresh = plain.iter().map(|(entry, _)| *entry).chain(grouped.iter().copied());
-        client.session.caught = caught(now_ms, fresh);
+        let caught = lately(now_ms, fresh);
+        if !caught.is_empty() {
+            client.session.catching = Some(Box::new(Catching { ended: None, caught }));
+        }
         client.session.queue.merge_paged(plain);
         client.fetch_grouped(key, &mut self.turn, grouped);
         client.pump(key, &mut self.turn);
@@ -229,10 +232,9 @@ impl Worker {
 
 /// Entries a session read from the store that may yet come over a link as well: those written
 /// lately. The others have arrived.
-fn caught(now_ms: u64, entries: impl Iterator<Item = EntryNo>) -> Option<Box<BTreeSet<EntryNo>>> {
+fn lately(now_ms: u64, entries: impl Iterator<Item = EntryNo>) -> BTreeSet<EntryNo> {
     let since = numbers_at(now_ms.saturating_sub(LATELY_MS));
-    let fresh: BTreeSet<EntryNo> = entries.filter(|entry| entry.0 >= since).collect();
-    (!fresh.is_empty()).then(|| Box::new(fresh))
+    entries.filter(|entry| entry.0 >= since).collect()
 }
 
 /// How long a message may be on its way over a link.

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  | kind 1 | body len 4 | body |   | kind 1 | body len 4 | body |   …
-//!  PUBLISH   a message for the node's subscribers, and the entries already written down for lasting
-//!            sessions that live there
+//!  PUBLISH   a message for the node's subscribers, and the entries already written down for
+//!            lasting sessions that live there
 //!  DIRECTED  a message for one member of a shared group, and its entry
 //!  RETAINED, UNRETAINED   a topic's retained message, or its end, with its version
 //! ```

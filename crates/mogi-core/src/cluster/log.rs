@@ -66,21 +66,19 @@ impl ChangeLog {
     /// Adds a change. Subscriptions are told of sessions that live here only.
     pub(crate) fn push(&self, change: &Change) {
         let mut inner = self.inner();
-        match change {
+        let told = match change {
             Change::Home { session, epoch, client } => {
                 inner.residents.insert(*session, (Arc::clone(client), *epoch));
+                true
             }
-            Change::Gone { session } => {
-                if inner.residents.remove(session).is_none() {
-                    return;
-                }
-            }
+            Change::Gone { session } => inner.residents.remove(session).is_some(),
             Change::Subscribed { session, .. } | Change::Unsubscribed { session, .. } => {
-                if !inner.residents.contains_key(session) {
-                    return;
-                }
+                inner.residents.contains_key(session)
             }
-            _ => {}
+            _ => true,
+        };
+        if !told {
+            return;
         }
         let mut bytes = Vec::new();
         change.encode(&mut bytes);
