@@ -1,7 +1,9 @@
 //! The `mogi` binary: the broker, or one of the tools, by its name or first argument.
 
 mod broker;
+
 mod cli;
+mod cluster;
 mod config;
 mod log;
 mod net;

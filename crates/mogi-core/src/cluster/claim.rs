@@ -14,6 +14,7 @@ use super::change::Change;
 use super::roster::{Eviction, ShadowRecord};
 use crate::connect::lasts;
 use crate::end::Ending;
+use crate::event::Wait;
 use crate::handshake::decode;
 use crate::numbers::numbers_at;
 use crate::paging::Missing;
@@ -79,8 +80,11 @@ impl Worker {
         let here = self.clients.by_id.get(client).copied();
         let (stored, will) = match (claimed, here) {
             (Claimed::Ours, _) => {
-                self.resident(client)?.epoch = epoch;
-                return None;
+                // Whoever was told late where it lives wrote entries down without a word.
+                let session = self.resident(client)?;
+                session.epoch = epoch;
+                session.watch_entries();
+                return Some(0);
             }
             (Claimed::Nothing, here) => {
                 here.into_iter().for_each(|key| self.leave(key, NOWHERE));
@@ -169,6 +173,46 @@ impl Worker {
         if let Some(key) = of.map(|(key, _)| key as u32) {
             self.leave(key, NOWHERE);
         }
+    }
+
+    /// This node was taken for dead, so its lasting sessions are not its own any more.
+    pub fn disown(&mut self, now_ms: u64) {
+        self.turn.now_ms = now_ms;
+        for key in self.keys() {
+            let lasting = |it: &crate::client::Client| it.session.number != SessionNo::NONE;
+            if self.clients.get(key).is_some_and(lasting) {
+                self.leave(key, NOWHERE);
+            }
+        }
+    }
+
+    /// The connected clients with lasting sessions.
+    pub fn lasting_clients(&self) -> Vec<Arc<str>> {
+        let clients = self.clients.slab.iter().map(|(_, client)| client);
+        let lasting = clients.filter(|client| {
+            client.link.is_some() && client.session.number_if_lasting() != SessionNo::NONE
+        });
+        lasting.map(|client| Arc::clone(&client.id)).collect()
+    }
+
+    /// The number of the client's lasting session, if it lives here.
+    pub fn session_of(&self, client: &str) -> SessionNo {
+        let key = self.clients.by_id.get(client);
+        let client = key.and_then(|key| self.clients.get(*key));
+        client.map_or(SessionNo::NONE, |client| client.session.number)
+    }
+
+    /// The epoch of the client's lasting session, if it lives here; 0: it does not.
+    pub fn epoch_of(&self, client: &str) -> u64 {
+        let key = self.clients.by_id.get(client);
+        let client = key.and_then(|key| self.clients.get(*key));
+        let lasting = client.filter(|client| client.session.number != SessionNo::NONE);
+        lasting.map_or(0, |client| client.session.epoch)
+    }
+
+    /// Has the turn in progress end with all changes in the store, though nobody waits for them.
+    pub const fn flush_all(&mut self) {
+        self.turn.wait = Wait::ForAll;
     }
 
     /// Tells the other nodes that a client is connected here.

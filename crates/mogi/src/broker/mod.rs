@@ -65,6 +65,8 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
         started: Instant::now(),
         started_ms: wall_ms(),
         store: OnceLock::new(),
+        links: OnceLock::new(),
+        places: Mutex::default(),
         alive: OnceLock::new(),
         store_limit: settings.store.as_ref().map_or(u64::MAX, |store| store.buffer_limit),
         stats: (0..workers).map(|_| Mutex::new(Stats::default())).collect(),

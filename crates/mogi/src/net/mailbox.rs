@@ -1,12 +1,14 @@
 //! Mailboxes: batches, sockets and orders for a worker, swapped out whole, never held.
 
+use crate::cluster::{Barrier, ClaimAnswer};
 use mio::Waker;
 use mio::net::TcpStream;
-use mogi_core::EntryNo;
-use mogi_core::store::StoredDelivery;
+use mogi_core::cluster::roster::Eviction;
+use mogi_core::store::{StoredDelivery, StoredWaiting};
+use mogi_core::{EntryNo, SessionNo};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes of batches a mailbox holds before those who fill it stop reading sockets until it is
 /// emptied (`peer_buffer_limit`).
@@ -23,6 +25,26 @@ pub(crate) enum Mail {
     Stored { turn: u64 },
     /// Messages of the store, and which question they answer.
     Fetched { token: u64, entries: Vec<(EntryNo, StoredDelivery)> },
+    /// The changes of that turn are durable, though others before it may not be.
+    StoredOne { turn: u64 },
+    /// The store refuses changes of the session: another node has it.
+    Fenced { session: SessionNo },
+    /// Other nodes know of more changes of interest than they did.
+    Told,
+    /// To be passed when everything decided so far is in the store.
+    Barrier(Arc<Barrier>),
+    /// A client is to leave: it is connected elsewhere, or its session lives there.
+    Evict(Eviction),
+    /// This node was taken for dead: its lasting sessions are not its own any more.
+    Disown,
+    /// Something may have got lost on its way from another node: the store has it.
+    CatchUp,
+    /// The client's session is nowhere, and this node looks after it.
+    Adopt { client: Arc<str> },
+    /// The client's session was claimed.
+    Claimed { client: Arc<str>, answer: Box<ClaimAnswer> },
+    /// The entries that wait for the client.
+    Waiting { client: Arc<str>, entries: Vec<StoredWaiting> },
     /// `$SYS` wants to know what is kept.
     Measure,
     /// The broker stops, first part: wills are published while their receivers are still there.
@@ -119,6 +141,11 @@ impl Mailbox {
     pub(crate) fn dealt_with(&self, bytes: usize) -> u64 {
         let before = self.batch_bytes.fetch_sub(bytes, Ordering::AcqRel);
         if before - bytes <= FULL_BYTES / 2 { self.waiting.swap(0, Ordering::AcqRel) } else { 0 }
+    }
+
+    /// Whether another node's messages may come in.
+    pub(crate) fn has_room(&self) -> bool {
+        self.batch_bytes.load(Ordering::Acquire) <= FULL_BYTES
     }
 
     /// Whether worker `sender` has to wait for room; it is woken when there is some.

@@ -1,9 +1,11 @@
 //! What the threads of the process share besides the core's node.
 
+use crate::cluster::Links;
 use crate::net::event_loop::EventLoop;
 use crate::net::mailbox::{Mail, Mailbox};
 use mogi_core::{CoreConfig, ListenerConfig, LogKind, Node, Stats};
 use mogi_store::Committer;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -57,6 +59,10 @@ pub(crate) struct Shared {
     pub(crate) started_ms: u64,
     /// What makes changes durable, if anything does.
     pub(crate) store: OnceLock<Committer>,
+    /// The other nodes, if this is one of several.
+    pub(crate) links: OnceLock<Arc<Links>>,
+    /// The places of the nodes there were when the store was read.
+    pub(crate) places: Mutex<BTreeMap<String, u16>>,
     /// A file of the store whose time of change says that the broker runs.
     pub(crate) alive: OnceLock<File>,
     /// Bytes that wait for it from which on publishers wait (`persistence_buffer_limit`).

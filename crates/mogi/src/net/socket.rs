@@ -10,6 +10,8 @@ use std::net::SocketAddr;
 pub(crate) enum State {
     /// Its CONNECT is not complete.
     Handshake,
+    /// Its client's session is on its way here from another node.
+    Claiming,
     /// It belongs to the client with this key.
     Client(u32),
 }
@@ -71,7 +73,7 @@ impl Socket {
     pub(crate) const fn key(&self) -> Option<u32> {
         match self.state {
             State::Client(key) => Some(key),
-            State::Handshake => None,
+            State::Handshake | State::Claiming => None,
         }
     }
 

@@ -10,6 +10,19 @@ use mogi_core::{Arrival, Ending, LogKind};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
+/// A connection whose CONNECT is whole, and may come in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Newcomer<'a> {
+    pub(super) place: u32,
+    pub(super) assigned: bool,
+    pub(super) address: &'a str,
+    /// The CONNECT packet, and what came behind it.
+    pub(super) bytes: &'a [u8],
+    pub(super) connect_len: usize,
+    /// The epoch of its session's claim; 0: it needed none.
+    pub(super) epoch: u64,
+}
+
 impl EventLoop {
     pub(super) fn accept(&mut self, now_ms: u64) {
         if !self.accepting || now_ms < self.accept_again_ms {
@@ -238,7 +251,7 @@ impl EventLoop {
         self.begin(now_ms, place, &client_id, assigned, &address, &bytes, connect_len);
     }
 
-    /// Connects an admitted client to its session.
+    /// Connects an admitted client to its session, once that is here.
     #[allow(clippy::too_many_arguments)] // They are the fields of `Moved`, borrowed.
     pub(super) fn begin(
         &mut self,
@@ -250,6 +263,15 @@ impl EventLoop {
         bytes: &[u8],
         connect_len: usize,
     ) {
+        let newcomer = Newcomer { place, assigned, address, bytes, connect_len, epoch: 0 };
+        if !self.needs_claim(client_id, &newcomer) {
+            self.let_in(now_ms, client_id, &newcomer);
+        }
+    }
+
+    /// Connects a client whose session is here.
+    pub(super) fn let_in(&mut self, now_ms: u64, client_id: &str, newcomer: &Newcomer<'_>) {
+        let Newcomer { place, assigned, address, bytes, connect_len, epoch } = *newcomer;
         let Some(socket) = self.sockets.get_mut(place as usize) else {
             return;
         };
@@ -265,7 +287,7 @@ impl EventLoop {
             assigned,
             address,
             listener: &listener.core,
-            epoch: 0,
+            epoch,
         };
         match self.worker.connect(now_ms, &arrival) {
             Ok(key) => {

@@ -32,6 +32,8 @@ impl EventLoop {
             socket.listed = false;
             match socket.state {
                 State::Handshake => self.read_handshake(now_ms, place),
+                // It is read when it is somebody's.
+                State::Claiming => continue,
                 State::Client(key) => self.read_client(now_ms, place, key),
             }
             if self.sockets.get(place as usize).is_some_and(|socket| socket.readable) {

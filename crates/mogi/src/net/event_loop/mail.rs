@@ -2,6 +2,7 @@
 
 use super::EventLoop;
 use crate::net::mailbox::Mail;
+use mogi_core::cluster::FIRST_NODE;
 use std::sync::atomic::Ordering;
 
 impl EventLoop {
@@ -14,7 +15,11 @@ impl EventLoop {
     pub(super) fn take_batches(&mut self, now_ms: u64, flushes: usize) {
         let mut left = flushes;
         while let Some((from, bytes, done)) = self.batches.pop_front() {
-            let done = done + self.worker.peer_batch(now_ms, &bytes[done..]);
+            let done = done
+                + match from >= FIRST_NODE {
+                    true => self.worker.far_batch(now_ms, &bytes[done..]),
+                    false => self.worker.peer_batch(now_ms, &bytes[done..]),
+                };
             if done < bytes.len() {
                 self.batches.push_front((from, bytes, done));
                 self.finish_turn(now_ms);
@@ -44,7 +49,19 @@ impl EventLoop {
             match mail {
                 Mail::Batch { from, bytes } => self.batches.push_back((from, bytes, 0)),
                 Mail::Arrival(moved) => self.arrive(now_ms, *moved),
-                Mail::Stored { turn } => self.worker.stored(now_ms, turn),
+                Mail::Stored { turn } => self.stored(now_ms, turn),
+                Mail::StoredOne { turn } => self.stored_one(now_ms, turn),
+                Mail::Fenced { session } => self.worker.fenced(now_ms, session),
+                Mail::Barrier(barrier) => self.barrier(now_ms, barrier),
+                Mail::Told => self.told(now_ms),
+                Mail::Evict(eviction) => {
+                    self.worker.evict(now_ms, &eviction);
+                }
+                Mail::Disown => self.worker.disown(now_ms),
+                Mail::CatchUp => self.catch_up_all(),
+                Mail::Adopt { client } => self.adopt(client),
+                Mail::Claimed { client, answer } => self.claimed(now_ms, &client, *answer),
+                Mail::Waiting { client, entries } => self.waiting(now_ms, &client, entries),
                 Mail::Fetched { token, entries } => self.fetched(now_ms, token, entries),
                 Mail::Measure => self.worker.measure(),
                 Mail::PublishWills => {

@@ -1,12 +1,16 @@
 //! A worker's turns: read everything that is ready, decide, write once per dirty connection.
 //!
+//! * `cluster`: sessions that come from other nodes, messages that go there
 //! * `entry`: new connections
+//! * `gate`: which turns are answered
 //! * `input`: reading
 //! * `mail`: what other workers have sent
 //! * `output`: the end of a turn
 //! * `store`: what is to be durable, and what comes back
 
+mod cluster;
 mod entry;
+mod gate;
 mod input;
 mod mail;
 mod output;
@@ -72,6 +76,10 @@ pub(crate) struct EventLoop {
     handshakes: VecDeque<(u64, u32, u64)>,
     /// Clients that asked the store for entries: key, generation, question.
     questions: Slab<(u32, u32, u32)>,
+    /// Turns that wait for the store or for other nodes.
+    gate: gate::Gate,
+    /// Sessions on their way here.
+    claims: cluster::Claims,
     /// Sockets that are not read because the store is behind.
     stalled: Vec<u32>,
     /// Batches of peers, with how much of each was dealt with.
@@ -125,6 +133,8 @@ impl EventLoop {
             ready: VecDeque::new(),
             handshakes: VecDeque::new(),
             questions: Slab::new(),
+            gate: gate::Gate::default(),
+            claims: cluster::Claims::default(),
             stalled: Vec::new(),
             batches: VecDeque::new(),
             mail: Vec::new(),

@@ -26,9 +26,11 @@ impl EventLoop {
         self.worker.end_turn();
         let effects = self.worker.effects();
         let batches = std::mem::take(&mut effects.batches);
+        let far = std::mem::take(&mut effects.far);
         let logs = std::mem::take(&mut effects.logs);
         // First, so that what peers hear of is in the store, or on its way there.
         self.hand_to_store();
+        self.send_far(far);
         for (peer, bytes) in batches {
             if let Some(mailbox) = self.shared.mailboxes.get(usize::from(peer)) {
                 mailbox.send(Mail::Batch { from: self.index, bytes }, self.together);

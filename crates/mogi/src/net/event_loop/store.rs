@@ -11,7 +11,8 @@ impl EventLoop {
             return;
         };
         let effects = self.worker.effects();
-        if let Some(Changes { turn, batch, wait, .. }) = effects.store.take() {
+        if let Some(Changes { turn, batch, wait, told }) = effects.store.take() {
+            self.gate.expect(turn, told);
             store.submit(self.index, turn, batch, wait);
         }
         for fetch in effects.fetches.drain(..) {

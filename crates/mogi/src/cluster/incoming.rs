@@ -1,0 +1,220 @@
+//! The receiving end of links.
+
+use super::barrier::Barrier;
+use super::frame::{self, Arrived, Hello, Kind};
+use super::membership::Nodes;
+use crate::net::mailbox::Mail;
+use crate::net::shared::Shared;
+use mogi_codec::{PacketKind, Reason};
+use mogi_core::LogKind;
+use mogi_core::cluster::Cluster;
+use mogi_core::cluster::change::Change;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+
+/// How long a connection has to say who it is.
+const HELLO: Duration = Duration::from_secs(5);
+/// Bytes a hello may have.
+const HELLO_MAX: usize = 4096;
+/// How long a full mailbox is waited for before it is looked at again.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
+/// How long an unknown node is waited for: it may be known with the next renewal.
+const UNKNOWN: Duration = Duration::from_secs(3);
+
+/// Takes links in.
+#[derive(Clone)]
+pub(super) struct Incoming {
+    pub(super) shared: Arc<Shared>,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) nodes: Arc<Nodes>,
+    pub(super) name: String,
+    pub(super) incarnation: u64,
+}
+
+/// What was taken from a node over all its links.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub(super) incarnation: u64,
+    /// The number of the last frame.
+    pub(super) seq: u64,
+    /// Counts links: an older one that still has something in its buffers is not heard.
+    pub(super) link: u64,
+}
+
+impl Incoming {
+    pub(super) async fn accept(self, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, address)) => {
+                    let this = self.clone();
+                    tokio::task::spawn_local(async move {
+                        if let Err(why) = this.serve(stream).await {
+                            let line = format!("Cluster: link from {address}: {why}");
+                            this.shared.log.log(LogKind::Warning, &line);
+                        }
+                    });
+                }
+                // Out of descriptors: only time helps.
+                Err(_) => sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+
+    async fn serve(&self, mut stream: TcpStream) -> Result<(), String> {
+        let failed = |error: std::io::Error| error.to_string();
+        stream.set_nodelay(true).map_err(failed)?;
+        let mut bytes = Vec::new();
+        let hello = timeout(HELLO, read_hello(&mut stream, &mut bytes)).await;
+        let hello = hello.map_err(|_| "it does not say who it is".to_owned())??;
+        let refusal = if hello.cluster != self.name {
+            Some(format!("node {} is of cluster '{}'", hello.node, hello.cluster))
+        } else if self.place_of(&hello.node).await.is_none() {
+            Some(format!("node {} is not known to the store", hello.node))
+        } else {
+            None
+        };
+        if let Some(why) = refusal {
+            let connack = Hello::connack(self.incarnation, Reason::NotAuthorized);
+            stream.write_all(&connack).await.map_err(failed)?;
+            return Err(why);
+        }
+        let connack = Hello::connack(self.incarnation, Reason::Success);
+        stream.write_all(&connack).await.map_err(failed)?;
+        let Some((peer, taken)) = self.nodes.place(&hello.node) else {
+            return Ok(());
+        };
+        let link = {
+            let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+            if taken.incarnation != hello.incarnation {
+                *taken = Taken { incarnation: hello.incarnation, link: taken.link, seq: 0 };
+            }
+            taken.link += 1;
+            taken.link
+        };
+        self.read(stream, bytes, &Source { peer, link, taken }).await
+    }
+
+    async fn place_of(&self, node: &str) -> Option<u16> {
+        let looked = timeout(UNKNOWN, async {
+            loop {
+                if let Some((peer, _)) = self.nodes.place(node) {
+                    return peer;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        });
+        looked.await.ok()
+    }
+
+    async fn read(
+        &self,
+        mut stream: TcpStream,
+        mut bytes: Vec<u8>,
+        source: &Source,
+    ) -> Result<(), String> {
+        let mut acks = Vec::new();
+        loop {
+            let mut done = 0;
+            loop {
+                let parsed = frame::parse(&bytes[done..]).map_err(|error| error.to_string())?;
+                let Some((arrived, len)) = parsed else { break };
+                if let Arrived::Frame(kind, seq, frame) = arrived {
+                    if source.takes(seq)? {
+                        self.take(kind, frame, source.peer).await?;
+                    }
+                    acks.clear();
+                    frame::put_ack(seq, &mut acks);
+                    stream.write_all(&acks).await.map_err(|error| error.to_string())?;
+                }
+                done += len;
+            }
+            bytes.drain(..done);
+            if bytes.capacity() - bytes.len() < 64 * 1024 {
+                bytes.reserve(256 * 1024);
+            }
+            match stream.read_buf(&mut bytes).await {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    }
+
+    async fn take(&self, kind: Option<Kind>, frame: &[u8], peer: u16) -> Result<(), String> {
+        let shared = &self.shared;
+        match kind {
+            Some(Kind::Changes) => {
+                let changes = Change::decode_all(frame).map_err(|error| error.to_string())?;
+                let interest = &shared.node.interest;
+                let moves = changes.iter().any(|change| matches!(change, Change::Home { .. }));
+                let whole = changes.contains(&Change::SnapshotEnd);
+                for eviction in self.cluster.apply(interest, peer, changes) {
+                    let owner = usize::from(shared.node.owner(&eviction.client));
+                    if let Some(mailbox) = shared.mailboxes.get(owner) {
+                        mailbox.send(Mail::Evict(eviction), false);
+                    }
+                }
+                if whole {
+                    self.nodes.heard_all_of(peer);
+                }
+                if moves {
+                    let barrier = Arc::new(Barrier::new(shared.mailboxes.len()));
+                    shared.send_all(|| Mail::Barrier(Arc::clone(&barrier)));
+                    barrier.all_passed().await;
+                }
+            }
+            Some(Kind::Messages) => {
+                let gateway = usize::from(peer) % shared.mailboxes.len();
+                let mailbox = &shared.mailboxes[gateway];
+                while !mailbox.has_room() {
+                    sleep(FULL_PAUSE).await;
+                }
+                mailbox.send(Mail::Batch { from: peer, bytes: frame.to_vec() }, false);
+            }
+            Some(Kind::Gap) => shared.send_all(|| Mail::CatchUp),
+            // The other node may be one release ahead.
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+/// Where a link comes from.
+struct Source {
+    peer: u16,
+    link: u64,
+    taken: Arc<Mutex<Taken>>,
+}
+
+impl Source {
+    /// Whether the frame was not taken before.
+    fn takes(&self, seq: u64) -> Result<bool, String> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.link != self.link {
+            return Err("the node has a newer link".to_owned());
+        }
+        let new = seq > taken.seq;
+        taken.seq = taken.seq.max(seq);
+        Ok(new)
+    }
+}
+
+async fn read_hello(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<Hello, String> {
+    loop {
+        let read = stream.read_buf(bytes).await.map_err(|error| error.to_string())?;
+        let found = frame::body_of(PacketKind::Connect, bytes);
+        if let Some(body) = found.map_err(|error| error.to_string())? {
+            let hello = Hello::of_connect(body)?;
+            // What follows the packet is frames.
+            let whole = 2 + body.len() + usize::from(body.len() > 127);
+            bytes.drain(..whole.min(bytes.len()));
+            return Ok(hello);
+        }
+        if read == 0 || bytes.len() > HELLO_MAX {
+            return Err("it is no mogi broker".to_owned());
+        }
+    }
+}

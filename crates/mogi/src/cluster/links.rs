@@ -1,0 +1,97 @@
+//! The links of this node to all others.
+
+use super::coordinator::{Coordinator, NodeRecord};
+use super::queue::LinkQueue;
+use super::ClusterPlan;
+use mogi_core::cluster::{FIRST_NODE, MAX_NODES};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+/// What the workers need of the cluster.
+pub(crate) struct Links {
+    pub(crate) plan: ClusterPlan,
+    pub(crate) coordinator: Arc<dyn Coordinator>,
+    pub(crate) me: NodeRecord,
+    /// By place.
+    queues: RwLock<Vec<Option<Arc<LinkQueue>>>>,
+    /// Changes of interest all other nodes know of.
+    told: AtomicU64,
+}
+
+impl Links {
+    pub(crate) fn new(
+        plan: ClusterPlan,
+        coordinator: Arc<dyn Coordinator>,
+        me: NodeRecord,
+    ) -> Self {
+        let queues = RwLock::new((0..MAX_NODES).map(|_| None).collect());
+        Self { plan, coordinator, me, queues, told: AtomicU64::new(u64::MAX) }
+    }
+
+    /// Hands messages over for the node at that place.
+    pub(crate) fn send(&self, peer: u16, bytes: Vec<u8>) {
+        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        let at = usize::from(peer).checked_sub(usize::from(FIRST_NODE));
+        if let Some(Some(queue)) = at.and_then(|at| queues.get(at)) {
+            queue.push(bytes);
+        }
+    }
+
+    /// Whether all other nodes know of the first `seq` changes of interest.
+    pub(crate) fn know(&self, seq: u64) -> bool {
+        self.told.load(Ordering::Acquire) >= seq
+    }
+
+    /// Looks again what all other nodes know of; whether that is more.
+    pub(super) fn look_again(&self) -> bool {
+        let told = self.least();
+        self.told.swap(told, Ordering::AcqRel) < told
+    }
+
+    /// There are new changes of interest: all links are to look.
+    pub(super) fn ring(&self) {
+        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        queues.iter().flatten().for_each(|queue| queue.bell.notify_one());
+    }
+
+    /// What all other nodes know of. A node that has not been reached for a whole lease, and lives
+    /// all the same, is waited for no longer: only the network between the two is down.
+    fn least(&self) -> u64 {
+        let lease = Duration::from_millis(self.plan.lease_ms);
+        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        let reachable = queues.iter().flatten().filter(|queue| !queue.is_lost(lease));
+        reachable.map(|queue| queue.known()).min().unwrap_or(u64::MAX)
+    }
+
+    /// A queue for a node that joins.
+    pub(super) fn open(&self, peer: u16) -> Arc<LinkQueue> {
+        let queue = Arc::new(LinkQueue::new(self.plan.buffer_limit));
+        self.set(peer, Some(Arc::clone(&queue)));
+        queue
+    }
+
+    /// The node is gone.
+    pub(super) fn close(&self, peer: u16) {
+        self.set(peer, None);
+    }
+
+    fn set(&self, peer: u16, queue: Option<Arc<LinkQueue>>) {
+        let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
+        let at = usize::from(peer).checked_sub(usize::from(FIRST_NODE));
+        if let Some(place) = at.and_then(|at| queues.get_mut(at)) {
+            *place = queue;
+        }
+        drop(queues);
+        self.look_again();
+    }
+
+    /// Nodes there are links to, bytes that wait for them, and batches that were dropped.
+    pub(crate) fn backlog(&self) -> (usize, usize, u64) {
+        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        queues.iter().flatten().map(|queue| queue.backlog()).fold(
+            (0, 0, 0),
+            |(nodes, bytes, dropped), (more, lost)| (nodes + 1, bytes + more, dropped + lost),
+        )
+    }
+}

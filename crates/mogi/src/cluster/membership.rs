@@ -1,0 +1,319 @@
+//! Which nodes there are, and what follows when one comes or goes.
+//!
+//! Every node renews its lease in the store and reads who else has one. A node that is not in the
+//! list any more is dead to all others: its sessions are nowhere until somebody claims them, and
+//! whatever it still tries to write about them is refused.
+
+use super::coordinator::NodeRecord;
+use super::incoming::{Incoming, Taken};
+use super::links::Links;
+use super::outgoing::Outgoing;
+use crate::net::mailbox::Mail;
+use crate::net::shared::Shared;
+use mogi_core::LogKind;
+use mogi_core::cluster::Cluster;
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::net::TcpListener;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, LocalSet, spawn_local};
+use tokio::time::{sleep, timeout};
+
+/// Renewals within a lease.
+const RENEWALS: u32 = 5;
+
+/// How long after the start sessions that are nowhere are left to their clients, and to nodes that
+/// are about to start.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// The other nodes, by id.
+#[derive(Debug, Default)]
+pub(super) struct Nodes {
+    places: Mutex<BTreeMap<String, Place>>,
+    /// Rings when a node has told everything.
+    pub(super) heard: Notify,
+}
+
+#[derive(Debug)]
+struct Place {
+    peer: u16,
+    taken: Arc<Mutex<Taken>>,
+    /// Whether it has told everything.
+    heard: bool,
+}
+
+impl Nodes {
+    /// The place of a node, and what was taken from it.
+    pub(super) fn place(&self, node: &str) -> Option<(u16, Arc<Mutex<Taken>>)> {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.get(node).map(|place| (place.peer, Arc::clone(&place.taken)))
+    }
+
+    /// The node at that place has told everything it has to tell at a start.
+    pub(super) fn heard_all_of(&self, peer: u16) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = places.values_mut().find(|place| place.peer == peer) {
+            place.heard = true;
+        }
+        drop(places);
+        self.heard.notify_one();
+    }
+
+    fn heard_all(&self) -> bool {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.values().all(|place| place.heard)
+    }
+}
+
+/// How long a start waits for what the other nodes have to tell.
+const HEAR: Duration = Duration::from_secs(5);
+
+/// Starts the thread that keeps the links, and waits until the other nodes have told what they
+/// have to tell: whoever is let in before could publish past their subscribers. The workers do not
+/// run yet.
+///
+/// # Errors
+/// The operating system gives no thread, or the cluster's listener cannot be opened.
+pub(crate) fn start(shared: &Arc<Shared>, sockets: Vec<TcpListener>) -> io::Result<()> {
+    let (Some(links), Some(cluster)) = (shared.links.get(), shared.node.cluster()) else {
+        return Ok(());
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let renewing = Membership {
+        shared: Arc::clone(shared),
+        links: Arc::clone(links),
+        cluster: Arc::clone(cluster),
+        nodes: Arc::default(),
+        tasks: BTreeMap::new(),
+        started: Instant::now(),
+        settled: false,
+        renewed: Instant::now(),
+    };
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    std::thread::Builder::new().name("cluster".to_owned()).spawn(move || {
+        let local = LocalSet::new();
+        local.block_on(&runtime, renewing.run(sockets, ready));
+    })?;
+    // If it takes too long, or the thread is gone, the broker serves all the same.
+    let _ = is_ready.recv_timeout(2 * HEAR);
+    Ok(())
+}
+
+struct Membership {
+    shared: Arc<Shared>,
+    links: Arc<Links>,
+    cluster: Arc<Cluster>,
+    nodes: Arc<Nodes>,
+    /// By node: its record, its place, the task of its link.
+    tasks: BTreeMap<String, (NodeRecord, u16, AbortHandle)>,
+    started: Instant,
+    /// Sessions that are nowhere were looked after.
+    settled: bool,
+    renewed: Instant,
+}
+
+impl Membership {
+    async fn run(mut self, sockets: Vec<TcpListener>, ready: Sender<()>) {
+        let links = Arc::clone(&self.links);
+        let queues = Arc::clone(&self.links);
+        // A change of interest rings at every link.
+        self.cluster.log().on_change(Box::new(move || queues.ring()));
+        for socket in sockets {
+            match tokio::net::TcpListener::from_std(socket) {
+                Ok(listener) => drop(spawn_local(self.incoming().accept(listener))),
+                Err(error) => self.log(LogKind::Error, &format!("Error: Cluster: {error}")),
+            }
+        }
+        let every = Duration::from_millis(links.plan.lease_ms) / RENEWALS;
+        self.renew().await;
+        let nodes = Arc::clone(&self.nodes);
+        let hearing = async {
+            while !nodes.heard_all() {
+                nodes.heard.notified().await;
+            }
+        };
+        if timeout(HEAR, hearing).await.is_err() {
+            let line = "Cluster: not all other nodes can be reached; serving without them.";
+            self.log(LogKind::Warning, line);
+        }
+        // Nobody waits for it any more if the start has given up.
+        let _ = ready.send(());
+        loop {
+            self.renew().await;
+            if !self.settled && self.started.elapsed() >= SETTLE {
+                self.settled = true;
+                self.adopt();
+            }
+            sleep(every.min(Duration::from_secs(1))).await;
+        }
+    }
+
+    fn incoming(&self) -> Incoming {
+        Incoming {
+            shared: Arc::clone(&self.shared),
+            cluster: Arc::clone(&self.cluster),
+            nodes: Arc::clone(&self.nodes),
+            name: self.links.plan.name.clone(),
+            incarnation: self.links.me.incarnation,
+        }
+    }
+
+    /// Renews the lease, and takes note of who is there.
+    async fn renew(&mut self) {
+        let links = Arc::clone(&self.links);
+        let asked = tokio::task::spawn_blocking(move || {
+            links.coordinator.renew(&links.me, links.plan.lease_ms)
+        });
+        let silent = self.renewed.elapsed() > Duration::from_millis(self.links.plan.lease_ms);
+        match asked.await {
+            Ok(Ok(Some(nodes))) => {
+                if silent {
+                    self.log(LogKind::Notice, "Cluster: the store answers again.");
+                }
+                self.renewed = Instant::now();
+                self.update(nodes);
+            }
+            Ok(Ok(None)) => {
+                // Others have taken this node's sessions: what it thinks it has is not its own.
+                self.log(
+                    LogKind::Error,
+                    "Error: Cluster: this node was taken for dead; its clients have to reconnect.",
+                );
+                self.shared.send_all(|| Mail::Disown);
+            }
+            Ok(Err(why)) if !silent => {
+                self.log(LogKind::Warning, &format!("Cluster: the store does not answer: {why}"));
+            }
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+
+    fn update(&mut self, nodes: Vec<NodeRecord>) {
+        let me = &self.links.me.id;
+        let others: BTreeMap<String, NodeRecord> = nodes
+            .into_iter()
+            .filter(|node| node.id != *me)
+            .map(|node| (node.id.clone(), node))
+            .collect();
+        let gone: Vec<String> = self
+            .tasks
+            .iter()
+            .filter(|(id, (record, ..))| others.get(*id).is_none_or(|now| now.address != record.address))
+            .map(|(id, _)| id.clone())
+            .collect();
+        let lost = !gone.is_empty();
+        gone.iter().for_each(|id| self.remove(id));
+        self.forget_former(&others);
+        for (id, record) in others {
+            if !self.tasks.contains_key(&id) {
+                self.add(id, record);
+            }
+        }
+        if lost {
+            // What the dead had taken and not passed on is in the store.
+            self.shared.send_all(|| Mail::CatchUp);
+            self.adopt();
+        }
+        if self.links.look_again() {
+            self.shared.send_all(|| Mail::Told);
+        }
+    }
+
+    fn add(&mut self, id: String, record: NodeRecord) {
+        let places = &self.shared.places;
+        let known = places.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let Some(peer) = known.or_else(|| self.cluster.add_node(&id)) else {
+            return self.log(LogKind::Error, "Error: Cluster: there are too many nodes.");
+        };
+        self.log(LogKind::Notice, &format!("Cluster: node {id} at {} joined.", record.address));
+        let queue = self.links.open(peer);
+        {
+            let mut places = self.nodes.places.lock().unwrap_or_else(PoisonError::into_inner);
+            places.insert(id.clone(), Place { peer, taken: Arc::default(), heard: false });
+        }
+        let outgoing = Outgoing {
+            shared: Arc::clone(&self.shared),
+            links: Arc::clone(&self.links),
+            cluster: Arc::clone(&self.cluster),
+            queue,
+            node: id.clone(),
+            address: record.address.clone(),
+            incarnation: None,
+            cursor: None,
+        };
+        let task = spawn_local(outgoing.run()).abort_handle();
+        self.tasks.insert(id, (record, peer, task));
+    }
+
+    /// Nodes that were there when the store was read, and are not any more.
+    fn forget_former(&self, others: &BTreeMap<String, NodeRecord>) {
+        let mut places = self.shared.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.retain(|id, peer| {
+            let stays = others.contains_key(id);
+            if !stays {
+                self.cluster.remove_node(&self.shared.node.interest, *peer);
+            }
+            stays
+        });
+    }
+
+    fn remove(&mut self, id: &str) {
+        let Some((_, peer, task)) = self.tasks.remove(id) else {
+            return;
+        };
+        task.abort();
+        self.nodes.places.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.links.close(peer);
+        self.cluster.remove_node(&self.shared.node.interest, peer);
+        self.log(LogKind::Warning, &format!("Cluster: node {id} is gone."));
+    }
+
+    /// Claims this node's share of the sessions that are nowhere, so that they expire, and their
+    /// wills are published, though their clients never come back.
+    fn adopt(&self) {
+        if !self.settled {
+            return;
+        }
+        let me = self.links.me.id.as_str();
+        let mut taken = 0;
+        for client in self.cluster.homeless() {
+            let best = self
+                .tasks
+                .keys()
+                .map(String::as_str)
+                .chain([me])
+                .max_by_key(|node| weight(node, &client));
+            if best != Some(me) {
+                continue;
+            }
+            let owner = usize::from(self.shared.node.owner(&client));
+            if let Some(mailbox) = self.shared.mailboxes.get(owner) {
+                mailbox.send(Mail::Adopt { client }, false);
+                taken += 1;
+            }
+        }
+        if taken > 0 {
+            self.log(
+                LogKind::Notice,
+                &format!("Cluster: looking after {taken} sessions whose node is gone."),
+            );
+        }
+    }
+
+    fn log(&self, kind: LogKind, line: &str) {
+        self.shared.log.log(kind, line);
+    }
+}
+
+/// All nodes weigh alike, so that they agree without a word who looks after a client.
+fn weight(node: &str, client: &str) -> u64 {
+    let mut hasher = foldhash::fast::FixedState::with_seed(0).build_hasher();
+    hasher.write(node.as_bytes());
+    hasher.write_u8(0xFF);
+    hasher.write(client.as_bytes());
+    hasher.finish()
+}

@@ -1,0 +1,53 @@
+//! This broker as one of several: who the others are, and the links to them.
+//!
+//! ```text
+//!  workers ──batches, changes──► LinkQueue ──► outgoing ══════► incoming ──► workers of the other
+//!                                                 ◄═══ PUBACK ════  node
+//!  coordinator (the store): who is there, whose session is whose
+//! ```
+//! * `coordinator`: what the store decides for all nodes
+//! * `membership`: which nodes there are; what follows when one comes or goes
+//! * `links`: the queues to all nodes, and what they have confirmed
+//! * `queue`: what is to go to one node
+//! * `outgoing`, `incoming`: a link's two ends; `frame`: what goes over it
+//! * `barrier`: waiting for all workers
+//!
+//! A link is an MQTT 5 connection, one for each direction, on the listener for the cluster
+//! (`cluster_listener`). Each PUBLISH carries a frame, and its PUBACK says that the other node has
+//! it. So a link that breaks goes on where it was, and nothing is taken twice.
+//!
+//! All of it runs on one thread that may be late without harm: workers only add to queues.
+
+mod barrier;
+pub(crate) mod coordinator;
+mod frame;
+mod incoming;
+pub(crate) mod links;
+mod membership;
+mod outgoing;
+mod queue;
+
+pub(crate) use barrier::Barrier;
+pub(crate) use coordinator::{ClaimAnswer, Coordinator, NodeRecord};
+pub(crate) use links::Links;
+pub(crate) use membership::start;
+
+use std::net::SocketAddr;
+
+/// What makes a broker one of several.
+#[derive(Clone, Debug)]
+pub(crate) struct ClusterPlan {
+    /// This node's id (`cluster_node_id`); no other node has it.
+    pub(crate) node: String,
+    /// Nodes of another cluster are not let in (`cluster_name`).
+    pub(crate) name: String,
+    /// Where other nodes connect to (`cluster_listener`).
+    pub(crate) listen: Vec<SocketAddr>,
+    /// What they are told to connect to (`cluster_advertise`).
+    pub(crate) advertise: String,
+    /// Milliseconds without a sign of life after which a node is taken for dead
+    /// (`cluster_lease_seconds`).
+    pub(crate) lease_ms: u64,
+    /// Bytes that may wait for one node (`cluster_buffer_limit`).
+    pub(crate) buffer_limit: usize,
+}

@@ -1,0 +1,234 @@
+//! The sending end of a link.
+
+use super::frame::{self, Arrived, Hello};
+use super::links::Links;
+use super::queue::LinkQueue;
+use crate::net::mailbox::Mail;
+use crate::net::shared::Shared;
+use mogi_codec::PacketKind;
+use mogi_core::LogKind;
+use mogi_core::cluster::change::Change;
+use mogi_core::cluster::{Cluster, put_retained};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::{sleep, timeout};
+
+/// How long the other end may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+/// Between attempts: the first pause, and the longest.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Bytes of changes in one frame.
+const CHANGES_BYTES: usize = 1 << 20;
+/// Retained messages that changed so long before the node joined are sent to it as well: it may
+/// have read the store before they were there.
+const OVERLAP_MS: u64 = 30_000;
+
+/// Keeps a link to a node until the task is ended.
+pub(super) struct Outgoing {
+    pub(super) shared: Arc<Shared>,
+    pub(super) links: Arc<Links>,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) queue: Arc<LinkQueue>,
+    pub(super) node: String,
+    pub(super) address: String,
+    /// The incarnation the link was with.
+    pub(super) incarnation: Option<u64>,
+    /// Changes of interest that were sent.
+    pub(super) cursor: Option<u64>,
+}
+
+impl Outgoing {
+    pub(super) async fn run(mut self) {
+        let mut pause = PAUSE_MIN;
+        let mut told = false;
+        loop {
+            match self.connect().await {
+                Ok(stream) => {
+                    let line = format!("Cluster: linked to node {} at {}.", self.node, self.address);
+                    self.shared.log.log(LogKind::Notice, &line);
+                    (pause, told) = (PAUSE_MIN, false);
+                    self.queue.set_up(true);
+                    let error = self.serve(stream).await;
+                    self.queue.set_up(false);
+                    self.say(LogKind::Warning, &format!("the link broke: {error}"));
+                }
+                Err(why) => {
+                    if !std::mem::replace(&mut told, true) {
+                        self.say(LogKind::Warning, &format!("no link yet: {why}"));
+                    }
+                }
+            }
+            sleep(pause).await;
+            pause = PAUSE_MAX.min(pause * 2);
+        }
+    }
+
+    fn say(&self, kind: LogKind, what: &str) {
+        let (node, address) = (&self.node, &self.address);
+        self.shared.log.log(kind, &format!("Cluster: node {node} at {address}: {what}"));
+    }
+
+    /// Connects, and sends what has to come first.
+    async fn connect(&mut self) -> Result<TcpStream, String> {
+        let connecting = timeout(ANSWER, TcpStream::connect(&self.address)).await;
+        let mut stream = connecting
+            .map_err(|_| "it does not answer".to_owned())?
+            .map_err(|error| error.to_string())?;
+        let failed = |error: io::Error| error.to_string();
+        stream.set_nodelay(true).map_err(failed)?;
+        let hello = Hello {
+            node: self.links.me.id.clone(),
+            cluster: self.links.plan.name.clone(),
+            incarnation: self.links.me.incarnation,
+        };
+        stream.write_all(&hello.connect()).await.map_err(failed)?;
+        let answered = timeout(ANSWER, read_connack(&mut stream)).await;
+        let incarnation = answered.map_err(|_| "it does not answer".to_owned())??;
+        let mut out = Vec::new();
+        if self.incarnation == Some(incarnation) {
+            self.queue.again(&mut out);
+        } else {
+            self.queue.begin_anew();
+            self.put_everything(&mut out);
+            // Between its look into the store and this link it may have missed something.
+            self.queue.tell_gap();
+            self.incarnation = Some(incarnation);
+        }
+        stream.write_all(&out).await.map_err(failed)?;
+        Ok(stream)
+    }
+
+    /// What a node that begins is to know.
+    fn put_everything(&mut self, out: &mut Vec<u8>) {
+        let mut run = Vec::new();
+        let mut frames = Vec::new();
+        let seq = self.shared.node.interest.snapshot(&self.cluster, |change: Change| {
+            change.encode(&mut run);
+            if run.len() >= CHANGES_BYTES {
+                frames.push(std::mem::take(&mut run));
+            }
+        });
+        frames.push(run);
+        for frame in frames {
+            self.queue.take(Some((frame, seq)), out);
+        }
+        self.cursor = Some(seq);
+        let since = self.shared.now_ms().saturating_sub(OVERLAP_MS) << 22;
+        let mut retained = Vec::new();
+        self.shared.node.retained.changed_since(since, |change, version| {
+            put_retained(change, version, &mut retained);
+            if retained.len() >= CHANGES_BYTES {
+                self.queue.push(std::mem::take(&mut retained));
+            }
+        });
+        if !retained.is_empty() {
+            self.queue.push(retained);
+        }
+    }
+
+    /// Sends until the link breaks; why it did.
+    async fn serve(&mut self, stream: TcpStream) -> String {
+        let (reader, writer) = stream.into_split();
+        let acks = Acks {
+            shared: Arc::clone(&self.shared),
+            links: Arc::clone(&self.links),
+            queue: Arc::clone(&self.queue),
+        };
+        tokio::select! {
+            why = acks.read(reader) => why,
+            why = self.write(writer) => why,
+        }
+    }
+
+    async fn write(&mut self, mut writer: OwnedWriteHalf) -> String {
+        let mut out = Vec::new();
+        loop {
+            out.clear();
+            let changes = self.changes();
+            self.queue.take(changes, &mut out);
+            if out.is_empty() {
+                self.queue.bell.notified().await;
+                continue;
+            }
+            if let Err(error) = writer.write_all(&out).await {
+                return error.to_string();
+            }
+            if out.capacity() > 4 << 20 {
+                out = Vec::new();
+            }
+        }
+    }
+
+    /// The changes since the last, if there are any.
+    fn changes(&mut self) -> Option<(Vec<u8>, u64)> {
+        let cursor = self.cursor.unwrap_or_default();
+        let Some((changes, seq)) = self.cluster.log().since(cursor) else {
+            // So far behind that everything is told at once again.
+            let mut run = Vec::new();
+            let snapshot = |change: Change| change.encode(&mut run);
+            let seq = self.shared.node.interest.snapshot(&self.cluster, snapshot);
+            self.cursor = Some(seq);
+            return Some((run, seq));
+        };
+        self.cursor = Some(seq);
+        (!changes.is_empty()).then(|| (changes.concat(), seq))
+    }
+}
+
+/// The acknowledgements of a link.
+struct Acks {
+    shared: Arc<Shared>,
+    links: Arc<Links>,
+    queue: Arc<LinkQueue>,
+}
+
+impl Acks {
+    /// Takes acknowledgements until the link breaks; why it did.
+    async fn read(self, mut reader: OwnedReadHalf) -> String {
+        let mut bytes = Vec::with_capacity(4096);
+        loop {
+            match reader.read_buf(&mut bytes).await {
+                Ok(0) => return "it closed the link".to_owned(),
+                Ok(_) => {}
+                Err(error) => return error.to_string(),
+            }
+            let mut done = 0;
+            let mut more = false;
+            loop {
+                match frame::parse(&bytes[done..]) {
+                    Ok(Some((Arrived::Ack(packet_id), len))) => {
+                        more |= self.queue.acknowledged(packet_id);
+                        done += len;
+                    }
+                    Ok(Some((_, len))) => done += len,
+                    Ok(None) => break,
+                    Err(error) => return error.to_string(),
+                }
+            }
+            bytes.drain(..done);
+            if more && self.links.look_again() {
+                self.shared.send_all(|| Mail::Told);
+            }
+        }
+    }
+}
+
+async fn read_connack(stream: &mut TcpStream) -> Result<u64, String> {
+    let mut bytes = Vec::new();
+    loop {
+        let read = stream.read_buf(&mut bytes).await.map_err(|error| error.to_string())?;
+        if let Some(body) =
+            frame::body_of(PacketKind::Connack, &bytes).map_err(|error| error.to_string())?
+        {
+            return Hello::of_connack(body);
+        }
+        if read == 0 || bytes.len() > frame::PACKET_MAX {
+            return Err("it closed the connection".to_owned());
+        }
+    }
+}

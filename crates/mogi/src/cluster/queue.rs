@@ -1,0 +1,170 @@
+//! What is to go to one node, and what it has not confirmed yet.
+//!
+//! ```text
+//!  workers ──push──► waiting ──take──► sent, kept until PUBACK ──► confirmed
+//! ```
+
+use super::frame::{self, Kind};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// Bytes that are sent before the first of them is confirmed.
+const WINDOW_BYTES: usize = 16 << 20;
+
+/// Frames to a node.
+#[derive(Debug)]
+pub(crate) struct LinkQueue {
+    inner: Mutex<Inner>,
+    /// Rings when there is something to send.
+    pub(super) bell: Notify,
+    /// Changes of interest the node knows of.
+    known: AtomicU64,
+    /// Since when there is no link; `None`: there is one.
+    down: Mutex<Option<Instant>>,
+    limit: usize,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    waiting: VecDeque<(Kind, Vec<u8>)>,
+    sent: VecDeque<Sent>,
+    waiting_bytes: usize,
+    sent_bytes: usize,
+    seq: u64,
+    /// Something was dropped: the node is to be told.
+    gap: bool,
+    dropped: u64,
+}
+
+#[derive(Debug)]
+struct Sent {
+    seq: u64,
+    /// As a packet.
+    bytes: Vec<u8>,
+    /// Changes of interest the node knows of once it has this.
+    tells: Option<u64>,
+}
+
+impl LinkQueue {
+    pub(super) fn new(limit: usize) -> Self {
+        let (inner, bell) = (Mutex::default(), Notify::new());
+        let down = Mutex::new(Some(Instant::now()));
+        Self { inner, bell, known: AtomicU64::new(0), down, limit }
+    }
+
+    /// Adds messages. Where too many wait they are dropped, and the node is told that there is a
+    /// gap: what is in the store it will find there.
+    pub(super) fn push(&self, bytes: Vec<u8>) {
+        let mut inner = self.inner();
+        if inner.waiting_bytes + bytes.len() > self.limit {
+            inner.gap = true;
+            inner.dropped += 1;
+            return;
+        }
+        inner.waiting_bytes += bytes.len();
+        let ring = inner.waiting.is_empty();
+        inner.waiting.push_back((Kind::Messages, bytes));
+        drop(inner);
+        if ring {
+            self.bell.notify_one();
+        }
+    }
+
+    /// The next packets to write, within the window. `changes`: changes of interest to go before
+    /// them, and how many the node knows of then.
+    pub(super) fn take(&self, changes: Option<(Vec<u8>, u64)>, out: &mut Vec<u8>) {
+        let mut inner = self.inner();
+        if let Some((frame, seq)) = changes {
+            inner.send(Kind::Changes, &frame, Some(seq), out);
+        }
+        if std::mem::take(&mut inner.gap) {
+            inner.send(Kind::Gap, &[], None, out);
+        }
+        while inner.sent_bytes < WINDOW_BYTES
+            && let Some((kind, bytes)) = inner.waiting.pop_front()
+        {
+            inner.waiting_bytes -= bytes.len();
+            inner.send(kind, &bytes, None, out);
+        }
+    }
+
+    /// The node has the frame with this packet id, and all before it; whether there is room in the
+    /// window again, or it knows of more changes.
+    pub(super) fn acknowledged(&self, packet_id: u16) -> bool {
+        let mut inner = self.inner();
+        let Some(at) = inner.sent.iter().position(|sent| frame::packet_id(sent.seq) == packet_id)
+        else {
+            return false;
+        };
+        let full = inner.sent_bytes >= WINDOW_BYTES;
+        let mut tells = None;
+        for sent in inner.sent.drain(..=at).collect::<Vec<_>>() {
+            inner.sent_bytes -= sent.bytes.len();
+            tells = sent.tells.or(tells);
+        }
+        if let Some(seq) = tells {
+            self.known.fetch_max(seq, Ordering::Release);
+        }
+        if full && inner.sent_bytes < WINDOW_BYTES {
+            self.bell.notify_one();
+        }
+        tells.is_some()
+    }
+
+    /// Appends what was sent and not confirmed, to be sent again.
+    pub(super) fn again(&self, out: &mut Vec<u8>) {
+        self.inner().sent.iter().for_each(|sent| out.extend_from_slice(&sent.bytes));
+    }
+
+    /// The node started anew: nothing of before is for it.
+    pub(super) fn begin_anew(&self) {
+        let mut inner = self.inner();
+        *inner = Inner { seq: inner.seq, dropped: inner.dropped, ..Inner::default() };
+    }
+
+    /// The node is told that it may have missed something.
+    pub(super) fn tell_gap(&self) {
+        self.inner().gap = true;
+    }
+
+    /// Changes of interest the node knows of.
+    pub(super) fn known(&self) -> u64 {
+        self.known.load(Ordering::Acquire)
+    }
+
+    /// Whether there is a link from now on.
+    pub(super) fn set_up(&self, up: bool) {
+        let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+        *down = if up { None } else { Some(down.unwrap_or_else(Instant::now)) };
+    }
+
+    /// Whether there has been no link for that long.
+    pub(super) fn is_lost(&self, after: Duration) -> bool {
+        let down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+        down.is_some_and(|since| since.elapsed() > after)
+    }
+
+    /// Bytes that wait, and batches that were dropped.
+    pub(crate) fn backlog(&self) -> (usize, u64) {
+        let inner = self.inner();
+        (inner.waiting_bytes + inner.sent_bytes, inner.dropped)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn send(&mut self, kind: Kind, frame: &[u8], tells: Option<u64>, out: &mut Vec<u8>) {
+        self.seq += 1;
+        let mut bytes = Vec::with_capacity(frame.len() + 32);
+        frame::put(kind, self.seq, frame, &mut bytes);
+        out.extend_from_slice(&bytes);
+        self.sent_bytes += bytes.len();
+        self.sent.push_back(Sent { seq: self.seq, bytes, tells });
+    }
+}

@@ -1,0 +1,286 @@
+//! Sessions that come here from other nodes, and messages that go there.
+//!
+//! ```text
+//!  CONNECT ─► claim ─► other nodes are told ─► waiting entries ─► let in
+//! ```
+//! Of several connections that wait for one session the last gets it.
+
+use super::EventLoop;
+use super::entry::Newcomer;
+use super::gate::Done;
+use crate::cluster::{Barrier, ClaimAnswer, Links};
+use crate::net::mailbox::Mail;
+use crate::net::socket::State;
+use mogi_core::SessionNo;
+use mogi_core::cluster::{Claim, FarBatch};
+use mogi_core::store::StoredWaiting;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Sessions on their way here, by client id.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    pending: HashMap<Arc<str>, Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    stage: Stage,
+    epoch: u64,
+    /// Who waits for it; nobody does where the session was adopted.
+    newcomer: Option<Waiting>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The store was asked for it.
+    Claiming,
+    /// Other nodes are to know of so many changes before the entries are read.
+    Telling(u64),
+    /// The store was asked for the entries.
+    Reading,
+}
+
+/// A newcomer that waits.
+#[derive(Debug)]
+struct Waiting {
+    place: u32,
+    serial: u64,
+    assigned: bool,
+    address: String,
+    bytes: Vec<u8>,
+    connect_len: usize,
+}
+
+impl EventLoop {
+    /// Whether the client's session has to come first; then the newcomer waits.
+    pub(super) fn needs_claim(
+        &mut self,
+        client: &str,
+        newcomer: &Newcomer<'_>,
+    ) -> bool {
+        if self.shared.links.get().is_none() {
+            return false;
+        }
+        let packet = &newcomer.bytes[..newcomer.connect_len];
+        let pending = self.claims.pending.contains_key(client);
+        if !pending && self.worker.wants_claim(client, packet) == Claim::NotNeeded {
+            return false;
+        }
+        let Some(socket) = self.sockets.get_mut(newcomer.place as usize) else {
+            return true;
+        };
+        socket.state = State::Claiming;
+        let waiting = Waiting {
+            place: newcomer.place,
+            serial: socket.serial,
+            assigned: newcomer.assigned,
+            address: newcomer.address.to_owned(),
+            bytes: newcomer.bytes.to_vec(),
+            connect_len: newcomer.connect_len,
+        };
+        let client: Arc<str> = client.into();
+        match self.claims.pending.get_mut(&client) {
+            Some(pending) => {
+                if let Some(Waiting { place, serial, .. }) = pending.newcomer.replace(waiting) {
+                    self.give_up(place, serial);
+                }
+            }
+            None => self.claim(client, Some(waiting)),
+        }
+        true
+    }
+
+    /// Looks after a session that is nowhere.
+    pub(super) fn adopt(&mut self, client: Arc<str>) {
+        let nowhere = self.shared.node.cluster().is_some_and(|it| it.has_shadow(&client));
+        if nowhere && !self.claims.pending.contains_key(&client) {
+            self.claim(client, None);
+        }
+    }
+
+    fn claim(&mut self, client: Arc<str>, newcomer: Option<Waiting>) {
+        let Some(links) = self.shared.links.get() else {
+            return;
+        };
+        let pending = Pending { stage: Stage::Claiming, epoch: 0, newcomer };
+        self.claims.pending.insert(Arc::clone(&client), pending);
+        let links = Arc::clone(links);
+        // What was decided about the session so far is to be in the store before it is claimed.
+        let now_ms = self.shared.now_ms();
+        self.finish_turn(now_ms);
+        let known = self.worker.epoch_of(&client);
+        let (shared, worker) = (Arc::clone(&self.shared), usize::from(self.index));
+        let of = Arc::clone(&client);
+        let then = move |answer: ClaimAnswer| {
+            if let Some(mailbox) = shared.mailboxes.get(worker) {
+                mailbox.send(Mail::Claimed { client: of, answer: Box::new(answer) }, false);
+            }
+        };
+        links.coordinator.claim(client, known, Box::new(then));
+    }
+
+    pub(super) fn claimed(&mut self, now_ms: u64, client: &Arc<str>, answer: ClaimAnswer) {
+        let (claimed, epoch) = answer;
+        let told = self.worker.claimed(now_ms, client, claimed, epoch);
+        let Some(pending) = self.claims.pending.get_mut(client) else {
+            return;
+        };
+        pending.epoch = epoch;
+        match told {
+            Some(told) => {
+                pending.stage = Stage::Telling(told);
+                self.read_if_told(client);
+            }
+            None => self.arrived(now_ms, client),
+        }
+    }
+
+    /// Asks for the session's entries once the other nodes know where it is.
+    fn read_if_told(&mut self, client: &Arc<str>) {
+        let Some(links) = self.shared.links.get().cloned() else {
+            return;
+        };
+        let Some(pending) = self.claims.pending.get_mut(client) else {
+            return;
+        };
+        let Stage::Telling(told) = pending.stage else {
+            return;
+        };
+        if links.know(told) {
+            pending.stage = Stage::Reading;
+            let session = self.worker.session_of(client);
+            self.ask_waiting(&links, Arc::clone(client), session);
+        }
+    }
+
+    fn ask_waiting(&self, links: &Links, client: Arc<str>, session: SessionNo) {
+        let (shared, worker) = (Arc::clone(&self.shared), usize::from(self.index));
+        let of = Arc::clone(&client);
+        let then = move |entries: Vec<StoredWaiting>| {
+            if let Some(mailbox) = shared.mailboxes.get(worker) {
+                mailbox.send(Mail::Waiting { client: of, entries }, false);
+            }
+        };
+        links.coordinator.waiting(client, session, Box::new(then));
+    }
+
+    pub(super) fn waiting(
+        &mut self,
+        now_ms: u64,
+        client: &Arc<str>,
+        entries: Vec<StoredWaiting>,
+    ) {
+        self.worker.catch_up(now_ms, client, entries);
+        let reading = self.claims.pending.get(client).map(|pending| pending.stage);
+        if reading == Some(Stage::Reading) {
+            self.arrived(now_ms, client);
+        }
+    }
+
+    /// The session is here: whoever waits for it comes in.
+    fn arrived(&mut self, now_ms: u64, client: &Arc<str>) {
+        let Some(Pending { epoch, newcomer: Some(waiting), .. }) =
+            self.claims.pending.remove(client)
+        else {
+            return;
+        };
+        let Waiting { place, serial, assigned, address, bytes, connect_len } = waiting;
+        if self.sockets.get(place as usize).is_none_or(|socket| socket.serial != serial) {
+            return;
+        }
+        let (address, bytes) = (&*address, &*bytes);
+        let newcomer = Newcomer { place, assigned, address, bytes, connect_len, epoch };
+        self.let_in(now_ms, client, &newcomer);
+        self.list(place);
+    }
+
+    /// Another connection waits for the session now.
+    fn give_up(&mut self, place: u32, serial: u64) {
+        if self.sockets.get(place as usize).is_some_and(|socket| socket.serial == serial) {
+            self.refuse_silently(place, "session taken over");
+        }
+    }
+
+    /// Has all sessions of connected clients look into the store for what may have got lost.
+    pub(super) fn catch_up_all(&mut self) {
+        let Some(links) = self.shared.links.get().cloned() else {
+            return;
+        };
+        for client in self.worker.lasting_clients() {
+            if let Some(session) = self.worker.begin_catch_up(&client) {
+                self.ask_waiting(&links, client, session);
+            }
+        }
+    }
+
+    pub(super) fn stored(&mut self, now_ms: u64, turn: u64) {
+        let mut done = Vec::new();
+        let links = self.shared.links.get();
+        self.gate.stored(turn, |seq| knows(links, seq), &mut done);
+        self.answer(now_ms, &done);
+    }
+
+    pub(super) fn stored_one(&mut self, now_ms: u64, turn: u64) {
+        let mut done = Vec::new();
+        let links = self.shared.links.get();
+        self.gate.stored_one(turn, |seq| knows(links, seq), &mut done);
+        self.answer(now_ms, &done);
+    }
+
+    /// Other nodes know of more changes of interest.
+    pub(super) fn told(&mut self, now_ms: u64) {
+        let mut done = Vec::new();
+        let links = self.shared.links.get();
+        self.gate.told(|seq| knows(links, seq), &mut done);
+        self.answer(now_ms, &done);
+        let telling = |pending: &Pending| matches!(pending.stage, Stage::Telling(_));
+        let pending = self.claims.pending.iter().filter(|(_, pending)| telling(pending));
+        let clients: Vec<Arc<str>> = pending.map(|(client, _)| Arc::clone(client)).collect();
+        clients.iter().for_each(|client| self.read_if_told(client));
+    }
+
+    fn answer(&mut self, now_ms: u64, done: &[Done]) {
+        for done in done {
+            match *done {
+                Done::UpTo(turn) => self.worker.stored(now_ms, turn),
+                Done::One(turn) => self.worker.stored_one(now_ms, turn),
+            }
+        }
+        self.send_stored();
+        self.gate.pass_barriers();
+    }
+
+    /// Another node wants to know when everything decided so far is in the store.
+    pub(super) fn barrier(&mut self, now_ms: u64, barrier: Arc<Barrier>) {
+        self.worker.flush_all();
+        self.finish_turn(now_ms);
+        self.gate.stand_before(barrier);
+    }
+
+    /// Takes messages for other nodes: those that may leave at once, leave.
+    pub(super) fn send_far(&mut self, batches: Vec<FarBatch>) {
+        let Some(links) = self.shared.links.get() else {
+            return;
+        };
+        for batch in batches {
+            match batch.stored {
+                true => self.gate.hold(batch),
+                false => links.send(batch.peer, batch.bytes),
+            }
+        }
+    }
+
+    fn send_stored(&mut self) {
+        let Some(links) = self.shared.links.get() else {
+            return;
+        };
+        while let Some(FarBatch { peer, bytes, .. }) = self.gate.leaving() {
+            links.send(peer, bytes);
+        }
+    }
+}
+
+fn knows(links: Option<&Arc<Links>>, seq: u64) -> bool {
+    links.is_none_or(|links| links.know(seq))
+}
