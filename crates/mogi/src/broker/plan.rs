@@ -1,5 +1,6 @@
 //! What the broker is to run.
 
+use crate::cluster::ClusterPlan;
 use crate::net::shared::LogSink;
 use mio::net::UnixStream;
 use mogi_core::{CoreConfig, ListenerConfig};
@@ -52,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) retain_expiry_interval_s: Option<u64>,
     /// What is kept on disk, if anything is (`persistence`).
     pub(crate) store: Option<StorePlan>,
+    /// What makes it one of several, if it is (`cluster_listener`).
+    pub(crate) cluster: Option<ClusterPlan>,
     /// The text of `$SYS/broker/version`.
     pub(crate) version: String,
 }

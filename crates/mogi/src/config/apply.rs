@@ -2,7 +2,7 @@
 
 use super::builder::{Builder, fill};
 use super::value::{Line, Problem};
-use super::{Listener, reader};
+use super::{ClusterListener, Listener, reader};
 use crate::log::{Destination, LogType};
 use mogi_core::LogKind;
 use mogi_store::{OnDamage, Sync};
@@ -229,6 +229,15 @@ pub(super) fn listener(to: &mut Builder, line: &Line) -> Outcome {
     let port = check_port(port)?;
     to.open = true;
     to.begin_listener(Listener::new(port, host, line.place.clone()));
+    Ok(())
+}
+
+/// `cluster_listener PORT [ADDRESS]`.
+pub(super) fn cluster_listener(to: &mut Builder, line: &Line) -> Outcome {
+    let port = check_port(line.number_of("cluster_listener port")?)?;
+    let host = line.words().nth(1).map(str::to_owned);
+    let place = line.place.clone();
+    to.config.cluster.listener = Some(ClusterListener { port, host, place });
     Ok(())
 }
 

@@ -57,6 +57,8 @@ pub(crate) struct Config {
     /// What is kept on disk.
     pub(crate) persistence: Persistence,
     /// Where the process id is written.
+    /// What makes it one of several.
+    pub(crate) cluster: Cluster,
     pub(crate) pid_file: Option<String>,
     /// Who to become when started by root.
     pub(crate) user: String,
@@ -82,6 +84,7 @@ impl Default for Config {
             sys_interval_s: 10,
             retain_expiry_interval_s: None,
             persistence: Persistence::default(),
+            cluster: Cluster::default(),
             pid_file: None,
             user: crate::process::DEFAULT_USER.to_owned(),
             file: None,
@@ -124,6 +127,40 @@ impl Default for Persistence {
             cache_bytes,
             memtable_bytes,
             journal_bytes,
+            buffer_limit: 64 << 20,
+        }
+    }
+}
+
+/// What makes the broker one of several.
+#[derive(Clone, Debug)]
+pub(crate) struct Cluster {
+    /// Where other nodes connect to (`cluster_listener`); `None`: there are none.
+    pub(crate) listener: Option<ClusterListener>,
+    pub(crate) name: String,
+    pub(crate) node: Option<String>,
+    pub(crate) advertise: Option<String>,
+    pub(crate) lease_ms: u64,
+    pub(crate) buffer_limit: usize,
+}
+
+/// A `cluster_listener`.
+#[derive(Clone, Debug)]
+pub(crate) struct ClusterListener {
+    pub(crate) port: u16,
+    pub(crate) host: Option<String>,
+    /// `FILE:LINE`.
+    pub(crate) place: String,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            listener: None,
+            name: "mogi".to_owned(),
+            node: None,
+            advertise: None,
+            lease_ms: 10_000,
             buffer_limit: 64 << 20,
         }
     }

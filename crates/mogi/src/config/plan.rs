@@ -1,7 +1,8 @@
 //! From the configuration to what the broker runs, and what that means in words.
 
-use super::{Config, Listener, Persistence, Security};
+use super::{Cluster, ClusterListener, Config, Listener, Persistence, Security};
 use crate::broker::plan::{ListenerPlan, Settings, StorePlan};
+use crate::cluster::ClusterPlan;
 use crate::log::why;
 use mogi_codec::QoS;
 use mogi_core::ListenerConfig;
@@ -41,6 +42,7 @@ pub(crate) fn plan(
         sys_interval_s: config.sys_interval_s,
         retain_expiry_interval_s: config.retain_expiry_interval_s,
         store: config.persistence.on.then(|| store_plan(&config.persistence)),
+        cluster: cluster(config)?,
         version,
     };
     Ok((listeners, settings))
@@ -71,6 +73,36 @@ fn store_plan(persistence: &Persistence) -> StorePlan {
     };
     let file = persistence.file.as_deref().unwrap_or("mosquitto.db");
     StorePlan { options, import: location.join(file), buffer_limit: persistence.buffer_limit }
+}
+
+/// What makes the broker one of several, if it is.
+///
+/// # Errors
+/// There is no address to listen on, or nothing other nodes could be told: a line for the log.
+fn cluster(config: &Config) -> Result<Option<ClusterPlan>, String> {
+    let Some(ClusterListener { port, host, place }) = &config.cluster.listener else {
+        return Ok(None);
+    };
+    let listen: Vec<SocketAddr> = match host {
+        Some(host) => (host.as_str(), *port)
+            .to_socket_addrs()
+            .map_err(|error| format!("Error: cluster_listener: {}. ('{host}', {place})", why(&error)))?
+            .collect(),
+        None => vec![SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), *port)],
+    };
+    let host_name = || nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
+    let reachable = listen.iter().find(|address| !address.ip().is_unspecified());
+    let advertise = match (&config.cluster.advertise, reachable) {
+        (Some(advertise), _) => advertise.clone(),
+        (None, Some(address)) => address.to_string(),
+        (None, None) => format!("{}:{port}", host_name().unwrap_or_else(|_| "localhost".into())),
+    };
+    let node = match &config.cluster.node {
+        Some(node) => node.clone(),
+        None => format!("{}-{port}", host_name().unwrap_or_else(|_| "localhost".into())),
+    };
+    let Cluster { name, lease_ms, buffer_limit, .. } = config.cluster.clone();
+    Ok(Some(ClusterPlan { node, name, listen, advertise, lease_ms, buffer_limit }))
 }
 
 /// What `--test-config` says about each listener, and what is worth a warning.

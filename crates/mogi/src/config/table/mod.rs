@@ -2,10 +2,11 @@
 //! and docs/configuration.md are made of these tables.
 //!
 //! * `broker`, `security`, `listener`, `bridge`, `plugin`: Mosquitto's, by where they stand
-//! * `own`: mogi's
+//! * `own`, `cluster`: mogi's
 
 mod bridge;
 mod broker;
+mod cluster;
 mod listener;
 mod own;
 mod plugin;
@@ -15,9 +16,10 @@ use super::builder::Builder;
 use super::value::{Line, Problem};
 
 /// All options, by what they are about.
-pub(crate) const fn sections() -> [(&'static str, &'static [Spec]); 6] {
+pub(crate) const fn sections() -> [(&'static str, &'static [Spec]); 7] {
     [
         ("mogi's own", own::ROWS),
+        ("Several brokers on one store", cluster::ROWS),
         ("The broker", broker::ROWS),
         ("Who may come in: all listeners, or one under `per_listener_settings`", security::ROWS),
         ("Listeners", listener::ROWS),
