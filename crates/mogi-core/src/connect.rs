@@ -83,8 +83,15 @@ impl Worker {
         Ok(key)
     }
 
-    /// `global_max_clients`: a new session needs room ([MQTT-3.2.2-7]).
+    /// A new session needs room: `global_max_clients`, `persistence_buffer_limit`
+    /// ([MQTT-3.2.2-7]).
     fn check_room(&self, connect: &Connect<'_>, client_id: &str) -> Result<(), Refused> {
+        if self.turn.store_full && (lasts(connect) || connect.will.is_some()) {
+            // Its answer would wait for the store, and what it says would be one thing more that
+            // waits.
+            let why = "the store is behind";
+            return Err(Refused::with_connack(connect.version, Reason::ServerBusy, why));
+        }
         let Some(limit) = self.turn.cfg.global_max_clients else {
             return Ok(());
         };
@@ -190,6 +197,7 @@ impl Worker {
             blocked_since_ms: self.turn.now_ms,
             out: Output::default(),
             out_messages: 0,
+            writes: false,
             held: VecDeque::new(),
             idle_limit_ms: u64::from(keep_alive_s) * 1500,
             last_received_ms: self.turn.now_ms,

@@ -275,7 +275,8 @@ impl Worker {
         let at_ms = link.last_received_ms + link.idle_limit_ms;
         // A socket nobody reads because its own output is stuck is judged by the send time-out; one
         // nobody reads because the store is behind is not its client's fault.
-        let unread = link.blocked || self.turn.store_full && !link.held.is_empty();
+        let waits = link.writes || !link.held.is_empty();
+        let unread = link.blocked || self.turn.store_full && waits;
         if at_ms <= now_ms && !unread {
             self.disconnect(key, Ending::KeepAlive);
         } else {

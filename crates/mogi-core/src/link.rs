@@ -27,6 +27,9 @@ pub(crate) struct Link {
     pub(crate) out: Output,
     /// PUBLISH packets in `out`, for the queue limit of QoS 0.
     pub(crate) out_messages: usize,
+    /// The last packet while the store was behind changed durable state, though its answer may
+    /// wait for nothing.
+    pub(crate) writes: bool,
     /// Acknowledgements that wait for a ticket, oldest first: turn and packets.
     pub(crate) held: VecDeque<(u64, Vec<u8>)>,
     /// One and a half keep alives ([MQTT-3.1.2-22]); 0: never.

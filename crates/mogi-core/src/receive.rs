@@ -82,6 +82,12 @@ impl Worker {
                 self.disconnect(key, ending);
                 break Next::Gone;
             }
+            let writes = self.turn.gated;
+            if self.turn.store_full
+                && let Some(link) = self.link_mut(key, token)
+            {
+                link.writes = writes;
+            }
             if matches!(header.kind, PacketKind::Subscribe | PacketKind::Unsubscribe) {
                 // Its own groups count for what the client sends next.
                 interest_version = self.node.interest.version();
@@ -103,7 +109,8 @@ impl Worker {
             return Some(Next::Drain);
         }
         // Whoever sends nothing that is to be durable goes on.
-        (self.turn.store_full && !link.held.is_empty()).then_some(Next::Store)
+        let writes = link.writes || !link.held.is_empty();
+        (self.turn.store_full && writes).then_some(Next::Store)
     }
 
     /// What can be judged before the whole packet is there.

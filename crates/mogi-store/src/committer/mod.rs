@@ -257,11 +257,24 @@ impl Pending {
 }
 
 fn bytes_of(op: &StoreOp) -> u64 {
-    let message = match op {
-        StoreOp::Enqueued { delivery, .. } => &delivery.message,
-        StoreOp::Retained { message, .. } => message,
-        StoreOp::WillSet { will, .. } => &will.message,
-        _ => return OP_BYTES,
+    let len = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
+    let bytes = match op {
+        StoreOp::Enqueued { delivery, .. } => delivery.message.weight(),
+        StoreOp::Retained { message, .. } => message.weight(),
+        StoreOp::RetainedEnd { topic, .. } => topic.len(),
+        StoreOp::WillSet { client, will } => client.len() + will.message.weight(),
+        StoreOp::WillEnd { client } => client.len(),
+        StoreOp::SessionSet { record, .. } => {
+            record.client.len() + len(&record.username) + len(&record.mount)
+        }
+        StoreOp::SubscriptionSet { subscription, .. } => subscription.filter.len(),
+        StoreOp::SubscriptionEnd { filter, .. } => filter.len(),
+        StoreOp::SessionEnd { .. }
+        | StoreOp::Assigned { .. }
+        | StoreOp::Released { .. }
+        | StoreOp::Delivered { .. }
+        | StoreOp::Received { .. }
+        | StoreOp::ReceivedEnd { .. } => 0,
     };
-    OP_BYTES + message.weight() as u64
+    OP_BYTES + bytes as u64
 }

@@ -1,8 +1,8 @@
 //! What the store decides for all nodes that share it.
 
+use mogi_core::SessionNo;
 use mogi_core::cluster::Claimed;
 use mogi_core::store::StoredWaiting;
-use mogi_core::SessionNo;
 use std::sync::Arc;
 
 /// A node as all others know it.

@@ -8,11 +8,11 @@
 //!  PINGREQ, PINGRESP
 //! ```
 
+use mogi_codec::properties::Value;
 use mogi_codec::{
     Ack, Connack, Connect, DecodeError, Header, PacketKind, Properties, PropertyBuf, PropertyId,
     Publish, QoS, Reason, Version,
 };
-use mogi_codec::properties::Value;
 
 /// Bytes a packet of a link may have.
 pub(super) const PACKET_MAX: usize = 64 << 20;

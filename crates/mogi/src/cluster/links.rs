@@ -1,8 +1,8 @@
 //! The links of this node to all others.
 
+use super::ClusterPlan;
 use super::coordinator::{Coordinator, NodeRecord};
 use super::queue::LinkQueue;
-use super::ClusterPlan;
 use mogi_core::cluster::{FIRST_NODE, MAX_NODES};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -89,9 +89,12 @@ impl Links {
     /// Nodes there are links to, bytes that wait for them, and batches that were dropped.
     pub(crate) fn backlog(&self) -> (usize, usize, u64) {
         let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
-        queues.iter().flatten().map(|queue| queue.backlog()).fold(
-            (0, 0, 0),
-            |(nodes, bytes, dropped), (more, lost)| (nodes + 1, bytes + more, dropped + lost),
-        )
+        queues
+            .iter()
+            .flatten()
+            .map(|queue| queue.backlog())
+            .fold((0, 0, 0), |(nodes, bytes, dropped), (more, lost)| {
+                (nodes + 1, bytes + more, dropped + lost)
+            })
     }
 }

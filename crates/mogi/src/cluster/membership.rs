@@ -202,7 +202,9 @@ impl Membership {
         let gone: Vec<String> = self
             .tasks
             .iter()
-            .filter(|(id, (record, ..))| others.get(*id).is_none_or(|now| now.address != record.address))
+            .filter(|(id, (record, ..))| {
+                others.get(*id).is_none_or(|now| now.address != record.address)
+            })
             .map(|(id, _)| id.clone())
             .collect();
         let lost = !gone.is_empty();

@@ -49,7 +49,8 @@ impl Outgoing {
         loop {
             match self.connect().await {
                 Ok(stream) => {
-                    let line = format!("Cluster: linked to node {} at {}.", self.node, self.address);
+                    let line =
+                        format!("Cluster: linked to node {} at {}.", self.node, self.address);
                     self.shared.log.log(LogKind::Notice, &line);
                     (pause, told) = (PAUSE_MIN, false);
                     self.queue.set_up(true);

@@ -86,7 +86,9 @@ fn cluster(config: &Config) -> Result<Option<ClusterPlan>, String> {
     let listen: Vec<SocketAddr> = match host {
         Some(host) => (host.as_str(), *port)
             .to_socket_addrs()
-            .map_err(|error| format!("Error: cluster_listener: {}. ('{host}', {place})", why(&error)))?
+            .map_err(|error| {
+                format!("Error: cluster_listener: {}. ('{host}', {place})", why(&error))
+            })?
             .collect(),
         None => vec![SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), *port)],
     };

@@ -1,9 +1,11 @@
 //! A disk that is full for a while.
 
 use super::scene::{begin, resume, sleeper};
-use crate::support::{Broker, Out, PacketKind, V5, eventually};
+use crate::support::{Broker, Dial, Out, PacketKind, V5, eventually};
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Runs the program on a small file system of its own. It takes a namespace, which not every
 /// machine gives to everybody.
@@ -46,7 +48,7 @@ fn a_full_disk_stops_acknowledgements_and_nothing_else() {
         assert!(sent < 3000, "the disk does not fill up");
         sender.send_publish(Out::new("t", &payload).qos(1));
         sent += 1;
-        std::thread::sleep(std::time::Duration::from_millis(2));
+        std::thread::sleep(Duration::from_millis(2));
     }
     // QoS 0 goes on, also from others.
     let mut other = broker.client(V5, "other");
@@ -70,5 +72,42 @@ fn a_full_disk_stops_acknowledgements_and_nothing_else() {
         client.complete(&message);
     }
     client.receive("t", "after");
+    eventually("the end", || broker.stop().success());
+}
+
+#[test]
+fn what_waits_for_a_full_disk_is_bounded() {
+    if !may_mount() {
+        eprintln!("not run: no user and mount namespaces here");
+        return;
+    }
+    let wrapper = [&NAMESPACE[..], &[MOUNT]].concat();
+    let conf = "user root\npersistence true\npersistence_location {dir}/small/\n\
+                persistence_buffer_limit 1048576\nsys_interval 1\n";
+    let mut broker = Broker::setup().conf(conf).wrapper(&wrapper).start();
+    let mut other = broker.client(V5, "other");
+    other.subscribe("live", 0);
+    let filler = inside(&broker, "filler");
+    let _ = fs::write(&filler, vec![1; 100 << 20]);
+    // Messages that are retained, and answered to nobody.
+    let flood = broker.client(V5, "flood");
+    let payload = vec![b'x'; 50_000];
+    let mut sent = 0u32;
+    flood.stream().set_write_timeout(Some(Duration::from_secs(2))).expect("a time-out");
+    let mut write = |bytes: &[u8]| flood.stream().write_all(bytes).is_ok();
+    while write(&Out::new(&format!("r/{sent}"), &payload).retain().bytes(V5)) {
+        sent += 1;
+        assert!(sent < 20_000, "the broker reads on and on");
+    }
+    // QoS 0 goes on, and who would have to wait is told so.
+    other.publish(Out::new("live", "still here"));
+    other.expect_message("live", "still here");
+    broker.dial(&Dial::persistent(V5, "lasting")).expect_connack(0x89);
+    fs::remove_file(&filler).expect("room");
+    broker.expect_log("The store works again");
+    // What waited is written first.
+    eventually("a session", || {
+        broker.dial(&Dial::persistent(V5, "lasting")).expect(PacketKind::Connack).code() == 0
+    });
     eventually("the end", || broker.stop().success());
 }

@@ -54,11 +54,7 @@ struct Waiting {
 
 impl EventLoop {
     /// Whether the client's session has to come first; then the newcomer waits.
-    pub(super) fn needs_claim(
-        &mut self,
-        client: &str,
-        newcomer: &Newcomer<'_>,
-    ) -> bool {
+    pub(super) fn needs_claim(&mut self, client: &str, newcomer: &Newcomer<'_>) -> bool {
         if self.shared.links.get().is_none() {
             return false;
         }
@@ -165,12 +161,7 @@ impl EventLoop {
         links.coordinator.waiting(client, session, Box::new(then));
     }
 
-    pub(super) fn waiting(
-        &mut self,
-        now_ms: u64,
-        client: &Arc<str>,
-        entries: Vec<StoredWaiting>,
-    ) {
+    pub(super) fn waiting(&mut self, now_ms: u64, client: &Arc<str>, entries: Vec<StoredWaiting>) {
         self.worker.catch_up(now_ms, client, entries);
         let reading = self.claims.pending.get(client).map(|pending| pending.stage);
         if reading == Some(Stage::Reading) {
