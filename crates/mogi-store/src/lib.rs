@@ -27,6 +27,7 @@ pub mod error;
 pub mod import;
 pub mod memory;
 pub mod mosquitto_db;
+pub mod redis;
 pub mod store;
 
 /// The changes a store takes, and what it gives back.

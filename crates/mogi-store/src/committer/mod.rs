@@ -8,7 +8,7 @@
 //!  worker 2 ─┘                     └─ fetches ──────────┘   Fetched to those who asked
 //! ```
 
-mod compact;
+pub(crate) mod compact;
 mod run;
 mod status;
 #[cfg(test)]
@@ -41,6 +41,12 @@ const LAZY_BYTES: u64 = 4 << 20;
 pub enum Answer {
     /// What was submitted up to this turn is durable.
     Stored {
+        /// The turn.
+        turn: u64,
+    },
+    /// What was submitted with this turn is durable, though something before is not. Only stores of
+    /// which parts may fail tell this.
+    StoredOne {
         /// The turn.
         turn: u64,
     },

@@ -10,8 +10,6 @@
 //! QoS 2 over several slots; [`claim`]: sessions of several nodes; [`store`]: blocking;
 //! [`committer`]: for a broker's workers; [`wire`]: connections, slots and retries.
 
-pub mod claim;
-pub mod committer;
 mod directory;
 mod encode;
 mod fetch;
@@ -28,8 +26,6 @@ pub(crate) mod testing;
 mod tests;
 pub mod wire;
 
-pub use claim::Claimed;
-pub use committer::{Committer, OnAnswer};
 pub use store::RedisStore;
 
 use keys::Keys;
