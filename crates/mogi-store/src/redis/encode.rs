@@ -1,9 +1,7 @@
 //! Values of Redis and what they mean, as text a person can read wherever possible.
 
 use super::wire::Value;
-use crate::ops::{
-    Ids, SessionRecord, StoredDelivery, StoredSubscription, StoredWill,
-};
+use crate::ops::{Ids, SessionRecord, StoredDelivery, StoredSubscription, StoredWill};
 use mogi_codec::QoS;
 use mogi_core::message::NEVER;
 use mogi_core::{Message, MessageView};
@@ -187,7 +185,8 @@ impl<'a> Found<'a> {
     }
 
     fn message(self, qos: QoS, retain: bool) -> Option<Message> {
-        let topic = self.text("topic").filter(|topic| !topic.is_empty() && topic.len() < 1 << 16)?;
+        let topic =
+            self.text("topic").filter(|topic| !topic.is_empty() && topic.len() < 1 << 16)?;
         let mut view = MessageView::internal(topic, self.get("payload")?, qos, retain);
         view.expires_at_ms = self.optional("expires")?.unwrap_or(NEVER);
         view.properties = self.get("properties").unwrap_or_default();

@@ -27,13 +27,20 @@ pub(super) struct Search {
 #[derive(Debug)]
 enum Step {
     /// A range of the queue; those from this index on may be in it.
-    Range { from: usize },
+    Range {
+        from: usize,
+    },
     /// Single ones of the queue.
-    Single { from: usize },
+    Single {
+        from: usize,
+    },
     /// Whether those are in flight, or came late.
     Elsewhere,
     /// The places where they are then.
-    Places { flights: Vec<(EntryNo, Vec<u8>)>, late: Vec<(EntryNo, Vec<u8>)> },
+    Places {
+        flights: Vec<(EntryNo, Vec<u8>)>,
+        late: Vec<(EntryNo, Vec<u8>)>,
+    },
     Done,
 }
 
@@ -102,7 +109,8 @@ impl Search {
             Step::Single { from } => {
                 let asked = (self.wanted.len() - from).min(PAGE);
                 let mut missing = Vec::new();
-                for (entry, value) in self.wanted[from..from + asked].to_vec().into_iter().zip(values)
+                for (entry, value) in
+                    self.wanted[from..from + asked].to_vec().into_iter().zip(values)
                 {
                     match first(value) {
                         Some((_, found)) => self.keep(entry, found),

@@ -142,7 +142,9 @@ impl Lanes {
                     unit = self.take_packet(*session, *packet_id, ticket);
                     units.extend(unit);
                 }
-                StoreOp::Delivered { .. } | StoreOp::SessionEnd { .. } | StoreOp::WillEnd { .. }
+                StoreOp::Delivered { .. }
+                | StoreOp::SessionEnd { .. }
+                | StoreOp::WillEnd { .. }
                     if moves =>
                 {
                     ends.push(op);
@@ -505,7 +507,9 @@ impl Lanes {
 
     fn tidy(&mut self, slot: u16) {
         let idle = self.lanes.get(&slot).is_some_and(|lane| {
-            lane.flight.is_none() && lane.ops.is_empty() && lane.settled.is_empty()
+            lane.flight.is_none()
+                && lane.ops.is_empty()
+                && lane.settled.is_empty()
                 && lane.waiters.is_empty()
         });
         if idle {

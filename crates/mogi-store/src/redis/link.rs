@@ -12,13 +12,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Requests of one blocking call; more go in several.
 const REQUESTS: usize = 4096;
 
+/// Who else is told of notices.
+type Listener = Box<dyn FnMut(&Notice) + Send>;
+
 /// A connection to Redis for those who may wait.
+#[derive(Clone)]
 pub(super) struct Link {
     pub(super) cluster: Arc<Cluster>,
     /// Where that is, for people.
     pub(super) place: String,
     /// What is wrong with it, as far as it has told.
     trouble: Arc<Mutex<Option<String>>>,
+    listener: Arc<Mutex<Option<Listener>>>,
 }
 
 impl Link {
@@ -26,25 +31,30 @@ impl Link {
     ///
     /// # Errors
     /// As of [`Cluster::start`].
-    pub(super) fn start(
-        options: Options,
-        mut on_notice: impl FnMut(Notice) + Send + 'static,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn start(options: Options) -> Result<Self, StoreError> {
         let place = place(&options);
         let trouble = Arc::new(Mutex::new(None));
-        let of_notice = Arc::clone(&trouble);
+        let listener: Arc<Mutex<Option<Listener>>> = Arc::default();
+        let (of_notice, listening) = (Arc::clone(&trouble), Arc::clone(&listener));
         let cluster = Cluster::start(options, move |notice| {
             let now = match &notice {
                 Notice::Degraded { .. } => Some(notice.to_string()),
                 _ => None,
             };
             *of_notice.lock().unwrap_or_else(PoisonError::into_inner) = now;
-            on_notice(notice);
+            if let Some(listener) = &mut *listening.lock().unwrap_or_else(PoisonError::into_inner) {
+                listener(&notice);
+            }
         });
         let cluster = cluster.map_err(|error| {
             StoreError::new(ErrorKind::Unreachable, Path::new(&place), error.to_string())
         })?;
-        Ok(Self { cluster: Arc::new(cluster), place, trouble })
+        Ok(Self { cluster: Arc::new(cluster), place, trouble, listener })
+    }
+
+    /// From now on this is told of all notices, on the connection's thread.
+    pub(super) fn listen(&self, listener: impl FnMut(&Notice) + Send + 'static) {
+        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(listener));
     }
 
     /// Sends all, and waits for all.

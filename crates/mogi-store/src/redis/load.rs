@@ -192,10 +192,10 @@ impl Load<'_> {
     }
 
     fn take(&mut self, partial: read::Partial) {
-        let session = partial.session;
-        let number = session.session;
-        let own = partial.owner.is_none_or(|owner| owner == self.store.node);
+        let number = partial.session.session;
+        let own = partial.owner.as_ref().is_none_or(|owner| *owner == self.store.node);
         self.store.directory.learn_owned(number, &partial.client, partial.epoch, own);
+        let session = partial.finish();
         let report = &mut self.report;
         report.loaded.sessions += 1;
         report.loaded.entries += (session.flights.len() + session.waiting.len()) as u64;
@@ -238,9 +238,8 @@ impl Load<'_> {
     fn strange(&mut self, what: &str, slot: u16) {
         let damage = &mut self.report.damage;
         damage.records += 1;
-        damage.note(|| {
-            format!("{what}:{{{}}} holds something mogi has not written", slot_tag(slot))
-        });
+        damage
+            .note(|| format!("{what}:{{{}}} holds something mogi has not written", slot_tag(slot)));
     }
 
     fn progress(&mut self) {

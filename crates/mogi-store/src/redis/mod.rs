@@ -10,22 +10,29 @@
 //! QoS 2 over several slots; [`claim`]: sessions of several nodes; [`store`]: blocking;
 //! [`committer`]: for a broker's workers; [`wire`]: connections, slots and retries.
 
+pub mod claim;
+pub mod committer;
 mod directory;
 mod encode;
 mod fetch;
 mod journal;
 pub mod keys;
+mod lanes;
 mod link;
 mod load;
 mod ops;
 mod read;
+mod runner;
 pub mod store;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod tickets;
 pub mod wire;
 
+pub use claim::{Claimed, NodeSeen, Nodes};
+pub use committer::Committer;
 pub use store::RedisStore;
 
 use keys::Keys;

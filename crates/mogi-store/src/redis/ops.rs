@@ -163,13 +163,18 @@ impl Planner<'_> {
         gathered: &mut Gathered<'_>,
         extra: &Extra,
     ) {
-        let Gathered { mut adds, own, .. } = std::mem::take(gathered);
+        let Gathered { mut adds, own, named, .. } = std::mem::take(gathered);
         let Some(home) = self.directory.home(session) else { return };
         adds.sort_unstable_by_key(|(entry, ..)| *entry);
         adds.dedup_by_key(|(entry, ..)| *entry);
+        // What `own` is about has to be there by then, also if it comes late.
+        let plain = |entry: &EntryNo, delivery: &StoredDelivery| {
+            delivery.qos != QoS::ExactlyOnce && !named.contains(entry)
+        };
         let (twice, once): (Vec<_>, Vec<_>) =
-            adds.into_iter().partition(|(.., delivery)| delivery.qos != QoS::ExactlyOnce);
-        let queue = if twice.is_empty() { String::new() } else { self.directory.key(home, Of::Queue) };
+            adds.into_iter().partition(|(entry, _, delivery)| plain(entry, delivery));
+        let queue =
+            if twice.is_empty() { String::new() } else { self.directory.key(home, Of::Queue) };
         for (entry, index, delivery) in twice {
             let id = entry_id(entry);
             let fields = encode::delivery(delivery);
@@ -177,7 +182,9 @@ impl Planner<'_> {
             for word in [b"XADD", queue.as_bytes(), b"NOMKSTREAM", id.as_bytes()] {
                 plan.commands.word(word);
             }
-            fields.iter().for_each(|word| drop(plan.commands.word(word)));
+            for word in fields.iter() {
+                plan.commands.word(word);
+            }
             plan.kinds.push(Kind::Entry(index));
         }
         for some in pieces(&once) {
@@ -224,7 +231,9 @@ impl Planner<'_> {
         plan.commands.word(keys.per(home.tag.slot, Per::Sessions).as_bytes());
         plan.commands.number(home.epoch).number(session.0);
         plan.commands.word(keys.flights(&home.tag).as_bytes()).word(home.client.as_bytes());
-        words.iter().for_each(|word| drop(plan.commands.word(word)));
+        for word in words.iter() {
+            plan.commands.word(word);
+        }
         plan.kinds.push(Kind::Own(session));
     }
 
@@ -249,7 +258,9 @@ impl Planner<'_> {
         commands.number(session.0).word(if once { b"1" } else { b"0" });
         for ((entry, ..), fields) in entries.iter().zip(&fields) {
             commands.word(entry_id(*entry).as_bytes()).number(fields.len() as u64);
-            fields.iter().for_each(|word| drop(commands.word(word)));
+            for word in fields.iter() {
+                commands.word(word);
+            }
         }
         plan.kinds.push(Kind::Entries);
     }
@@ -261,8 +272,7 @@ impl Planner<'_> {
             let key = keys.retained(topic);
             let slot = slot_of(key.as_bytes());
             let message = message.unwrap_or_default();
-            let name: &[u8] =
-                if message.is_empty() { b"mogi1_unretain" } else { b"mogi1_retain" };
+            let name: &[u8] = if message.is_empty() { b"mogi1_unretain" } else { b"mogi1_retain" };
             plan.commands.begin(9 + message.len()).word(b"FCALL").word(name).number(4);
             plan.commands.word(key.as_bytes());
             plan.commands.word(keys.per(slot, Per::RetainedMeta).as_bytes());
@@ -270,7 +280,9 @@ impl Planner<'_> {
                 plan.commands.word(key.as_bytes());
             }
             plan.commands.word(topic.as_bytes()).number(version);
-            message.iter().for_each(|word| drop(plan.commands.word(word)));
+            for word in message.iter() {
+                plan.commands.word(word);
+            }
             plan.kinds.push(Kind::Retained);
         };
         match op {
@@ -297,7 +309,9 @@ impl Planner<'_> {
         commands.word(keys.of(&tag, Of::Will).as_bytes());
         commands.word(keys.per(tag.slot, Per::Wills).as_bytes());
         commands.number(self.directory.epoch(client)).word(client.as_bytes());
-        fields.iter().for_each(|word| drop(commands.word(word)));
+        for word in fields.iter() {
+            commands.word(word);
+        }
         plan.kinds.push(Kind::Will(index));
     }
 }

@@ -48,11 +48,7 @@ pub(crate) struct Partial {
 }
 
 /// Reads the replies to [`commands`]; `None` if there is no session.
-pub(super) fn begin(
-    client: &Arc<str>,
-    values: &[Value],
-    damage: &mut Damage,
-) -> Option<Partial> {
+pub(super) fn begin(client: &Arc<str>, values: &[Value], damage: &mut Damage) -> Option<Partial> {
     let [hash, subs, recv, inflight, waiting] = values else { return None };
     let hash = Found::of(hash);
     let number: u64 = hash.number("no")?;
@@ -137,10 +133,6 @@ pub(super) fn complete(
             }
         }
     }
-    for partial in partials {
-        partial.session.waiting.sort_unstable_by_key(|waiting| waiting.entry);
-        partial.session.flights.sort_unstable_by_key(|flight| flight.entry);
-    }
     Ok(())
 }
 
@@ -148,7 +140,15 @@ pub(super) fn complete(
 const FLIGHTS: usize = 256;
 
 impl Partial {
-    fn rest(&self, directory: &Directory) -> Commands {
+    /// The session, once all of it was read.
+    pub(super) fn finish(mut self) -> StoredSession {
+        self.session.waiting.sort_unstable_by_key(|waiting| waiting.entry);
+        self.session.flights.sort_unstable_by_key(|flight| flight.entry);
+        self.session
+    }
+
+    /// What reads more of it; nothing: that was all.
+    pub(super) fn rest(&self, directory: &Directory) -> Commands {
         let mut commands = Commands::new();
         let prefix = directory.keys.flights(&self.tag);
         for (_, packet_id) in self.flights.iter().take(FLIGHTS) {
@@ -160,7 +160,8 @@ impl Partial {
         commands
     }
 
-    fn take_rest(&mut self, values: &[Value], damage: &mut Damage) {
+    /// Takes the replies to [`Self::rest`].
+    pub(super) fn take_rest(&mut self, values: &[Value], damage: &mut Damage) {
         let count = self.flights.len().min(FLIGHTS);
         let (flights, waiting) = values.split_at(count.min(values.len()));
         for ((entry, packet_id), value) in self.flights.drain(..count).zip(flights) {

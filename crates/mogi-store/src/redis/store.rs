@@ -40,24 +40,18 @@ impl RedisStore {
     /// # Errors
     /// If files of TLS cannot be read.
     pub fn open(options: &RedisOptions) -> Result<Self, StoreError> {
-        Self::open_telling(options, |_| {})
-    }
-
-    /// The same; notices of the connection go to `on_notice`.
-    ///
-    /// # Errors
-    /// As of [`Self::open`].
-    pub fn open_telling(
-        options: &RedisOptions,
-        on_notice: impl FnMut(super::wire::Notice) + Send + 'static,
-    ) -> Result<Self, StoreError> {
         Ok(Self {
-            link: Link::start(options.connection(), on_notice)?,
+            link: Link::start(options.connection())?,
             directory: Directory::new(options.keys()),
             node: options.node.as_str().into(),
             usage: Usage::default(),
             marks: Marks::default(),
         })
+    }
+
+    /// Notices of the connection go there from now on; it is called on the connection's thread.
+    pub fn listen(&self, on_notice: impl FnMut(&super::wire::Notice) + Send + 'static) {
+        self.link.listen(on_notice);
     }
 
     /// Where it is, without login.

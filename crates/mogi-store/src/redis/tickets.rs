@@ -71,8 +71,9 @@ impl Tickets {
         let Some(ticket) = self.get(no) else { return };
         ticket.left = ticket.left.saturating_sub(1);
         if ticket.left == 0 {
-            self.done.0 += ticket.bytes;
-            self.done.1 += ticket.ops;
+            let (bytes, ops) = (ticket.bytes, ticket.ops);
+            self.done.0 += bytes;
+            self.done.1 += ops;
             if self.changed.last() != Some(&no.worker) {
                 self.changed.push(no.worker);
             }
