@@ -47,6 +47,11 @@ fn checksum(key: &[u8], content: &[u8]) -> u32 {
 pub(crate) struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
+    /// Content without a record's head.
+    pub(crate) const fn new(content: &'a [u8]) -> Self {
+        Self(content)
+    }
+
     pub(crate) const fn rest(self) -> &'a [u8] {
         self.0
     }

@@ -23,6 +23,8 @@ pub enum ErrorKind {
     Missing,
     /// It changed again and again while it was copied.
     Changing,
+    /// It is elsewhere, and does not answer or refuses.
+    Unreachable,
 }
 
 /// What could not be done, where, why, and what helps.
@@ -60,6 +62,10 @@ impl StoreError {
             ErrorKind::TooNew => "run that version of mogi or a later one",
             ErrorKind::Missing => "name the folder a broker with --data-dir or persistence keeps",
             ErrorKind::Changing => "try again when the broker has less to do, or has ended",
+            ErrorKind::Unreachable => {
+                "see that it runs, and that address and login are right; the broker goes on by \
+                 itself then"
+            }
         }
     }
 }

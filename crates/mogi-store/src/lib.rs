@@ -9,6 +9,8 @@
 //!
 //! * [`store`]: the trait, and what it gives back; [`error`]: why it cannot
 //! * [`committer`]: the thread that owns a store, and group commit
+//! * [`keeper`]: what a broker sees of it, whatever the store
+//! * [`redis`]: the store of several nodes
 //! * [`embedded`]: the store on the local disk; [`memory`]: the same in memory, for tests
 //! * [`mosquitto_db`]: Mosquitto's own file; [`import`]: what comes from there
 //! * `coding`: values to bytes and back; `clock`: what time it is
@@ -25,8 +27,10 @@ pub mod conformance;
 pub mod embedded;
 pub mod error;
 pub mod import;
+pub mod keeper;
 pub mod memory;
 pub mod mosquitto_db;
+pub mod redis;
 pub mod store;
 
 /// The changes a store takes, and what it gives back.
@@ -35,5 +39,6 @@ pub(crate) use mogi_core::store as ops;
 pub use committer::{Answer, Committer, Notice, Status};
 pub use embedded::{EmbeddedOptions, EmbeddedStore, OnDamage, Snapshot, Sync};
 pub use error::{ErrorKind, StoreError};
+pub use keeper::Keeper;
 pub use memory::MemoryStore;
 pub use store::{Damage, LoadReport, Loaded, Progress, Store, Usage};

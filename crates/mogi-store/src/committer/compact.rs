@@ -16,7 +16,7 @@ use hashbrown::{HashMap, HashSet};
 
 /// Space for compacting, kept from group to group.
 #[derive(Default)]
-pub(super) struct Compactor {
+pub(crate) struct Compactor {
     /// Where each entry's `Delivered` is.
     delivered: HashMap<EntryNo, u32, RandomState>,
     ended: HashSet<SessionNo, RandomState>,
@@ -37,7 +37,7 @@ type Retained<'a> = HashMap<&'a str, (u64, usize), RandomState>;
 
 impl Compactor {
     /// Compacts the group; how many operations were taken out.
-    pub(super) fn compact(&mut self, group: &mut [Batch]) -> usize {
+    pub(crate) fn compact(&mut self, group: &mut [Batch]) -> usize {
         self.delivered.clear();
         self.ended.clear();
         self.stays.clear();

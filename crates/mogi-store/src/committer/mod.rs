@@ -8,7 +8,7 @@
 //!  worker 2 ─┘                     └─ fetches ──────────┘   Fetched to those who asked
 //! ```
 
-mod compact;
+pub(crate) mod compact;
 mod run;
 mod status;
 #[cfg(test)]
@@ -31,16 +31,22 @@ const OP_BYTES: u64 = 64;
 
 /// How long changes nobody waits for may wait for others: most of those that say a message was
 /// delivered make up for one that says it was enqueued.
-const LAZY: Duration = Duration::from_millis(50);
+pub(crate) const LAZY: Duration = Duration::from_millis(50);
 
 /// Bytes of changes from which on they wait no longer.
-const LAZY_BYTES: u64 = 4 << 20;
+pub(crate) const LAZY_BYTES: u64 = 4 << 20;
 
 /// What a worker is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// What was submitted up to this turn is durable.
     Stored {
+        /// The turn.
+        turn: u64,
+    },
+    /// What was submitted with this turn is durable, though something before is not. Only stores of
+    /// which parts may fail tell this.
+    StoredOne {
         /// The turn.
         turn: u64,
     },
@@ -52,6 +58,21 @@ pub enum Answer {
         session: SessionNo,
         /// Its messages, by rising number.
         entries: Vec<(EntryNo, StoredDelivery)>,
+    },
+    /// A client id that was claimed. Only stores that nodes share tell this, and the next.
+    Claimed {
+        /// As it was given with the question.
+        token: u64,
+        /// What there is of the client.
+        claimed: Box<crate::redis::Claimed>,
+    },
+    /// Another node has claimed the client id: what was changed here was refused, and the client
+    /// is to be dropped. The worker it is told to is `u16::MAX`: whoever owns the client id.
+    Fenced {
+        /// The session; [`SessionNo::NONE`] where only a will was changed.
+        session: SessionNo,
+        /// The client id.
+        client: Arc<str>,
     },
 }
 
@@ -256,7 +277,7 @@ impl Pending {
     }
 }
 
-fn bytes_of(op: &StoreOp) -> u64 {
+pub(crate) fn bytes_of(op: &StoreOp) -> u64 {
     let len = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
     let bytes = match op {
         StoreOp::Enqueued { delivery, .. } => delivery.message.weight(),

@@ -1,0 +1,295 @@
+//! Sessions of several nodes: who owns which, and which nodes there are.
+//!
+//! A session belongs to the node that claimed it last. Each claim has a greater epoch, and what an
+//! owner changes under an older one is refused. So a node that hung, or was cut off, can do no harm
+//! when it comes back.
+
+use super::directory::Directory;
+use super::encode::Found;
+use super::keys::{Keys, Of, Per, Tag};
+use super::link::Link;
+use super::read::{self, Partial};
+use super::store::RedisStore;
+use super::wire::{Commands, Request, Value, slot_of};
+use crate::clock::now_ms;
+use crate::error::StoreError;
+use crate::ops::{StoredSession, StoredWill};
+use crate::store::Damage;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A client id that was claimed, and what there is of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// The client id.
+    pub client: Arc<str>,
+    /// Its session, if it has one that outlives connections: with the numbers of what waits, not
+    /// the messages.
+    pub session: Option<StoredSession>,
+    /// The claim's epoch; greater than that of each claim before.
+    pub epoch: u64,
+    /// Whose it was; `None`: nobody's. It may be the node that claims it now.
+    pub old_owner: Option<Arc<str>>,
+    /// Its will.
+    pub will: Option<StoredWill>,
+}
+
+/// A claim on its way: first the claim itself and what can be read at once, then the rest.
+#[derive(Debug)]
+pub(super) struct Claiming {
+    pub(super) client: Arc<str>,
+    pub(super) tag: Tag,
+    /// What was claimed; `None` until it is.
+    claimed: Option<Claimed>,
+    pub(super) partial: Option<Partial>,
+    damage: Damage,
+}
+
+impl Claiming {
+    pub(super) fn new(client: &Arc<str>) -> Self {
+        let damage = Damage::default();
+        let (client, tag) = (Arc::clone(client), Tag::of(client));
+        Self { client, tag, claimed: None, partial: None, damage }
+    }
+
+    /// What to ask next; nothing: that is all.
+    pub(super) fn commands(&self, directory: &Directory, node: &str) -> Commands {
+        if let Some(partial) = &self.partial {
+            return partial.rest(directory);
+        }
+        let keys = &directory.keys;
+        let mut commands = Commands::new();
+        match &self.claimed {
+            None => {
+                let session = keys.of(&self.tag, Of::Session);
+                let claim = [b"FCALL", &b"mogi1_claim"[..], b"1", session.as_bytes()];
+                commands.begin(5);
+                claim.iter().for_each(|word| {
+                    commands.word(word);
+                });
+                commands.word(node.as_bytes());
+            }
+            // It was read before, and changed since.
+            Some(_) => {
+                commands.push(&[b"PING"]);
+            }
+        }
+        commands.push(&[b"HGETALL", keys.of(&self.tag, Of::Will).as_bytes()]);
+        commands.append(&read::commands(directory, &self.tag));
+        commands
+    }
+
+    /// Takes the replies. What stands for packet ids of the one before is in
+    /// [`Partial::pending`] of [`Self::partial`] then.
+    pub(super) fn take(&mut self, values: &[Value]) -> Result<(), String> {
+        if let Some(error) = values.iter().find_map(Value::error) {
+            return Err(error.to_string());
+        }
+        if let Some(partial) = &mut self.partial {
+            partial.take_rest(values, &mut self.damage);
+            return Ok(());
+        }
+        let [claim, will, session @ ..] = values else { return Ok(()) };
+        if self.claimed.is_none() {
+            let claim = claim.array().unwrap_or_default();
+            let text = |at: usize| claim.get(at).and_then(Value::text).unwrap_or_default();
+            self.claimed = Some(Claimed {
+                client: Arc::clone(&self.client),
+                session: None,
+                epoch: text(0).parse().unwrap_or(0),
+                old_owner: Some(text(1)).filter(|it| !it.is_empty()).map(Arc::from),
+                will: None,
+            });
+        }
+        if let Some(claimed) = &mut self.claimed {
+            claimed.will = Found::of(will).will().map(|(_, will)| will);
+        }
+        self.partial = read::begin(&self.client, session, &mut self.damage);
+        Ok(())
+    }
+
+    /// Whether nothing is left to be read.
+    pub(super) fn is_complete(&self, directory: &Directory) -> bool {
+        self.claimed.is_some()
+            && self.partial.as_ref().is_none_or(|it| it.rest(directory).is_empty())
+    }
+
+    /// The epoch, once it was claimed.
+    pub(super) fn epoch(&self) -> u64 {
+        self.claimed.as_ref().map_or(0, |claimed| claimed.epoch)
+    }
+
+    /// Reads the session once more: it has changed.
+    pub(super) fn begin_anew(&mut self) {
+        self.partial = None;
+    }
+
+    pub(super) fn finish(self) -> Option<Claimed> {
+        let mut claimed = self.claimed?;
+        claimed.session = self.partial.map(Partial::finish);
+        Some(claimed)
+    }
+}
+
+/// A node as others see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSeen {
+    /// Its name.
+    pub node: String,
+    /// Where its cluster listener can be reached.
+    pub address: String,
+    /// When it last renewed its lease, in milliseconds since 1970.
+    pub seen_at_ms: u64,
+    /// Whether its lease holds.
+    pub alive: bool,
+}
+
+/// The nodes of a cluster. Calls block.
+pub struct Nodes {
+    link: Link,
+    keys: Keys,
+    node: Arc<str>,
+}
+
+/// Nodes that have not been seen for so long are forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(86_400);
+
+impl Nodes {
+    pub(super) fn new(link: &Link, keys: &Keys, node: &Arc<str>) -> Self {
+        Self { link: link.clone(), keys: keys.clone(), node: Arc::clone(node) }
+    }
+
+    /// Says that this node lives, for so long. `address`: where its cluster listener is.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub fn lease(&self, address: &str, ttl: Duration) -> Result<(), StoreError> {
+        let (key, all) = (self.keys.node(&self.node), self.keys.nodes());
+        let mut lease = Commands::new();
+        lease.begin(5).word(b"SET").word(key.as_bytes()).word(address.as_bytes());
+        lease.word(b"PX").number(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        let seen = format!("seen={} address={address}", now_ms());
+        let names = [b"HSET", all.as_bytes(), self.node.as_bytes(), seen.as_bytes()];
+        self.link.call(vec![
+            Request::new(slot_of(key.as_bytes()), lease),
+            Request::new(slot_of(all.as_bytes()), Commands::one(&names)),
+        ])?;
+        Ok(())
+    }
+
+    /// All nodes seen lately, this one too, by name.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub fn all(&self) -> Result<Vec<NodeSeen>, StoreError> {
+        let all = self.keys.nodes();
+        let slot = slot_of(all.as_bytes());
+        let list = Commands::one(&[b"HGETALL", all.as_bytes()]);
+        let replies = self.link.call(vec![Request::new(slot, list)])?;
+        let nothing = Value::Nil;
+        let list = replies.first().and_then(|reply| reply.values.first()).unwrap_or(&nothing);
+        let mut nodes: Vec<NodeSeen> = Found::of(list).pairs().filter_map(seen).collect();
+        nodes.sort_by(|a, b| a.node.cmp(&b.node));
+        let leases = nodes.iter().map(|seen| {
+            let key = self.keys.node(&seen.node);
+            Request::new(slot_of(key.as_bytes()), Commands::one(&[b"EXISTS", key.as_bytes()]))
+        });
+        let replies = self.link.call(leases.collect())?;
+        for (node, reply) in nodes.iter_mut().zip(&replies) {
+            node.alive = reply.values.first().and_then(Value::int) == Some(1);
+        }
+        let now_ms = now_ms();
+        let (kept, old): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|node| {
+            node.alive || now_ms.saturating_sub(node.seen_at_ms) < FORGOTTEN.as_millis() as u64
+        });
+        if !old.is_empty() {
+            let mut words: Vec<&[u8]> = vec![b"HDEL", all.as_bytes()];
+            words.extend(old.iter().map(|node| node.node.as_bytes()));
+            self.link.call(vec![Request::new(slot, Commands::one(&words))])?;
+        }
+        Ok(kept)
+    }
+
+    /// Says that this node ends.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub fn leave(&self) -> Result<(), StoreError> {
+        let (key, all) = (self.keys.node(&self.node), self.keys.nodes());
+        let lease = Commands::one(&[b"DEL", key.as_bytes()]);
+        let name = Commands::one(&[b"HDEL", all.as_bytes(), self.node.as_bytes()]);
+        self.link.call(vec![
+            Request::new(slot_of(key.as_bytes()), lease),
+            Request::new(slot_of(all.as_bytes()), name),
+        ])?;
+        Ok(())
+    }
+}
+
+fn seen((node, text): (&[u8], &[u8])) -> Option<NodeSeen> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (seen, address) = text.strip_prefix("seen=")?.split_once(" address=")?;
+    Some(NodeSeen {
+        node: std::str::from_utf8(node).ok()?.to_owned(),
+        address: address.to_owned(),
+        seen_at_ms: seen.parse().ok()?,
+        alive: false,
+    })
+}
+
+impl RedisStore {
+    /// Makes this node the owner of the client id, and reads what there is of it.
+    ///
+    /// # Errors
+    /// If Redis does not answer, or one of its keys is none of ours.
+    pub fn claim(&mut self, client: &Arc<str>) -> Result<Claimed, StoreError> {
+        let mut claiming = Claiming::new(client);
+        loop {
+            let commands = claiming.commands(&self.directory, &self.node);
+            let request = Request::new(claiming.tag.slot, commands);
+            let replies = self.link.call(vec![request])?;
+            let values = replies.first().map_or(&[][..], |reply| &reply.values);
+            claiming.take(values).map_err(|what| self.link.told(what))?;
+            let session = claiming.partial.as_ref().map(|it| it.session.session);
+            self.directory.claimed(client, claiming.epoch(), session);
+            let pending = claiming.partial.as_mut().map(|it| std::mem::take(&mut it.pending));
+            let pending = pending.unwrap_or_default();
+            for (packet_id, parts) in &pending {
+                self.roll_forward(client, *packet_id, parts)?;
+            }
+            if !pending.is_empty() {
+                claiming.begin_anew();
+            } else if claiming.is_complete(&self.directory) {
+                return claiming.finish().ok_or_else(|| self.link.told("it was not claimed"));
+            }
+        }
+    }
+
+    /// Ends the session of a client id if this node's claim still holds; whether there was one.
+    /// `Ok(None)`: another node has claimed it since.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub fn end_if_owner(&mut self, client: &str, epoch: u64) -> Result<Option<bool>, StoreError> {
+        let (keys, tag) = (&self.directory.keys, Tag::of(client));
+        let all = [Of::Session, Of::Subs, Of::Queue, Of::Inflight, Of::Recv, Of::Late];
+        let mut commands = Commands::new();
+        commands.begin(13).word(b"FCALL").word(b"mogi1_end_if").number(7);
+        for what in all {
+            commands.word(keys.of(&tag, what).as_bytes());
+        }
+        commands.word(keys.per(tag.slot, Per::Sessions).as_bytes());
+        commands.number(epoch).word(keys.flights(&tag).as_bytes()).word(client.as_bytes());
+        let replies = self.link.call(vec![Request::new(tag.slot, commands)])?;
+        match replies.first().and_then(|reply| reply.values.first()) {
+            Some(Value::ServerError(error)) if error.code() == "FENCED" => Ok(None),
+            Some(Value::ServerError(error)) => Err(self.link.told(error.to_string())),
+            value => Ok(Some(value.and_then(Value::int) == Some(1))),
+        }
+    }
+
+    /// The nodes that use this store.
+    pub fn nodes(&self) -> Nodes {
+        Nodes::new(&self.link, &self.directory.keys, &self.node)
+    }
+}

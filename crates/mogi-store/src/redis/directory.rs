@@ -1,0 +1,152 @@
+//! Which client a session number belongs to: changes name sessions by number, keys by client.
+
+use super::keys::{Keys, Of, Tag};
+use super::wire::slot_of;
+use crate::ops::{SessionNo, StoreOp};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// The epoch of sessions another node owns: below all that are given.
+const OTHERS: u64 = 1;
+
+/// A session's client, and the claim under which it is changed.
+#[derive(Clone, Debug)]
+pub(super) struct Home {
+    pub(super) client: Arc<str>,
+    pub(super) tag: Tag,
+    /// The epoch of the claim; 0: nobody claimed it.
+    pub(super) epoch: u64,
+    /// Its end is on its way: what comes for it counts for nothing.
+    ended: bool,
+}
+
+/// The sessions that are known here.
+#[derive(Debug)]
+pub(super) struct Directory {
+    pub(super) keys: Keys,
+    homes: HashMap<SessionNo, Home, RandomState>,
+    /// Epochs of claims, by client id, of sessions here or to come.
+    epochs: HashMap<Arc<str>, u64, RandomState>,
+}
+
+impl Directory {
+    pub(super) fn new(keys: Keys) -> Self {
+        Self { keys, homes: HashMap::default(), epochs: HashMap::default() }
+    }
+
+    /// The slot a change is for, if it counts for anything; sessions come and go with it.
+    pub(super) fn route(&mut self, op: &StoreOp) -> Option<u16> {
+        let session = match op {
+            StoreOp::SessionSet { session, record } => {
+                return Some(self.learn(*session, &record.client));
+            }
+            StoreOp::SessionEnd { session } => {
+                let home = self.homes.get_mut(session)?;
+                home.ended = true;
+                return Some(home.tag.slot);
+            }
+            StoreOp::Retained { message, .. } => return Some(self.retained_slot(message.topic())),
+            StoreOp::RetainedEnd { topic, .. } => return Some(self.retained_slot(topic)),
+            StoreOp::WillSet { client, .. } | StoreOp::WillEnd { client } => {
+                return Some(Tag::of(client).slot);
+            }
+            other => session_of(other)?,
+        };
+        let home = self.homes.get(&session).filter(|home| !home.ended)?;
+        Some(home.tag.slot)
+    }
+
+    /// A session is there; its slot.
+    pub(super) fn learn(&mut self, session: SessionNo, client: &Arc<str>) -> u16 {
+        let epoch = self.epoch(client);
+        let home = self.homes.entry(session).or_insert_with(|| Home {
+            client: Arc::clone(client),
+            tag: Tag::of(client),
+            epoch,
+            ended: false,
+        });
+        home.ended = false;
+        home.epoch = home.epoch.max(epoch);
+        home.tag.slot
+    }
+
+    /// A session of the store; `owner`: whether this node, or none, has claimed it.
+    pub(super) fn learn_owned(
+        &mut self,
+        session: SessionNo,
+        client: &Arc<str>,
+        epoch: u64,
+        owner: bool,
+    ) {
+        if owner && epoch > 0 {
+            self.epochs.insert(Arc::clone(client), epoch);
+        }
+        self.learn(session, client);
+        if let Some(home) = self.homes.get_mut(&session)
+            && !owner
+        {
+            home.epoch = OTHERS;
+        }
+    }
+
+    /// This node has claimed the client id.
+    pub(super) fn claimed(&mut self, client: &Arc<str>, epoch: u64, session: Option<SessionNo>) {
+        self.epochs.insert(Arc::clone(client), epoch);
+        if let Some(session) = session {
+            self.learn(session, client);
+        }
+    }
+
+    /// This node has nothing to do with the client id any more.
+    pub(super) fn released(&mut self, client: &str) {
+        self.epochs.remove(client);
+    }
+
+    /// A session whose end has arrived is forgotten.
+    pub(super) fn forget(&mut self, session: SessionNo) {
+        if self.homes.get(&session).is_some_and(|home| home.ended) {
+            self.homes.remove(&session);
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.homes.clear();
+    }
+
+    pub(super) fn epoch(&self, client: &str) -> u64 {
+        self.epochs.get(client).copied().unwrap_or(0)
+    }
+
+    pub(super) fn home(&self, session: SessionNo) -> Option<&Home> {
+        self.homes.get(&session)
+    }
+
+    pub(super) fn key(&self, home: &Home, what: Of) -> String {
+        self.keys.of(&home.tag, what)
+    }
+
+    fn retained_slot(&self, topic: &str) -> u16 {
+        slot_of(self.keys.retained(topic).as_bytes())
+    }
+}
+
+/// The session a change is of.
+pub(super) const fn session_of(op: &StoreOp) -> Option<SessionNo> {
+    match op {
+        StoreOp::SessionSet { session, .. }
+        | StoreOp::SessionEnd { session }
+        | StoreOp::SubscriptionSet { session, .. }
+        | StoreOp::SubscriptionEnd { session, .. }
+        | StoreOp::Enqueued { session, .. }
+        | StoreOp::Assigned { session, .. }
+        | StoreOp::Released { session, .. }
+        | StoreOp::Delivered { session, .. }
+        | StoreOp::Received { session, .. }
+        | StoreOp::ReceivedEnd { session, .. } => Some(*session),
+        StoreOp::Retained { .. }
+        | StoreOp::RetainedEnd { .. }
+        | StoreOp::WillSet { .. }
+        | StoreOp::WillEnd { .. } => None,
+    }
+}

@@ -1,0 +1,548 @@
+//! Changes on their way: what of them goes to which slot, in what order, and when a turn is done.
+//!
+//! ```text
+//!  turn ─┬─ lane (slot 17)    gathers ──compact──► one request at a time ──► done
+//!        ├─ lane (slot 9000)  gathers ──compact──► …
+//!        └─ unit              what may only follow when something else is durable
+//! ```
+//! A slot has one request out at a time; meanwhile the next gathers, and much of it makes up for
+//! itself. Nothing here waits, and nothing here does I/O.
+//!
+//! A **unit** keeps an order over slots. A QoS 2 message of a lasting publisher is one: first its
+//! packet id is written, with what is to follow from it ([`super::journal`]), then that follows.
+//! What ends something whose message goes elsewhere in the same turn is one too: first the message
+//! is there, then the end.
+
+use super::directory::{Directory, session_of};
+use super::journal;
+use super::ops::{Extra, Outcome, Plan, Planner};
+use super::tickets::{TicketNo, Tickets};
+use super::wire::{Commands, Value};
+use crate::committer::Answer;
+use crate::committer::compact::Compactor;
+use crate::ops::{Batch, EntryNo, SessionNo, StoreOp};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use mogi_codec::QoS;
+use mogi_core::Wait;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+type UnitNo = u64;
+type Map<K, V> = HashMap<K, V, RandomState>;
+
+/// All changes on their way.
+pub(super) struct Lanes {
+    pub(super) directory: Directory,
+    pub(super) tickets: Tickets,
+    lanes: Map<u16, Lane>,
+    /// Lanes that may have something to send.
+    dirty: VecDeque<u16>,
+    /// Slots the turn at hand has changes for.
+    touched: Vec<u16>,
+    units: Map<UnitNo, Unit>,
+    last_unit: UnitNo,
+    /// Entries of units that are not on their way yet: what concerns them follows them.
+    held: Map<EntryNo, UnitNo>,
+    /// The same for wills, by client id.
+    held_wills: Map<Arc<str>, UnitNo>,
+    compactor: Compactor,
+    pub(super) fenced: Vec<Fenced>,
+    pub(super) counts: Counts,
+}
+
+/// Something of a client that belongs to another node by now was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fenced {
+    pub(super) client: Arc<str>,
+    pub(super) session: SessionNo,
+}
+
+/// What was done, and what there is more of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) written: u64,
+    pub(super) compacted: u64,
+    pub(super) requests: u64,
+    pub(super) sessions: i64,
+    pub(super) flights: i64,
+    pub(super) retained: i64,
+}
+
+#[derive(Default)]
+struct Lane {
+    ops: Batch,
+    waiters: Vec<Waiter>,
+    /// Units whose packet ids are in `ops`.
+    taken: Vec<UnitNo>,
+    /// Packet ids whose messages are in all queues.
+    settled: Vec<(SessionNo, u16)>,
+    flight: Option<Flight>,
+}
+
+/// A request on its way.
+struct Flight {
+    ops: Batch,
+    plan: Plan,
+    waiters: Vec<Waiter>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiter {
+    Turn(TicketNo),
+    Unit(UnitNo),
+}
+
+struct Unit {
+    /// Requests it waits for: first those it follows, then its own.
+    left: usize,
+    /// What follows; empty once it is on its way.
+    parts: Batch,
+    /// Turns of which it is a part.
+    turns: Vec<TicketNo>,
+    /// The packet id it belongs to.
+    packet: Option<(SessionNo, u16)>,
+    follows: bool,
+    /// There was something to follow.
+    routed: bool,
+    /// Units that wait for this one.
+    behind: Vec<UnitNo>,
+}
+
+impl Lanes {
+    pub(super) fn new(directory: Directory) -> Self {
+        Self {
+            directory,
+            tickets: Tickets::default(),
+            lanes: Map::default(),
+            dirty: VecDeque::new(),
+            touched: Vec::new(),
+            units: Map::default(),
+            last_unit: 0,
+            held: Map::default(),
+            held_wills: Map::default(),
+            compactor: Compactor::default(),
+            fenced: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Takes the changes of a turn.
+    pub(super) fn submit(&mut self, worker: u16, turn: u64, batch: Batch, wait: Wait, bytes: u64) {
+        let ticket = self.tickets.open(worker, turn, wait, bytes, batch.len() as u64);
+        let moves = moves_messages(&batch);
+        // What ends something, while its message goes elsewhere.
+        let mut ends = Batch::new();
+        let mut unit: Option<UnitNo> = None;
+        let mut units = Vec::new();
+        self.touched.clear();
+        for op in batch {
+            match &op {
+                StoreOp::Received { session, packet_id } => {
+                    unit = self.take_packet(*session, *packet_id, ticket);
+                    units.extend(unit);
+                }
+                StoreOp::Delivered { .. }
+                | StoreOp::SessionEnd { .. }
+                | StoreOp::WillEnd { .. }
+                    if moves =>
+                {
+                    ends.push(op);
+                }
+                _ => match unit.filter(|_| is_exactly_once(&op)) {
+                    Some(unit) => self.hold(unit, op),
+                    None => self.route(op, Waiter::Turn(ticket)),
+                },
+            }
+        }
+        if !ends.is_empty() {
+            self.end_behind(ticket, &units, ends);
+        }
+        self.tickets.done(ticket);
+    }
+
+    /// The next request: its slot and its commands. The reply goes to [`Self::returned`].
+    pub(super) fn next(&mut self, now_ms: u64) -> Option<(u16, Commands)> {
+        while let Some(slot) = self.dirty.pop_front() {
+            let Some(lane) = self.lanes.get_mut(&slot) else { continue };
+            if lane.flight.is_some() {
+                continue;
+            }
+            let mut ops = std::mem::take(&mut lane.ops);
+            let waiters = std::mem::take(&mut lane.waiters);
+            let taken = std::mem::take(&mut lane.taken);
+            let settled = std::mem::take(&mut lane.settled);
+            let before = ops.len();
+            let dropped = self.compactor.compact(std::slice::from_mut(&mut ops));
+            self.counts.compacted += dropped as u64;
+            self.counts.written += (before - dropped) as u64;
+            let parts = self.parts_of(&taken);
+            let extra = Extra { parts, settled };
+            let planner = Planner { directory: &self.directory, now_ms };
+            let plan = planner.plan(&ops, &extra);
+            if plan.is_empty() {
+                self.arrived(ops, waiters);
+                self.tidy(slot);
+                continue;
+            }
+            let commands = plan.commands.clone();
+            self.counts.requests += 1;
+            if let Some(lane) = self.lanes.get_mut(&slot) {
+                lane.flight = Some(Flight { ops, plan, waiters });
+            }
+            return Some((slot, commands));
+        }
+        None
+    }
+
+    /// The reply to a slot's request. What is given back is to be sent now, in its place.
+    ///
+    /// # Errors
+    /// What Redis says it will never do. The request is to be sent again when that may have
+    /// changed: it is [`Self::again`].
+    pub(super) fn returned(
+        &mut self,
+        slot: u16,
+        values: &[Value],
+        now_ms: u64,
+    ) -> Result<Option<Commands>, String> {
+        let Some(lane) = self.lanes.get_mut(&slot) else { return Ok(None) };
+        let Some(mut flight) = lane.flight.take() else { return Ok(None) };
+        let outcome = flight.plan.read(values);
+        if let Some(error) = outcome.error {
+            lane.flight = Some(flight);
+            return Err(error);
+        }
+        self.note(&outcome, &flight.ops);
+        if !outcome.late.is_empty() {
+            let planner = Planner { directory: &self.directory, now_ms };
+            flight.plan = planner.late(&flight.ops, &outcome.late);
+            if !flight.plan.is_empty() {
+                let commands = flight.plan.commands.clone();
+                if let Some(lane) = self.lanes.get_mut(&slot) {
+                    lane.flight = Some(flight);
+                }
+                return Ok(Some(commands));
+            }
+        }
+        self.arrived(flight.ops, flight.waiters);
+        self.dirty.push_back(slot);
+        self.tidy(slot);
+        Ok(None)
+    }
+
+    /// The request of a slot that is out.
+    pub(super) fn again(&self, slot: u16) -> Option<Commands> {
+        self.lanes.get(&slot)?.flight.as_ref().map(|flight| flight.plan.commands.clone())
+    }
+
+    /// Whether nothing of this slot is on its way, so that what is read there is all there is.
+    pub(super) fn is_quiet(&self, slot: u16) -> bool {
+        self.lanes.get(&slot).is_none_or(|lane| lane.flight.is_none() && lane.ops.is_empty())
+    }
+
+    /// Whether one of these entries is yet to be on its way.
+    pub(super) fn holds(&self, entries: &[EntryNo]) -> bool {
+        !self.held.is_empty() && entries.iter().any(|entry| self.held.contains_key(entry))
+    }
+
+    /// Looks at lanes that only have to say that something is settled.
+    pub(super) fn settle(&mut self) {
+        let due = self.lanes.iter().filter(|(_, lane)| !lane.settled.is_empty());
+        self.dirty.extend(due.map(|(slot, _)| *slot));
+    }
+
+    /// What the workers are to be told, in this order.
+    pub(super) fn answers(&mut self, out: &mut Vec<(u16, Answer)>) {
+        self.tickets.answers(out);
+    }
+
+    /// Sends a change its way; `waiter` is told when it has arrived.
+    fn route(&mut self, op: StoreOp, waiter: Waiter) {
+        if let Some(unit) = self.unit_before(&op) {
+            if let Waiter::Turn(ticket) = waiter {
+                self.tickets.add(ticket);
+                if let Some(unit) = self.units.get_mut(&unit) {
+                    unit.turns.push(ticket);
+                }
+            }
+            return self.hold(unit, op);
+        }
+        let Some(slot) = self.directory.route(&op) else { return };
+        let lane = self.lanes.entry(slot).or_default();
+        if let StoreOp::ReceivedEnd { session, packet_id } = &op {
+            lane.settled.retain(|known| known != &(*session, *packet_id));
+        }
+        lane.ops.push(op);
+        self.dirty.push_back(slot);
+        self.wait_for(slot, waiter);
+    }
+
+    fn wait_for(&mut self, slot: u16, waiter: Waiter) {
+        let lane = self.lanes.entry(slot).or_default();
+        if lane.waiters.last() == Some(&waiter) {
+            return;
+        }
+        lane.waiters.push(waiter);
+        match waiter {
+            Waiter::Turn(ticket) => {
+                self.tickets.add(ticket);
+                self.touched.push(slot);
+            }
+            Waiter::Unit(no) => {
+                if let Some(unit) = self.units.get_mut(&no) {
+                    unit.left += 1;
+                }
+            }
+        }
+    }
+
+    /// A packet id was received: a unit for what follows from it.
+    fn take_packet(
+        &mut self,
+        session: SessionNo,
+        packet_id: u16,
+        ticket: TicketNo,
+    ) -> Option<UnitNo> {
+        let op = StoreOp::Received { session, packet_id };
+        let slot = self.directory.route(&op)?;
+        let no = self.open_unit(vec![ticket], Some((session, packet_id)));
+        let lane = self.lanes.entry(slot).or_default();
+        // The id was used before: what is settled of it is history.
+        lane.settled.retain(|known| known != &(session, packet_id));
+        lane.ops.push(op);
+        lane.taken.push(no);
+        self.dirty.push_back(slot);
+        self.wait_for(slot, Waiter::Unit(no));
+        Some(no)
+    }
+
+    /// Ends follow when everything of the turn so far is durable.
+    fn end_behind(&mut self, ticket: TicketNo, units: &[UnitNo], ends: Batch) {
+        let no = self.open_unit(vec![ticket], None);
+        for op in &ends {
+            if let StoreOp::WillEnd { client } = op {
+                self.held_wills.insert(Arc::clone(client), no);
+            }
+        }
+        for slot in std::mem::take(&mut self.touched) {
+            self.wait_for(slot, Waiter::Unit(no));
+        }
+        let mut left = 0;
+        for before in units {
+            if let Some(before) = self.units.get_mut(before) {
+                before.behind.push(no);
+                left += 1;
+            }
+        }
+        let idle = self.units.get_mut(&no).is_some_and(|unit| {
+            unit.parts = ends;
+            unit.left += left;
+            unit.left == 0
+        });
+        if idle {
+            self.advance(no);
+        }
+    }
+
+    fn open_unit(&mut self, turns: Vec<TicketNo>, packet: Option<(SessionNo, u16)>) -> UnitNo {
+        self.last_unit += 1;
+        turns.iter().for_each(|turn| self.tickets.add(*turn));
+        let unit = Unit {
+            left: 0,
+            parts: Batch::new(),
+            turns,
+            packet,
+            follows: false,
+            routed: false,
+            behind: Vec::new(),
+        };
+        self.units.insert(self.last_unit, unit);
+        self.last_unit
+    }
+
+    /// The unit a change has to follow, if any.
+    fn unit_before(&self, op: &StoreOp) -> Option<UnitNo> {
+        match op {
+            StoreOp::Assigned { entry, .. }
+            | StoreOp::Released { entry, .. }
+            | StoreOp::Delivered { entry, .. }
+                if !self.held.is_empty() =>
+            {
+                self.held.get(entry).copied()
+            }
+            StoreOp::WillSet { client, .. } | StoreOp::WillEnd { client }
+                if !self.held_wills.is_empty() =>
+            {
+                self.held_wills.get(client).copied()
+            }
+            _ => None,
+        }
+    }
+
+    fn hold(&mut self, no: UnitNo, op: StoreOp) {
+        if let StoreOp::Enqueued { entry, .. } = &op {
+            self.held.insert(*entry, no);
+        }
+        if let Some(unit) = self.units.get_mut(&no) {
+            unit.parts.push(op);
+        }
+    }
+
+    /// What stands for the packet ids of these units, as far as there is anything.
+    fn parts_of(&mut self, taken: &[UnitNo]) -> Map<(SessionNo, u16), Vec<u8>> {
+        let mut all = Map::default();
+        for no in taken {
+            let Some(unit) = self.units.get_mut(no) else { continue };
+            let Some(packet) = unit.packet else { continue };
+            let before = unit.parts.len();
+            let dropped = self.compactor.compact(std::slice::from_mut(&mut unit.parts));
+            debug_assert_eq!(before, dropped + unit.parts.len());
+            self.counts.compacted += dropped as u64;
+            let directory = &self.directory;
+            let parts = unit.parts.iter().filter_map(|op| match session_of(op) {
+                Some(session) => Some((Some(&*directory.home(session)?.client), op)),
+                None => Some((None, op)),
+            });
+            let parts: Vec<_> = parts.collect();
+            if !parts.is_empty() {
+                all.insert(packet, journal::encode(parts.into_iter()));
+            }
+        }
+        all
+    }
+
+    /// A request was carried out.
+    fn arrived(&mut self, ops: Batch, waiters: Vec<Waiter>) {
+        for op in &ops {
+            if let StoreOp::SessionEnd { session } = op {
+                self.directory.forget(*session);
+            }
+        }
+        for waiter in waiters {
+            match waiter {
+                Waiter::Turn(ticket) => self.tickets.done(ticket),
+                Waiter::Unit(no) => self.one_less(no),
+            }
+        }
+    }
+
+    /// Something a unit waits for is done.
+    fn one_less(&mut self, no: UnitNo) {
+        let ready = self.units.get_mut(&no).is_some_and(|unit| {
+            unit.left = unit.left.saturating_sub(1);
+            unit.left == 0
+        });
+        if ready {
+            self.advance(no);
+        }
+    }
+
+    /// What a unit follows is durable, or all of it is.
+    fn advance(&mut self, no: UnitNo) {
+        let Some(unit) = self.units.get_mut(&no) else { return };
+        let parts = std::mem::take(&mut unit.parts);
+        unit.routed |= !parts.is_empty();
+        if !std::mem::replace(&mut unit.follows, true) {
+            for op in &parts {
+                match op {
+                    StoreOp::Enqueued { entry, .. } => drop(self.held.remove(entry)),
+                    StoreOp::WillEnd { client } => drop(self.held_wills.remove(client)),
+                    _ => {}
+                }
+            }
+            // Those that made up for one another are held no more, too.
+            self.held.retain(|_, unit| *unit != no);
+        }
+        for op in parts {
+            self.route(op, Waiter::Unit(no));
+        }
+        let Some(unit) = self.units.get(&no) else { return };
+        if unit.left > 0 {
+            return;
+        }
+        let Some(unit) = self.units.remove(&no) else { return };
+        unit.turns.iter().for_each(|turn| self.tickets.done(*turn));
+        for behind in unit.behind {
+            self.one_less(behind);
+        }
+        if let Some((session, packet_id)) = unit.packet
+            && unit.routed
+            && let Some(home) = self.directory.home(session)
+        {
+            self.lanes.entry(home.tag.slot).or_default().settled.push((session, packet_id));
+        }
+    }
+
+    fn note(&mut self, outcome: &Outcome, ops: &[StoreOp]) {
+        self.counts.sessions += outcome.sessions;
+        self.counts.flights += outcome.flights;
+        self.counts.retained += outcome.retained;
+        for session in &outcome.fenced {
+            self.drop_units_of(*session);
+            if let Some(home) = self.directory.home(*session) {
+                let client = Arc::clone(&home.client);
+                self.fenced.push(Fenced { client, session: *session });
+            }
+        }
+        for index in &outcome.fenced_wills {
+            if let Some(StoreOp::WillSet { client, .. } | StoreOp::WillEnd { client }) =
+                ops.get(*index)
+            {
+                let client = Arc::clone(client);
+                self.fenced.push(Fenced { client, session: SessionNo::NONE });
+            }
+        }
+    }
+
+    /// Messages of a publisher that belongs to another node were not taken: it sends them there.
+    fn drop_units_of(&mut self, session: SessionNo) {
+        for (no, unit) in &mut self.units {
+            if unit.packet.is_some_and(|(of, _)| of == session) && !unit.follows {
+                unit.parts.clear();
+                self.held.retain(|_, held| held != no);
+            }
+        }
+    }
+
+    fn tidy(&mut self, slot: u16) {
+        let idle = self.lanes.get(&slot).is_some_and(|lane| {
+            lane.flight.is_none()
+                && lane.ops.is_empty()
+                && lane.settled.is_empty()
+                && lane.waiters.is_empty()
+        });
+        if idle {
+            self.lanes.remove(&slot);
+        }
+    }
+}
+
+/// Whether a message goes to a queue in this turn because of what ends in it: a will, or a message
+/// of a shared group that another member gets.
+fn moves_messages(batch: &[StoreOp]) -> bool {
+    let ends = |op: &StoreOp| matches!(op, StoreOp::SessionEnd { .. } | StoreOp::WillEnd { .. });
+    let mut grouped = false;
+    let mut enqueued = false;
+    for op in batch {
+        match op {
+            StoreOp::Enqueued { delivery, .. } => {
+                enqueued = true;
+                grouped |= delivery.group.is_some();
+            }
+            StoreOp::Retained { .. } => enqueued = true,
+            _ => {}
+        }
+    }
+    enqueued && (grouped || batch.iter().any(ends))
+}
+
+/// Whether a change belongs to a QoS 2 message.
+fn is_exactly_once(op: &StoreOp) -> bool {
+    match op {
+        StoreOp::Enqueued { delivery, .. } => delivery.message.qos() == QoS::ExactlyOnce,
+        StoreOp::Retained { message, .. } => message.qos() == QoS::ExactlyOnce,
+        StoreOp::RetainedEnd { .. } => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,92 @@
+//! Blocking calls, and what failed in words.
+
+use super::wire::{Cluster, Fault, Notice, Options, Reply, Request};
+use crate::error::{ErrorKind, StoreError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a blocking call waits for Redis.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Requests of one blocking call; more go in several.
+const REQUESTS: usize = 4096;
+
+/// Who else is told of notices.
+type Listener = Box<dyn FnMut(&Notice) + Send>;
+
+/// A connection to Redis for those who may wait.
+#[derive(Clone)]
+pub(super) struct Link {
+    pub(super) cluster: Arc<Cluster>,
+    /// Where that is, for people.
+    pub(super) place: String,
+    /// What is wrong with it, as far as it has told.
+    trouble: Arc<Mutex<Option<String>>>,
+    listener: Arc<Mutex<Option<Listener>>>,
+}
+
+impl Link {
+    /// Connects when it is needed.
+    ///
+    /// # Errors
+    /// As of [`Cluster::start`].
+    pub(super) fn start(options: Options) -> Result<Self, StoreError> {
+        let place = place(&options);
+        let trouble = Arc::new(Mutex::new(None));
+        let listener: Arc<Mutex<Option<Listener>>> = Arc::default();
+        let (of_notice, listening) = (Arc::clone(&trouble), Arc::clone(&listener));
+        let cluster = Cluster::start(options, move |notice| {
+            let now = match &notice {
+                Notice::Degraded { .. } => Some(notice.to_string()),
+                _ => None,
+            };
+            *of_notice.lock().unwrap_or_else(PoisonError::into_inner) = now;
+            if let Some(listener) = &mut *listening.lock().unwrap_or_else(PoisonError::into_inner) {
+                listener(&notice);
+            }
+        });
+        let cluster = cluster.map_err(|error| {
+            StoreError::new(ErrorKind::Unreachable, Path::new(&place), error.to_string())
+        })?;
+        Ok(Self { cluster: Arc::new(cluster), place, trouble, listener })
+    }
+
+    /// From now on this is told of all notices, on the connection's thread.
+    pub(super) fn listen(&self, listener: impl FnMut(&Notice) + Send + 'static) {
+        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(listener));
+    }
+
+    /// Sends all, and waits for all.
+    pub(super) fn call(&self, requests: Vec<Request>) -> Result<Vec<Reply>, StoreError> {
+        let mut replies = Vec::with_capacity(requests.len());
+        let mut requests = requests.into_iter();
+        loop {
+            let some: Vec<_> = requests.by_ref().take(REQUESTS).collect();
+            if some.is_empty() {
+                return Ok(replies);
+            }
+            let some = self.cluster.call(some, PATIENCE).map_err(|fault| self.error(fault))?;
+            replies.extend(some);
+        }
+    }
+
+    pub(super) fn error(&self, fault: Fault) -> StoreError {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let what = match (fault, trouble) {
+            (Fault::TimedOut, Some(trouble)) => trouble,
+            (fault, _) => fault.to_string(),
+        };
+        self.told(what)
+    }
+
+    pub(super) fn told(&self, what: impl Into<String>) -> StoreError {
+        StoreError::new(ErrorKind::Unreachable, Path::new(&self.place), what)
+    }
+}
+
+/// The address without user and password.
+pub(super) fn place(options: &Options) -> String {
+    let seeds: Vec<String> = options.seeds.iter().map(ToString::to_string).collect();
+    format!("{}://{}", if options.tls.is_some() { "rediss" } else { "redis" }, seeds.join(","))
+}

@@ -1,0 +1,251 @@
+//! Gives everything back: slot by slot what there is, then the sessions by rising numbers.
+
+use super::RedisStore;
+use super::encode::{self, Found};
+use super::journal::Parts;
+use super::keys::{Of, Per, Tag, slot_tag};
+use super::read;
+use super::wire::{Commands, Reply, Request, SLOTS, Value};
+use crate::error::StoreError;
+use crate::ops::{EntryNo, SessionNo};
+use crate::store::{LoadReport, Loaded};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Slots, and sessions, that are asked for at once.
+const SLOTS_AT_ONCE: u16 = 1024;
+const SESSIONS_AT_ONCE: usize = 512;
+
+/// Retained messages of one command.
+const TOPICS: usize = 128;
+
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// A load on its way.
+struct Load<'a> {
+    store: &'a mut RedisStore,
+    visit: &'a mut dyn FnMut(Loaded),
+    report: LoadReport,
+    told: Instant,
+    sessions: Vec<(SessionNo, Arc<str>)>,
+    wills: Vec<Arc<str>>,
+}
+
+pub(super) fn load(
+    store: &mut RedisStore,
+    visit: &mut dyn FnMut(Loaded),
+) -> Result<LoadReport, StoreError> {
+    store.directory.clear();
+    store.usage = Default::default();
+    let report = store.read_marks()?;
+    visit(Loaded::Alive { at_ms: report.alive_at_ms });
+    let (sessions, wills) = (Vec::new(), Vec::new());
+    let mut load = Load { store, visit, report, told: Instant::now(), sessions, wills };
+    for first in (0..SLOTS).step_by(usize::from(SLOTS_AT_ONCE)) {
+        load.slots(first..SLOTS.min(first + SLOTS_AT_ONCE))?;
+    }
+    load.sessions.sort_unstable();
+    load.roll_forward()?;
+    load.all_sessions()?;
+    load.all_wills()?;
+    let report = load.report;
+    store.usage.sessions = report.loaded.sessions;
+    store.usage.retained = report.loaded.retained;
+    store.marks.follow(&report);
+    Ok(report)
+}
+
+impl Load<'_> {
+    /// What there is in these slots: retained messages at once, names of the others.
+    fn slots(&mut self, slots: std::ops::Range<u16>) -> Result<(), StoreError> {
+        let keys = self.store.directory.keys.clone();
+        let requests = slots.clone().map(|slot| {
+            let mut commands = Commands::new();
+            for what in [Per::Sessions, Per::Wills, Per::RetainedMeta] {
+                commands.push(&[b"HGETALL", keys.per(slot, what).as_bytes()]);
+            }
+            Request { aside: true, ..Request::new(slot, commands) }
+        });
+        let replies = self.store.link.call(requests.collect())?;
+        let mut topics: Vec<(u16, &str, &[u8])> = Vec::new();
+        for (slot, Reply { values, .. }) in slots.zip(&replies) {
+            let [sessions, wills, retained] = &values[..] else { continue };
+            for (client, number) in Found::of(sessions).pairs() {
+                let number = std::str::from_utf8(number).ok().and_then(|it| it.parse().ok());
+                match (std::str::from_utf8(client), number) {
+                    (Ok(client), Some(number)) => {
+                        self.sessions.push((SessionNo(number), client.into()));
+                    }
+                    _ => self.strange("sessions", slot),
+                }
+            }
+            for (client, _) in Found::of(wills).pairs() {
+                self.wills.extend(std::str::from_utf8(client).ok().map(Arc::<str>::from));
+            }
+            for (topic, meta) in Found::of(retained).pairs() {
+                match std::str::from_utf8(topic) {
+                    Ok(topic) => topics.push((slot, topic, meta)),
+                    Err(_) => self.strange("retained-meta", slot),
+                }
+            }
+        }
+        self.retained(&topics)
+    }
+
+    fn retained(&mut self, topics: &[(u16, &str, &[u8])]) -> Result<(), StoreError> {
+        let keys = self.store.directory.keys.clone();
+        let mut requests = Vec::new();
+        let mut groups = Vec::new();
+        for of_slot in topics.chunk_by(|(a, ..), (b, ..)| a == b) {
+            for group in of_slot.chunks(TOPICS) {
+                let mut commands = Commands::new();
+                commands.begin(1 + group.len()).word(b"MGET");
+                for (_, topic, _) in group {
+                    commands.word(keys.retained(topic).as_bytes());
+                }
+                let Some((slot, ..)) = group.first() else { continue };
+                requests.push(Request { aside: true, ..Request::new(*slot, commands) });
+                groups.push(group);
+            }
+        }
+        for (group, Reply { values, .. }) in groups.into_iter().zip(self.store.link.call(requests)?)
+        {
+            let payloads = values.first().and_then(Value::array).unwrap_or_default();
+            for ((slot, topic, meta), payload) in group.iter().zip(payloads) {
+                let found = payload.bytes().and_then(|it| encode::read_retained(topic, it, meta));
+                match found {
+                    Some((message, version)) => {
+                        self.report.loaded.retained += 1;
+                        self.report.last_version = self.report.last_version.max(version);
+                        (self.visit)(Loaded::Retained { message, version });
+                        self.progress();
+                    }
+                    // Between the two reads it was removed.
+                    None if *payload == Value::Nil => {}
+                    None => self.strange("retained-meta", *slot),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the owner of a publisher's session left undone when it ended.
+    fn roll_forward(&mut self) -> Result<(), StoreError> {
+        let sessions = std::mem::take(&mut self.sessions);
+        let keys = self.store.directory.keys.clone();
+        let mut left: Vec<(Arc<str>, u16, Parts)> = Vec::new();
+        for some in sessions.chunks(SESSIONS_AT_ONCE) {
+            let requests = some.iter().map(|(_, client)| {
+                let tag = Tag::of(client);
+                let mut commands = Commands::new();
+                commands.push(&[b"HGETALL", keys.of(&tag, Of::Recv).as_bytes()]);
+                commands.push(&[b"HGET", keys.of(&tag, Of::Session).as_bytes(), b"node"]);
+                Request { aside: true, ..Request::new(tag.slot, commands) }
+            });
+            let replies = self.store.link.call(requests.collect())?;
+            for ((_, client), Reply { values, .. }) in some.iter().zip(replies) {
+                let [recv, owner] = &values[..] else { continue };
+                let owner = owner.text().unwrap_or_default();
+                // Another node that lives does it itself; whoever claims the session from a dead
+                // one does it then.
+                if !owner.is_empty() && owner != &*self.store.node {
+                    continue;
+                }
+                for (packet_id, state) in Found::of(recv).pairs() {
+                    let id = std::str::from_utf8(packet_id).ok().and_then(|id| id.parse().ok());
+                    if let (Some(id), Some(parts)) = (id, super::journal::read(state)) {
+                        left.push((Arc::clone(client), id, parts));
+                    }
+                }
+            }
+        }
+        self.sessions = sessions;
+        for (client, packet_id, parts) in left {
+            self.store.roll_forward(&client, packet_id, &parts)?;
+        }
+        Ok(())
+    }
+
+    fn all_sessions(&mut self) -> Result<(), StoreError> {
+        let sessions = std::mem::take(&mut self.sessions);
+        for some in sessions.chunks(SESSIONS_AT_ONCE) {
+            let directory = &self.store.directory;
+            let requests = some.iter().map(|(_, client)| {
+                let tag = Tag::of(client);
+                let commands = read::commands(directory, &tag);
+                Request { aside: true, ..Request::new(tag.slot, commands) }
+            });
+            let replies = self.store.link.call(requests.collect())?;
+            let damage = &mut self.report.damage;
+            let mut partials: Vec<_> = some
+                .iter()
+                .zip(replies)
+                .filter_map(|((_, client), reply)| read::begin(client, &reply.values, damage))
+                .collect();
+            read::complete(&self.store.link, directory, &mut partials, damage)?;
+            for partial in partials {
+                self.take(partial);
+                self.progress();
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, partial: read::Partial) {
+        let number = partial.session.session;
+        let own = partial.owner.as_ref().is_none_or(|owner| *owner == self.store.node);
+        self.store.directory.learn_owned(number, &partial.client, partial.epoch, own);
+        let session = partial.finish();
+        let report = &mut self.report;
+        report.loaded.sessions += 1;
+        report.loaded.entries += (session.flights.len() + session.waiting.len()) as u64;
+        report.subscriptions += session.subscriptions.len() as u64;
+        report.last_session = report.last_session.max(number);
+        let entries = session.waiting.iter().map(|it| it.entry);
+        let entries = entries.chain(session.flights.iter().map(|it| it.entry));
+        report.last_entry = report.last_entry.max(entries.max().unwrap_or(EntryNo::NONE));
+        self.store.usage.flights += session.flights.len() as u64;
+        (self.visit)(Loaded::Session(session));
+    }
+
+    fn all_wills(&mut self) -> Result<(), StoreError> {
+        let wills = std::mem::take(&mut self.wills);
+        let keys = self.store.directory.keys.clone();
+        for some in wills.chunks(SESSIONS_AT_ONCE) {
+            let requests = some.iter().map(|client| {
+                let tag = Tag::of(client);
+                let key = keys.of(&tag, Of::Will);
+                let commands = Commands::one(&[b"HGETALL", key.as_bytes()]);
+                Request { aside: true, ..Request::new(tag.slot, commands) }
+            });
+            let replies = self.store.link.call(requests.collect())?;
+            for (client, Reply { values, .. }) in some.iter().zip(replies) {
+                let Some(value) = values.first() else { continue };
+                let found = Found::of(value);
+                match found.will() {
+                    Some((client, will)) => {
+                        self.report.wills += 1;
+                        (self.visit)(Loaded::Will { client, will });
+                    }
+                    None if found.is_empty() => {}
+                    None => self.strange("will", Tag::of(client).slot),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn strange(&mut self, what: &str, slot: u16) {
+        let damage = &mut self.report.damage;
+        damage.records += 1;
+        damage
+            .note(|| format!("{what}:{{{}}} holds something mogi has not written", slot_tag(slot)));
+    }
+
+    fn progress(&mut self) {
+        if self.told.elapsed() >= PROGRESS_EVERY {
+            self.told = Instant::now();
+            (self.visit)(Loaded::Progress(self.report.loaded));
+        }
+    }
+}

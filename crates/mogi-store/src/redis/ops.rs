@@ -1,0 +1,432 @@
+//! Changes of one slot to commands.
+//!
+//! ```text
+//!  Enqueued, QoS 0 and 1    XADD queue:{C} NOMKSTREAM <number> …      plain, one each
+//!  Enqueued, QoS 2          FCALL add, marked so that it counts once  all of a session in one
+//!  what its owner changes   FCALL own, refused under an old epoch     all of a session in one
+//!  Retained, wills          FCALL retain, will
+//! ```
+//! Everything may be sent twice in a row. `XADD` of a number that is not the greatest any more is
+//! refused by Redis; those come once more with `add`, which looks whether they are there.
+
+use super::directory::{Directory, Home, session_of};
+use super::encode;
+use super::keys::{Of, Per, Tag, entry_id};
+use super::wire::{Commands, Value, slot_of};
+use crate::ops::{EntryNo, SessionNo, StoreOp, StoredDelivery};
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashSet};
+use mogi_codec::QoS;
+use std::borrow::Cow;
+
+/// Changes and entries one call takes at most, so that none keeps Redis busy for long.
+const CALL_OPS: usize = 500;
+
+/// Bytes of messages one call takes at most, but for a single larger one.
+const CALL_BYTES: usize = 1 << 20;
+
+/// Commands for one slot, and what each is for.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) commands: Commands,
+    kinds: Vec<Kind>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// The entry of the change with this index, by itself.
+    Entry(usize),
+    Entries,
+    Own(SessionNo),
+    Retained,
+    /// The change with this index is of a will.
+    Will(usize),
+}
+
+/// What came of a plan.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Indices of entries that are to be added with [`Planner::late`].
+    pub(super) late: Vec<usize>,
+    /// Sessions that belong to another node by now.
+    pub(super) fenced: Vec<SessionNo>,
+    /// Indices of changes of wills of such clients.
+    pub(super) fenced_wills: Vec<usize>,
+    /// By how many there are more sessions, flights and retained messages.
+    pub(super) sessions: i64,
+    pub(super) flights: i64,
+    pub(super) retained: i64,
+    /// What Redis does not do, and never will.
+    pub(super) error: Option<String>,
+}
+
+/// What else is to stand in Redis with changes, by session and packet id.
+#[derive(Debug, Default)]
+pub(super) struct Extra {
+    /// What a received packet id stands for until it is in all queues.
+    pub(super) parts: HashMap<(SessionNo, u16), Vec<u8>, RandomState>,
+    /// Packet ids for which it is.
+    pub(super) settled: Vec<(SessionNo, u16)>,
+}
+
+/// Makes plans.
+pub(super) struct Planner<'a> {
+    pub(super) directory: &'a Directory,
+    pub(super) now_ms: u64,
+}
+
+/// What is gathered for one session.
+#[derive(Default)]
+struct Gathered<'a> {
+    /// Entries, by index.
+    adds: Vec<(EntryNo, usize, &'a StoredDelivery)>,
+    own: Vec<&'a StoreOp>,
+    /// Entries that `own` is about.
+    named: HashSet<EntryNo, RandomState>,
+    /// The session begins or ends in `own`.
+    turns: bool,
+}
+
+impl Planner<'_> {
+    /// The commands for changes of one slot.
+    pub(super) fn plan(&self, ops: &[StoreOp], extra: &Extra) -> Plan {
+        let mut plan = Plan::default();
+        let mut sessions: HashMap<SessionNo, Gathered<'_>, RandomState> = HashMap::default();
+        // By client, the session the last change was of: two of one client do not overtake.
+        let mut order: Vec<SessionNo> = Vec::new();
+        for (index, op) in ops.iter().enumerate() {
+            let Some(session) = session_of(op) else {
+                self.other(&mut plan, index, op);
+                continue;
+            };
+            if matches!(op, StoreOp::SessionSet { .. }) && !sessions.contains_key(&session) {
+                // A session that begins comes behind the end of one before.
+                for before in &order {
+                    if let Some(gathered) = sessions.get_mut(before).filter(|it| it.turns) {
+                        self.flush(&mut plan, *before, gathered, extra);
+                    }
+                }
+            }
+            let gathered = sessions.entry(session).or_insert_with(|| {
+                order.push(session);
+                Gathered::default()
+            });
+            match op {
+                StoreOp::Enqueued { entry, delivery, .. } => {
+                    if *entry == EntryNo::NONE {
+                        continue;
+                    }
+                    if gathered.turns || gathered.named.contains(entry) {
+                        self.flush(&mut plan, session, gathered, extra);
+                    }
+                    gathered.adds.push((*entry, index, delivery));
+                }
+                own => {
+                    gathered.turns |=
+                        matches!(own, StoreOp::SessionSet { .. } | StoreOp::SessionEnd { .. });
+                    gathered.named.extend(entry_named(own));
+                    gathered.own.push(own);
+                }
+            }
+        }
+        for session in order {
+            if let Some(gathered) = sessions.get_mut(&session) {
+                self.flush(&mut plan, session, gathered, extra);
+            }
+        }
+        for (session, packet_id) in &extra.settled {
+            if let Some(home) = self.directory.home(*session) {
+                let words = vec![Cow::Borrowed(&b"c"[..]), number(u64::from(*packet_id))];
+                self.call_own(&mut plan, home, *session, words, false);
+            }
+        }
+        plan
+    }
+
+    /// Adds entries that were refused because there were greater ones.
+    pub(super) fn late(&self, ops: &[StoreOp], late: &[usize]) -> Plan {
+        let mut plan = Plan::default();
+        for op in late.iter().filter_map(|index| ops.get(*index)) {
+            if let StoreOp::Enqueued { session, entry, delivery } = op
+                && let Some(home) = self.directory.home(*session)
+            {
+                self.call_add(&mut plan, home, *session, &[(*entry, 0, delivery)], false);
+            }
+        }
+        plan
+    }
+
+    fn flush(
+        &self,
+        plan: &mut Plan,
+        session: SessionNo,
+        gathered: &mut Gathered<'_>,
+        extra: &Extra,
+    ) {
+        let Gathered { mut adds, own, named, .. } = std::mem::take(gathered);
+        let Some(home) = self.directory.home(session) else { return };
+        adds.sort_unstable_by_key(|(entry, ..)| *entry);
+        adds.dedup_by_key(|(entry, ..)| *entry);
+        // What `own` is about has to be there by then, also if it comes late.
+        let plain = |entry: &EntryNo, delivery: &StoredDelivery| {
+            delivery.qos != QoS::ExactlyOnce && !named.contains(entry)
+        };
+        let (twice, once): (Vec<_>, Vec<_>) =
+            adds.into_iter().partition(|(entry, _, delivery)| plain(entry, delivery));
+        let queue =
+            if twice.is_empty() { String::new() } else { self.directory.key(home, Of::Queue) };
+        for (entry, index, delivery) in twice {
+            let id = entry_id(entry);
+            let fields = encode::delivery(delivery);
+            plan.commands.begin(4 + fields.len());
+            for word in [b"XADD", queue.as_bytes(), b"NOMKSTREAM", id.as_bytes()] {
+                plan.commands.word(word);
+            }
+            for word in fields.iter() {
+                plan.commands.word(word);
+            }
+            plan.kinds.push(Kind::Entry(index));
+        }
+        for some in pieces(&once) {
+            self.call_add(plan, home, session, some, true);
+        }
+        for some in own.chunks(CALL_OPS) {
+            let mut words = Vec::with_capacity(some.len() * 2);
+            let mut large = false;
+            let mut ops = some.iter().peekable();
+            while let Some(op) = ops.next() {
+                if let StoreOp::Delivered { entry, .. } = op {
+                    let mut ids = vec![*entry];
+                    while let Some(StoreOp::Delivered { entry, .. }) = ops.peek() {
+                        ids.push(*entry);
+                        ops.next();
+                    }
+                    words.push(Cow::Borrowed(&b"D"[..]));
+                    words.push(number(ids.len() as u64));
+                    words.extend(ids.into_iter().map(|id| text(entry_id(id))));
+                } else {
+                    large |= put_own(op, extra, self.now_ms, &mut words);
+                }
+            }
+            self.call_own(plan, home, session, words, large);
+        }
+    }
+
+    fn call_own(
+        &self,
+        plan: &mut Plan,
+        home: &Home,
+        session: SessionNo,
+        words: Vec<Cow<'_, [u8]>>,
+        large: bool,
+    ) {
+        let keys = &self.directory.keys;
+        let all = [Of::Session, Of::Subs, Of::Queue, Of::Inflight, Of::Recv, Of::Late];
+        let function: &[u8] = if large { b"mogi1_take" } else { b"mogi1_own" };
+        plan.commands.begin(14 + words.len());
+        plan.commands.word(b"FCALL").word(function).number(7);
+        for what in all {
+            plan.commands.word(keys.of(&home.tag, what).as_bytes());
+        }
+        plan.commands.word(keys.per(home.tag.slot, Per::Sessions).as_bytes());
+        plan.commands.number(home.epoch).number(session.0);
+        plan.commands.word(keys.flights(&home.tag).as_bytes()).word(home.client.as_bytes());
+        for word in words.iter() {
+            plan.commands.word(word);
+        }
+        plan.kinds.push(Kind::Own(session));
+    }
+
+    fn call_add(
+        &self,
+        plan: &mut Plan,
+        home: &Home,
+        session: SessionNo,
+        entries: &[(EntryNo, usize, &StoredDelivery)],
+        once: bool,
+    ) {
+        let fields: Vec<_> = entries.iter().map(|(.., it)| encode::delivery(it)).collect();
+        let words: usize = fields.iter().map(|fields| fields.len() + 2).sum();
+        let commands = &mut plan.commands;
+        commands.begin(11 + words).word(b"FCALL").word(b"mogi1_add").number(6);
+        for what in [Of::Session, Of::Queue, Of::Inflight, Of::Late] {
+            commands.word(self.directory.key(home, what).as_bytes());
+        }
+        for key in self.directory.keys.once(home.tag.slot, self.now_ms) {
+            commands.word(key.as_bytes());
+        }
+        commands.number(session.0).word(if once { b"1" } else { b"0" });
+        for ((entry, ..), fields) in entries.iter().zip(&fields) {
+            commands.word(entry_id(*entry).as_bytes()).number(fields.len() as u64);
+            for word in fields.iter() {
+                commands.word(word);
+            }
+        }
+        plan.kinds.push(Kind::Entries);
+    }
+
+    /// A change that is of no session.
+    fn other(&self, plan: &mut Plan, index: usize, op: &StoreOp) {
+        let keys = &self.directory.keys;
+        let retained = |plan: &mut Plan, topic: &str, version: u64, message: Option<&[&[u8]]>| {
+            let key = keys.retained(topic);
+            let slot = slot_of(key.as_bytes());
+            let message = message.unwrap_or_default();
+            let name: &[u8] = if message.is_empty() { b"mogi1_unretain" } else { b"mogi1_retain" };
+            plan.commands.begin(9 + message.len()).word(b"FCALL").word(name).number(4);
+            plan.commands.word(key.as_bytes());
+            plan.commands.word(keys.per(slot, Per::RetainedMeta).as_bytes());
+            for key in keys.gone(slot, self.now_ms) {
+                plan.commands.word(key.as_bytes());
+            }
+            plan.commands.word(topic.as_bytes()).number(version);
+            for word in message.iter() {
+                plan.commands.word(word);
+            }
+            plan.kinds.push(Kind::Retained);
+        };
+        match op {
+            StoreOp::Retained { message, version } => {
+                let meta = encode::retained(message, *version);
+                let words = [message.payload(), &meta[..]];
+                retained(plan, message.topic(), *version, Some(&words));
+            }
+            StoreOp::RetainedEnd { topic, version } => retained(plan, topic, *version, None),
+            StoreOp::WillSet { client, will } => {
+                self.will(plan, index, client, &encode::will(client, will));
+            }
+            StoreOp::WillEnd { client } => self.will(plan, index, client, &[]),
+            _ => {}
+        }
+    }
+
+    fn will(&self, plan: &mut Plan, index: usize, client: &str, fields: &[Cow<'_, [u8]>]) {
+        let (keys, tag) = (&self.directory.keys, Tag::of(client));
+        let name: &[u8] = if fields.is_empty() { b"mogi1_unwill" } else { b"mogi1_will" };
+        let commands = &mut plan.commands;
+        commands.begin(8 + fields.len()).word(b"FCALL").word(name).number(3);
+        commands.word(keys.of(&tag, Of::Session).as_bytes());
+        commands.word(keys.of(&tag, Of::Will).as_bytes());
+        commands.word(keys.per(tag.slot, Per::Wills).as_bytes());
+        commands.number(self.directory.epoch(client)).word(client.as_bytes());
+        for word in fields.iter() {
+            commands.word(word);
+        }
+        plan.kinds.push(Kind::Will(index));
+    }
+}
+
+impl Plan {
+    pub(super) fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// What the replies say.
+    pub(super) fn read(&self, values: &[Value]) -> Outcome {
+        let mut outcome = Outcome::default();
+        for (kind, value) in self.kinds.iter().zip(values) {
+            if let Some(error) = value.error() {
+                match kind {
+                    Kind::Own(session) if error.code() == "FENCED" => {
+                        outcome.fenced.push(*session);
+                    }
+                    Kind::Will(index) if error.code() == "FENCED" => {
+                        outcome.fenced_wills.push(*index);
+                    }
+                    Kind::Entry(index) if error.0.contains("equal or smaller") => {
+                        outcome.late.push(*index);
+                    }
+                    _ => outcome.error = Some(error.to_string()),
+                }
+                continue;
+            }
+            match kind {
+                Kind::Own(_) => {
+                    let changed = value.array().unwrap_or_default();
+                    let by = |at: usize| changed.get(at).and_then(Value::int).unwrap_or(0);
+                    outcome.sessions += by(0);
+                    outcome.flights += by(1);
+                }
+                Kind::Retained => outcome.retained += value.int().unwrap_or(0),
+                Kind::Entry(_) | Kind::Entries | Kind::Will(_) => {}
+            }
+        }
+        outcome
+    }
+}
+
+/// Puts a change of the owner's into words; whether it may take much memory.
+fn put_own<'a>(
+    op: &'a StoreOp,
+    extra: &'a Extra,
+    now_ms: u64,
+    words: &mut Vec<Cow<'a, [u8]>>,
+) -> bool {
+    let letter = |letter: &'static str| Cow::Borrowed(letter.as_bytes());
+    match op {
+        StoreOp::SessionSet { record, .. } => {
+            let (set, unset) = encode::session(record);
+            words.extend([letter("S"), number(now_ms), number(set.len() as u64)]);
+            words.push(number(unset.len() as u64));
+            words.extend(set);
+            words.extend(unset.into_iter().map(letter));
+        }
+        StoreOp::SessionEnd { .. } => words.push(letter("E")),
+        StoreOp::SubscriptionSet { subscription, .. } => {
+            words.extend([letter("+"), Cow::Borrowed(subscription.filter.as_bytes())]);
+            words.push(text(encode::subscription(subscription)));
+        }
+        StoreOp::SubscriptionEnd { filter, .. } => {
+            words.extend([letter("-"), Cow::Borrowed(filter.as_bytes())]);
+        }
+        StoreOp::Assigned { entry, packet_id, .. } => {
+            words.extend([letter("A"), text(entry_id(*entry)), number((*packet_id).into())]);
+        }
+        StoreOp::Released { entry, .. } => words.extend([letter("R"), text(entry_id(*entry))]),
+        StoreOp::Received { session, packet_id } => {
+            let parts = extra.parts.get(&(*session, *packet_id));
+            words.extend([letter("r"), number((*packet_id).into())]);
+            words.push(parts.map_or_else(|| letter("received"), |it| Cow::Borrowed(&it[..])));
+            return parts.is_some();
+        }
+        StoreOp::ReceivedEnd { packet_id, .. } => {
+            words.extend([letter("q"), number((*packet_id).into())]);
+        }
+        _ => {}
+    }
+    false
+}
+
+const fn entry_named(op: &StoreOp) -> Option<EntryNo> {
+    match op {
+        StoreOp::Assigned { entry, .. }
+        | StoreOp::Released { entry, .. }
+        | StoreOp::Delivered { entry, .. } => Some(*entry),
+        _ => None,
+    }
+}
+
+/// Runs of entries that one call takes.
+fn pieces<'a, 'b>(
+    mut entries: &'a [(EntryNo, usize, &'b StoredDelivery)],
+) -> impl Iterator<Item = &'a [(EntryNo, usize, &'b StoredDelivery)]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |(.., delivery): &&(EntryNo, usize, &StoredDelivery)| {
+            bytes += delivery.message.weight();
+            bytes <= CALL_BYTES
+        };
+        let count = entries.iter().take(CALL_OPS).take_while(fits).count().max(1);
+        let (first, rest) = entries.split_at_checked(count)?;
+        entries = rest;
+        Some(first)
+    })
+}
+
+fn number(number: u64) -> Cow<'static, [u8]> {
+    Cow::Owned(number.to_string().into_bytes())
+}
+
+fn text(text: String) -> Cow<'static, [u8]> {
+    Cow::Owned(text.into_bytes())
+}

@@ -1,0 +1,491 @@
+//! What the committer's thread does.
+
+use super::claim::Claiming;
+use super::committer::{Pending, Question, Shared, Whose, claimed, failing};
+use super::fetch::Search;
+use super::lanes::Lanes;
+use super::link::Link;
+use super::store::{Marks, RedisStore};
+use super::wire::{self, Commands, Request, Value};
+use crate::clock::now_ms;
+use crate::committer::{Answer, Notice, OnAnswer, OnNotice};
+use crate::ops::{Batch, EntryNo, SessionNo};
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashSet};
+use mogi_core::Wait;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long it waits for Redis while closing.
+const CLOSING_MAX: Duration = Duration::from_secs(3);
+
+/// How often marks are written, and what is settled, while there is work.
+const TICK_EVERY: Duration = Duration::from_millis(500);
+
+/// Under load with subscribers that are there, how long a group gathers: each message that is
+/// acknowledged within that time need not be written.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// Changes from which on that is load.
+const GATHER_OPS: u64 = 500;
+
+/// What Redis says it will never do is tried again after so long: somebody may repair it.
+const REPAIRED: Duration = Duration::from_secs(1);
+
+/// The worker that changes of the committer itself belong to.
+const OWN: u16 = u16::MAX;
+
+pub(super) struct Runner {
+    shared: Arc<Shared>,
+    link: Link,
+    node: Arc<str>,
+    lanes: Lanes,
+    on_answer: OnAnswer,
+    health: Arc<Health>,
+    marks: Marks,
+    marks_out: bool,
+    /// Something was written since the marks were.
+    wrote: bool,
+    searches: HashMap<u64, Asked, RandomState>,
+    claims: HashMap<u64, Claim, RandomState>,
+    last_id: u64,
+    /// Questions that wait for changes to arrive.
+    waiting: Vec<Question>,
+    /// Slots whose request Redis does not take, and when it is tried again.
+    broken: Vec<(Instant, u16)>,
+    ticked: Instant,
+    gathers: bool,
+    round: (u64, u64),
+}
+
+struct Asked {
+    worker: u16,
+    token: u64,
+    session: SessionNo,
+    search: Search,
+}
+
+struct Claim {
+    worker: u16,
+    token: u64,
+    claiming: Claiming,
+    /// The turn of the committer's own with what the owner before left undone.
+    rolls: Option<u64>,
+}
+
+/// What is told of the connection.
+struct Health {
+    shared: Arc<Shared>,
+    place: String,
+    on_notice: Mutex<OnNotice>,
+    troubles: Mutex<(HashSet<String, RandomState>, Option<Instant>)>,
+}
+
+impl Runner {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        store: RedisStore,
+        on_answer: OnAnswer,
+        on_notice: OnNotice,
+    ) -> Self {
+        let RedisStore { link, directory, node, marks, .. } = store;
+        let health = Arc::new(Health {
+            shared: Arc::clone(&shared),
+            place: link.place.clone(),
+            on_notice: Mutex::new(on_notice),
+            troubles: Mutex::default(),
+        });
+        let listening = Arc::clone(&health);
+        link.listen(move |notice| listening.hear(notice));
+        Self {
+            shared,
+            link,
+            node,
+            lanes: Lanes::new(directory),
+            on_answer,
+            health,
+            marks,
+            marks_out: false,
+            wrote: false,
+            searches: HashMap::default(),
+            claims: HashMap::default(),
+            last_id: 0,
+            waiting: Vec::new(),
+            broken: Vec::new(),
+            ticked: Instant::now(),
+            gathers: false,
+            round: (0, 0),
+        }
+    }
+
+    /// Works until it is to end.
+    pub(super) fn run(mut self) {
+        let mut closing_since = None;
+        loop {
+            if self.gathers {
+                std::thread::sleep(GATHER);
+            }
+            let closing = closing_since.is_some();
+            let taken = self.take(closing);
+            if taken.closing {
+                closing_since.get_or_insert_with(Instant::now);
+            }
+            self.work(taken);
+            if self.ticked.elapsed() >= TICK_EVERY || closing_since.is_some() {
+                self.tick(closing_since.is_some());
+            }
+            if let Some(since) = closing_since {
+                let done = self.lanes.tickets.is_empty() && !self.wrote && !self.marks_out;
+                if done || since.elapsed() >= CLOSING_MAX {
+                    break;
+                }
+            }
+        }
+        let ops = self.shared.ops.load(Ordering::Relaxed);
+        if ops > 0 {
+            let error = self.link.told("it did not answer in time");
+            self.health.tell(Notice::Lost { ops, error });
+        }
+    }
+
+    /// What is due; waits for it.
+    fn take(&self, closing: bool) -> Pending {
+        let mut pending = self.shared.pending();
+        let tick = self.ticked + TICK_EVERY;
+        loop {
+            if pending.has_news() || (pending.closing && !closing) {
+                break;
+            }
+            let now = Instant::now();
+            let busy = self.wrote || closing || !self.broken.is_empty();
+            let tick = busy.then(|| tick.saturating_duration_since(now));
+            let tick = if closing { Some(Duration::from_millis(10)) } else { tick };
+            let wait = match (pending.patience(), tick) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+            if wait == Some(Duration::ZERO) {
+                break;
+            }
+            pending.sleeping = true;
+            let wake = &self.shared.wake;
+            let timed_out;
+            (pending, timed_out) = match wait {
+                Some(length) => {
+                    let woken = wake.wait_timeout(pending, length);
+                    let (pending, result) = woken.unwrap_or_else(PoisonError::into_inner);
+                    (pending, result.timed_out())
+                }
+                None => (wake.wait(pending).unwrap_or_else(PoisonError::into_inner), false),
+            };
+            pending.sleeping = false;
+            if timed_out {
+                break;
+            }
+        }
+        pending.take_due()
+    }
+
+    fn work(&mut self, taken: Pending) {
+        let now_ms = now_ms();
+        for (whose, outcome) in taken.replies {
+            // Closed: that is the end.
+            let Ok(reply) = outcome else { continue };
+            match whose {
+                Whose::Lane(slot) => self.lane_returned(slot, &reply.values, now_ms),
+                Whose::Search(id) => self.search_returned(id, &reply.values),
+                Whose::Claim(id) => self.claim_returned(id, &reply.values),
+                Whose::Marks => self.marks_out = false,
+            }
+        }
+        let mut ops = 0;
+        for turn in taken.turns {
+            ops += turn.batch.len() as u64;
+            turn.batch.iter().for_each(|op| self.marks.see(op));
+            self.lanes.submit(turn.worker, turn.turn, turn.batch, turn.wait, turn.bytes);
+        }
+        self.waiting.extend(taken.questions);
+        for question in std::mem::take(&mut self.waiting) {
+            self.ask(question);
+        }
+        let before = self.lanes.counts;
+        self.send_all(now_ms);
+        let after = self.lanes.counts;
+        self.measure_load(ops, after.compacted - before.compacted);
+        self.answer();
+    }
+
+    /// Whether the last round made up for itself to a good part: a larger one would even more.
+    fn measure_load(&mut self, ops: u64, dropped: u64) {
+        self.round = (self.round.0 + ops, self.round.1 + dropped);
+        if ops > 0 {
+            self.gathers = self.round.0 >= GATHER_OPS && self.round.1 >= self.round.0 / 4;
+            self.round = (0, 0);
+        }
+    }
+
+    fn send_all(&mut self, now_ms: u64) {
+        while let Some((slot, commands)) = self.lanes.next(now_ms) {
+            self.send_lane(slot, commands);
+        }
+    }
+
+    fn send_lane(&mut self, slot: u16, commands: Commands) {
+        self.wrote = true;
+        let request = Request { durable: true, ..Request::new(slot, commands) };
+        self.send(request, Whose::Lane(slot));
+    }
+
+    fn send(&self, request: Request, whose: Whose) {
+        let shared = Arc::clone(&self.shared);
+        self.link.cluster.send(request, move |outcome| {
+            shared.push(|pending| {
+                pending.replies.push((whose, outcome));
+                true
+            });
+        });
+    }
+
+    fn lane_returned(&mut self, slot: u16, values: &[Value], now_ms: u64) {
+        match self.lanes.returned(slot, values, now_ms) {
+            Ok(Some(commands)) => self.send_lane(slot, commands),
+            Ok(None) => self.health.works(slot),
+            Err(what) => {
+                self.health.breaks(slot, what);
+                self.broken.push((Instant::now() + REPAIRED, slot));
+            }
+        }
+    }
+
+    fn tick(&mut self, closing: bool) {
+        self.ticked = Instant::now();
+        self.lanes.settle();
+        let now = Instant::now();
+        let due: Vec<u16> =
+            self.broken.extract_if(.., |(at, _)| *at <= now).map(|(_, slot)| slot).collect();
+        for slot in due {
+            if let Some(commands) = self.lanes.again(slot) {
+                self.send_lane(slot, commands);
+            }
+        }
+        self.send_all(now_ms());
+        let ready = !closing || self.lanes.tickets.is_empty();
+        if self.wrote && !self.marks_out && ready {
+            (self.wrote, self.marks_out) = (false, true);
+            self.marks.alive(now_ms());
+            let request = self.marks.request(&self.lanes.directory.keys, &self.node);
+            self.send(request, Whose::Marks);
+        }
+    }
+
+    fn ask(&mut self, question: Question) {
+        match question {
+            Question::Fetch { worker, token, session, entries } => {
+                self.fetch(worker, token, session, entries);
+            }
+            Question::Claim { worker, token, client } => {
+                let claiming = Claiming::new(&client);
+                self.last_id += 1;
+                self.claims.insert(self.last_id, Claim { worker, token, claiming, rolls: None });
+                self.claim_on(self.last_id);
+            }
+            Question::Release { client } => self.lanes.directory.released(&client),
+            Question::Learn { session, client } => {
+                let owner = self.lanes.directory.epoch(&client) > 0;
+                self.lanes.directory.learn_owned(session, &client, 0, owner);
+            }
+        }
+    }
+
+    fn fetch(&mut self, worker: u16, token: u64, session: SessionNo, entries: Vec<EntryNo>) {
+        let Some(home) = self.lanes.directory.home(session) else {
+            return (self.on_answer)(worker, Answer::Fetched { token, session, entries: vec![] });
+        };
+        if self.lanes.holds(&entries) || !self.lanes.is_quiet(home.tag.slot) {
+            return self.waiting.push(Question::Fetch { worker, token, session, entries });
+        }
+        self.last_id += 1;
+        let search = Search::new(home, &entries);
+        self.searches.insert(self.last_id, Asked { worker, token, session, search });
+        self.search_on(self.last_id);
+    }
+
+    fn search_on(&mut self, id: u64) {
+        let Some(asked) = self.searches.get(&id) else { return };
+        if let Some(commands) = asked.search.commands(&self.lanes.directory) {
+            let request = Request { aside: true, ..Request::new(asked.search.slot(), commands) };
+            return self.send(request, Whose::Search(id));
+        }
+        let Some(Asked { worker, token, session, search }) = self.searches.remove(&id) else {
+            return;
+        };
+        let entries = search.finish();
+        self.shared.status().0.fetched += entries.len() as u64;
+        (self.on_answer)(worker, Answer::Fetched { token, session, entries });
+    }
+
+    fn search_returned(&mut self, id: u64, values: &[Value]) {
+        if let Some(asked) = self.searches.get_mut(&id) {
+            asked.search.take(values);
+        }
+        self.search_on(id);
+    }
+
+    /// The claim goes behind all changes of its slot.
+    fn claim_on(&mut self, id: u64) {
+        let Some(claim) = self.claims.get(&id) else { return };
+        let commands = claim.claiming.commands(&self.lanes.directory, &self.node);
+        if !commands.is_empty() {
+            let request = Request::new(claim.claiming.tag.slot, commands);
+            let request = Request { durable: true, ..request };
+            return self.send(request, Whose::Claim(id));
+        }
+        let Some(Claim { worker, token, claiming, .. }) = self.claims.remove(&id) else { return };
+        if let Some(found) = claiming.finish() {
+            (self.on_answer)(worker, claimed(token, found));
+        }
+    }
+
+    fn claim_returned(&mut self, id: u64, values: &[Value]) {
+        let Some(claim) = self.claims.get_mut(&id) else { return };
+        if let Err(what) = claim.claiming.take(values) {
+            // The client is not let in as long as nobody knows whose it is.
+            self.health.breaks(claim.claiming.tag.slot, what);
+            claim.claiming.begin_anew();
+            return;
+        }
+        let client = Arc::clone(&claim.claiming.client);
+        let session = claim.claiming.partial.as_ref().map(|it| it.session.session);
+        self.lanes.directory.claimed(&client, claim.claiming.epoch(), session);
+        let pending = claim.claiming.partial.as_mut().map(|it| std::mem::take(&mut it.pending));
+        let mut left = Batch::new();
+        for (_, parts) in pending.unwrap_or_default() {
+            for (client, op) in parts {
+                if let (Some(client), Some(session)) = (client, super::directory::session_of(&op)) {
+                    let owner = self.lanes.directory.epoch(&client) > 0;
+                    self.lanes.directory.learn_owned(session, &client, 0, owner);
+                }
+                left.push(op);
+            }
+        }
+        if left.is_empty() {
+            return self.claim_on(id);
+        }
+        // What the one before left undone comes first; then the session is read anew.
+        claim.claiming.begin_anew();
+        claim.rolls = Some(id);
+        self.lanes.submit(OWN, id, left, Wait::ForThis, 0);
+    }
+
+    fn answer(&mut self) {
+        let mut answers = Vec::new();
+        for fenced in self.lanes.fenced.drain(..) {
+            let (client, session) = (fenced.client, fenced.session);
+            answers.push((OWN, Answer::Fenced { session, client }));
+        }
+        self.lanes.answers(&mut answers);
+        let (bytes, ops) = self.lanes.tickets.take_done();
+        self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.shared.ops.fetch_sub(ops, Ordering::Relaxed);
+        {
+            let counts = std::mem::take(&mut self.lanes.counts);
+            let (status, usage) = &mut *self.shared.status();
+            status.ops_written += counts.written;
+            status.ops_compacted += counts.compacted;
+            status.commits += counts.requests;
+            usage.sessions = usage.sessions.saturating_add_signed(counts.sessions);
+            usage.flights = usage.flights.saturating_add_signed(counts.flights);
+            usage.retained = usage.retained.saturating_add_signed(counts.retained);
+        }
+        for (worker, answer) in answers {
+            match answer {
+                Answer::Stored { turn } | Answer::StoredOne { turn } if worker == OWN => {
+                    self.rolled(turn);
+                }
+                answer => (self.on_answer)(worker, answer),
+            }
+        }
+    }
+
+    /// What the owner before left undone is done, up to this claim's.
+    fn rolled(&mut self, turn: u64) {
+        let ready: Vec<u64> = self
+            .claims
+            .iter_mut()
+            .filter_map(|(id, claim)| claim.rolls.take_if(|rolls| *rolls <= turn).map(|_| *id))
+            .collect();
+        ready.into_iter().for_each(|id| self.claim_on(id));
+    }
+}
+
+impl Health {
+    /// The connection tells something.
+    fn hear(&self, notice: &wire::Notice) {
+        match notice {
+            wire::Notice::Degraded { node, why, .. } => {
+                self.bad(format!("{node} {}", kind(why)), notice.to_string());
+            }
+            wire::Notice::Recovered { node, why, .. } => {
+                self.good(&format!("{node} {}", kind(why)));
+            }
+            wire::Notice::Topology { .. } => {}
+        }
+    }
+
+    /// Redis says it will never carry out a slot's request.
+    fn breaks(&self, slot: u16, what: String) {
+        self.bad(format!("slot {slot}"), what);
+    }
+
+    fn works(&self, slot: u16) {
+        let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        if troubles.0.is_empty() {
+            return;
+        }
+        drop(troubles);
+        self.good(&format!("slot {slot}"));
+    }
+
+    fn bad(&self, key: String, what: String) {
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = troubles.0.insert(key);
+        troubles.1.get_or_insert_with(Instant::now);
+        drop(troubles);
+        let notice = failing(&self.place, what);
+        if let Notice::Failing { error } = &notice {
+            let status = &mut self.shared.status().0;
+            status.last_error = Some(error.clone());
+            status.failing_since.get_or_insert_with(SystemTime::now);
+        }
+        if new {
+            self.tell(notice);
+        }
+    }
+
+    fn good(&self, key: &str) {
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        if !troubles.0.remove(key) || !troubles.0.is_empty() {
+            return;
+        }
+        let since = troubles.1.take();
+        drop(troubles);
+        self.shared.status().0.failing_since = None;
+        let after_ms = since.map_or(0, |since| since.elapsed().as_millis() as u64);
+        self.tell(Notice::Recovered { after_ms });
+    }
+
+    fn tell(&self, notice: Notice) {
+        (self.on_notice.lock().unwrap_or_else(PoisonError::into_inner))(notice);
+    }
+}
+
+/// Troubles of one kind are one, whatever their words.
+const fn kind(why: &wire::Trouble) -> &'static str {
+    match why {
+        wire::Trouble::Unreachable(_) => "unreachable",
+        wire::Trouble::Refused(..) => "refuses",
+        wire::Trouble::Replicas { .. } => "replicas",
+        wire::Trouble::NoTopology(_) => "topology",
+    }
+}

@@ -1,0 +1,245 @@
+//! The store on Redis for those who may wait: tools, tests, and a broker's start.
+
+use super::RedisOptions;
+use super::directory::Directory;
+use super::fetch::Search;
+use super::journal::Parts;
+use super::keys::Keys;
+use super::link::Link;
+use super::ops::{Extra, Outcome, Plan, Planner};
+use super::wire::{Commands, Request, Value, slot_of};
+use super::{encode::Found, load};
+use crate::clock::now_ms;
+use crate::error::StoreError;
+use crate::ops::{EntryNo, SessionNo, StoreOp, StoredDelivery};
+use crate::store::{LoadReport, Loaded, Store, Usage};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Keeps state in Redis. It is to be loaded before anything else is asked of it.
+pub struct RedisStore {
+    pub(super) link: Link,
+    pub(super) directory: Directory,
+    pub(super) node: Arc<str>,
+    pub(super) usage: Usage,
+    pub(super) marks: Marks,
+}
+
+/// The greatest numbers used, and when something was written last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Marks {
+    session: u64,
+    entry: u64,
+    version: u64,
+    alive_at_ms: u64,
+}
+
+impl RedisStore {
+    /// The store at this place. It connects when it is first needed.
+    ///
+    /// # Errors
+    /// If files of TLS cannot be read.
+    pub fn open(options: &RedisOptions) -> Result<Self, StoreError> {
+        Ok(Self {
+            link: Link::start(options.connection())?,
+            directory: Directory::new(options.keys()),
+            node: options.node.as_str().into(),
+            usage: Usage::default(),
+            marks: Marks::default(),
+        })
+    }
+
+    /// Notices of the connection go there from now on; it is called on the connection's thread.
+    pub fn listen(&self, on_notice: impl FnMut(&super::wire::Notice) + Send + 'static) {
+        self.link.listen(on_notice);
+    }
+
+    /// Where it is, without login.
+    pub fn place(&self) -> &str {
+        &self.link.place
+    }
+
+    /// What has to follow from a received packet id follows.
+    pub(super) fn roll_forward(
+        &mut self,
+        publisher: &Arc<str>,
+        packet_id: u16,
+        parts: &Parts,
+    ) -> Result<(), StoreError> {
+        let mut ops = Vec::new();
+        for (client, op) in parts {
+            if let (Some(client), StoreOp::Enqueued { session, .. }) = (client, op) {
+                self.directory.learn(*session, client);
+            }
+            ops.push(op.clone());
+        }
+        self.write_all(&ops)?;
+        // It is done: nobody needs to do it again. If this is lost, it counts but once anyway.
+        let key = self.directory.keys.of(&super::keys::Tag::of(publisher), super::keys::Of::Recv);
+        let id = packet_id.to_string();
+        let commands = Commands::one(&[b"HSET", key.as_bytes(), id.as_bytes(), b"received"]);
+        self.link.call(vec![Request::new(slot_of(key.as_bytes()), commands)])?;
+        Ok(())
+    }
+
+    pub(super) fn read_marks(&self) -> Result<LoadReport, StoreError> {
+        let key = self.directory.keys.marks(&self.node);
+        let commands = Commands::one(&[b"HGETALL", key.as_bytes()]);
+        let replies = self.link.call(vec![Request::new(slot_of(key.as_bytes()), commands)])?;
+        let nothing = Value::Nil;
+        let value = replies.first().and_then(|reply| reply.values.first()).unwrap_or(&nothing);
+        let found = Found::of(value);
+        Ok(LoadReport {
+            last_session: SessionNo(found.number("session").unwrap_or(0)),
+            last_entry: EntryNo(found.number("entry").unwrap_or(0)),
+            last_version: found.number("version").unwrap_or(0),
+            alive_at_ms: found.number("alive"),
+            ..LoadReport::default()
+        })
+    }
+
+    /// Carries changes out, all slots at once.
+    fn write_all(&mut self, ops: &[StoreOp]) -> Result<(), StoreError> {
+        let mut slots: BTreeMap<u16, Vec<StoreOp>> = BTreeMap::new();
+        for op in ops {
+            self.marks.see(op);
+            if let Some(slot) = self.directory.route(op) {
+                slots.entry(slot).or_default().push(op.clone());
+            }
+        }
+        let planner = Planner { directory: &self.directory, now_ms: now_ms() };
+        let extra = Extra::default();
+        let plans: Vec<(u16, &[StoreOp], Plan)> = slots
+            .iter()
+            .map(|(slot, ops)| (*slot, &ops[..], planner.plan(ops, &extra)))
+            .filter(|(.., plan)| !plan.is_empty())
+            .collect();
+        let mut late = Vec::new();
+        let mut total = Outcome::default();
+        for ((slot, ops, _), outcome) in plans.iter().zip(self.carry_out(&plans)?) {
+            if !outcome.late.is_empty() {
+                late.push((*slot, *ops, planner.late(ops, &outcome.late)));
+            }
+            total.sessions += outcome.sessions;
+            total.flights += outcome.flights;
+            total.retained += outcome.retained;
+        }
+        self.carry_out(&late)?;
+        let add = |count: &mut u64, by: i64| *count = count.saturating_add_signed(by);
+        add(&mut self.usage.sessions, total.sessions);
+        add(&mut self.usage.flights, total.flights);
+        add(&mut self.usage.retained, total.retained);
+        for op in ops {
+            if let StoreOp::SessionEnd { session } = op {
+                self.directory.forget(*session);
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&self, plans: &[(u16, &[StoreOp], Plan)]) -> Result<Vec<Outcome>, StoreError> {
+        let requests = plans.iter().map(|(slot, _, plan)| Request {
+            durable: true,
+            ..Request::new(*slot, plan.commands.clone())
+        });
+        let replies = self.link.call(requests.collect())?;
+        let mut outcomes = Vec::new();
+        for ((.., plan), reply) in plans.iter().zip(replies) {
+            let outcome = plan.read(&reply.values);
+            if let Some(error) = outcome.error {
+                return Err(self.link.told(error));
+            }
+            outcomes.push(outcome);
+        }
+        Ok(outcomes)
+    }
+}
+
+impl Store for RedisStore {
+    fn write(&mut self, batches: &[&[StoreOp]]) -> Result<(), StoreError> {
+        let ops = batches.concat();
+        self.write_all(&ops)?;
+        self.marks.alive_at_ms = now_ms();
+        let request = self.marks.request(&self.directory.keys, &self.node);
+        self.link.call(vec![request])?;
+        Ok(())
+    }
+
+    /// What was written is as durable as Redis makes it (`redis_wait`).
+    fn sync(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn load(&mut self, visit: &mut dyn FnMut(Loaded)) -> Result<LoadReport, StoreError> {
+        load::load(self, visit)
+    }
+
+    fn fetch(
+        &mut self,
+        session: SessionNo,
+        entries: &[EntryNo],
+        out: &mut Vec<(EntryNo, StoredDelivery)>,
+    ) -> Result<(), StoreError> {
+        let Some(home) = self.directory.home(session) else { return Ok(()) };
+        let mut search = Search::new(home, entries);
+        while let Some(commands) = search.commands(&self.directory) {
+            let request = Request::new(search.slot(), commands);
+            let reply = self.link.call(vec![request])?;
+            search.take(reply.first().map_or(&[], |reply| &reply.values));
+        }
+        out.extend(search.finish());
+        Ok(())
+    }
+
+    fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    fn tick(&mut self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+}
+
+/// How long the marks of a node that comes no more are kept, in milliseconds: a quarter.
+const MARKS_MS: u64 = 90 * 86_400_000;
+
+impl Marks {
+    pub(super) fn follow(&mut self, report: &LoadReport) {
+        self.session = self.session.max(report.last_session.0);
+        self.entry = self.entry.max(report.last_entry.0);
+        self.version = self.version.max(report.last_version);
+        self.alive_at_ms = report.alive_at_ms.unwrap_or(0);
+    }
+
+    pub(super) fn see(&mut self, op: &StoreOp) {
+        match op {
+            StoreOp::SessionSet { session, .. } => self.session = self.session.max(session.0),
+            StoreOp::Enqueued { entry, .. } => self.entry = self.entry.max(entry.0),
+            StoreOp::Retained { version, .. } | StoreOp::RetainedEnd { version, .. } => {
+                self.version = self.version.max(*version);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) const fn alive(&mut self, now_ms: u64) {
+        self.alive_at_ms = now_ms;
+    }
+
+    pub(super) fn request(&self, keys: &Keys, node: &str) -> Request {
+        let key = keys.marks(node);
+        let mut commands = Commands::new();
+        commands.begin(10).word(b"HSET").word(key.as_bytes());
+        let all = [
+            ("session", self.session),
+            ("entry", self.entry),
+            ("version", self.version),
+            ("alive", self.alive_at_ms),
+        ];
+        for (name, number) in all {
+            commands.word(name.as_bytes()).number(number);
+        }
+        commands.begin(3).word(b"PEXPIRE").word(key.as_bytes()).number(MARKS_MS);
+        Request::new(slot_of(key.as_bytes()), commands)
+    }
+}

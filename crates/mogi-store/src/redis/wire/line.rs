@@ -1,0 +1,327 @@
+//! What waits for one node, what is out there, and what its replicas still lack.
+
+use super::lane::{After, Order};
+use super::notice::Trouble;
+use super::options::{Address, Wait};
+use super::track::World;
+use super::troubles::Kind;
+use super::{Inbox, Job, Opened};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// The driver's side of a lane.
+pub(super) struct Line {
+    lane: Opened,
+    queue: VecDeque<Job>,
+    /// Connected, and nothing is out.
+    ready: bool,
+    /// A pipeline is out, or the question about replicas behind it.
+    out: bool,
+    /// The slots of what is out; later requests of them must not go elsewhere.
+    flying: SlotSet,
+    /// Carried out by the master; replicas are waited for.
+    unwaited: VecDeque<Job>,
+    lagging: Option<Lagging>,
+    reload: bool,
+    /// The node has lost all its slots.
+    fading: Option<Instant>,
+    killed: bool,
+}
+
+/// Replicas lack something for longer than a connection can wait for them.
+struct Lagging {
+    since: Instant,
+    have: u32,
+    /// When to look again.
+    look: Instant,
+    /// Where the master's stream of changes ended, and how many of `unwaited` lie before that
+    /// and behind the mark before.
+    marks: VecDeque<(u64, usize)>,
+}
+
+/// One pipeline holds so much at most; one request may be larger.
+const PIPELINE_BYTES: usize = 1 << 20;
+/// As commands.
+const PIPELINE_COMMANDS: usize = 4096;
+/// A connection waits so long for replicas. Nothing else goes over it meanwhile.
+const WAIT_MS: u64 = 100;
+/// Between looks at replicas that lack something.
+const LOOK: Duration = Duration::from_millis(50);
+/// A node that has lost its slots still gets so long to answer what is out.
+const GRACE: Duration = Duration::from_millis(300);
+
+impl Line {
+    pub(super) fn new(lane: Opened) -> Self {
+        Self {
+            lane,
+            queue: VecDeque::new(),
+            ready: false,
+            out: false,
+            flying: SlotSet::default(),
+            unwaited: VecDeque::new(),
+            lagging: None,
+            reload: false,
+            fading: None,
+            killed: false,
+        }
+    }
+
+    pub(super) const fn id(&self) -> u64 {
+        self.lane.id
+    }
+
+    pub(super) fn push(&mut self, job: Job) {
+        self.queue.push_back(job);
+    }
+
+    pub(super) fn push_front(&mut self, job: Job) {
+        self.queue.push_front(job);
+    }
+
+    pub(super) fn up(&mut self) {
+        self.ready = true;
+    }
+
+    /// The pipeline is back.
+    pub(super) fn landed(&mut self) {
+        self.flying.clear();
+        if self.fading.is_some() {
+            self.mark_unwaited();
+        }
+        if self.out {
+            return;
+        }
+        self.ready = true;
+    }
+
+    /// The pipeline is back, and this one of it has to wait for replicas.
+    pub(super) fn unwaited(&mut self, job: Job) {
+        if self.fading.is_some() {
+            self.flying.insert(job.slot());
+        }
+        self.unwaited.push_back(job);
+    }
+
+    /// The connection has ended; what was carried out and is not with the replicas.
+    pub(super) fn broken(&mut self) -> Vec<Job> {
+        self.ready = false;
+        self.out = false;
+        self.flying.clear();
+        if let Some(lagging) = &mut self.lagging {
+            lagging.marks.clear();
+        }
+        self.unwaited.drain(..).collect()
+    }
+
+    /// So many replicas have everything.
+    pub(super) fn waited(&mut self, have: u32, wait: Option<Wait>, inbox: &Inbox, now: Instant) {
+        self.out = false;
+        self.ready = true;
+        if wait.is_none_or(|wait| have >= wait.replicas) {
+            self.unwaited.drain(..).for_each(|job| inbox.finish(job));
+            self.lagging = None;
+        } else {
+            let marks = VecDeque::new();
+            self.lagging = Some(Lagging { since: now, have, look: now + LOOK, marks });
+        }
+        self.mark_fading();
+    }
+
+    /// The master has written as far as `offset`, and each replica has it as far as that.
+    pub(super) fn looked(
+        &mut self,
+        offset: u64,
+        replicas: &[u64],
+        wait: Option<Wait>,
+        inbox: &Inbox,
+        now: Instant,
+    ) {
+        self.out = false;
+        self.ready = true;
+        let want = wait.map_or(0, |wait| wait.replicas);
+        let have = |offset: u64| replicas.iter().filter(|acked| **acked >= offset).count() as u32;
+        let Some(lagging) = &mut self.lagging else { return };
+        let marked: usize = lagging.marks.iter().map(|mark| mark.1).sum();
+        let fresh = self.unwaited.len().saturating_sub(marked);
+        if fresh > 0 {
+            lagging.marks.push_back((offset, fresh));
+        }
+        lagging.look = now + LOOK;
+        while let Some(&(offset, count)) = lagging.marks.front() {
+            lagging.have = have(offset);
+            if lagging.have < want {
+                break;
+            }
+            lagging.marks.pop_front();
+            let count = count.min(self.unwaited.len());
+            self.unwaited.drain(..count).for_each(|job| inbox.finish(job));
+        }
+        if lagging.marks.is_empty() && have(offset) >= want {
+            self.lagging = None;
+        }
+        self.mark_fading();
+    }
+
+    /// Whether the node owns slots. One that has lost them all has to come to an end.
+    pub(super) fn owned(&mut self, owner: bool, now: Instant) {
+        if owner {
+            self.fading = None;
+        } else if self.fading.is_none() {
+            self.fading = Some(now);
+            self.mark_unwaited();
+        }
+    }
+
+    /// Whether a request of this slot is out.
+    pub(super) const fn flies(&self, slot: u16) -> bool {
+        self.flying.contains(slot)
+    }
+
+    /// Functions are missing.
+    pub(super) fn reload(&mut self) {
+        self.reload = true;
+    }
+
+    /// Takes all that is not out.
+    pub(super) fn take_queue(&mut self) -> Vec<Job> {
+        self.queue.drain(..).collect()
+    }
+
+    /// Takes what is another node's now. Probes go where they were told to.
+    pub(super) fn take_moved(&mut self, stays: impl Fn(u16) -> bool) -> Vec<Job> {
+        self.take_held(|job| !job.probe && !stays(job.slot()))
+    }
+
+    /// Takes what `goes`.
+    pub(super) fn take_held(&mut self, goes: impl Fn(&Job) -> bool) -> Vec<Job> {
+        let (gone, kept): (Vec<_>, Vec<_>) = self.queue.drain(..).partition(goes);
+        self.queue = kept.into();
+        gone
+    }
+
+    /// Says whether replicas lag.
+    pub(super) fn tell(&self, node: &Address, wait: Option<Wait>, world: &mut World) {
+        match (&self.lagging, wait) {
+            (Some(lagging), Some(wait)) => {
+                if world.now.saturating_duration_since(lagging.since) >= wait.timeout {
+                    let why = Trouble::Replicas { have: lagging.have, want: wait.replicas };
+                    let slots = world.topology.masters().get(node).copied().unwrap_or(0);
+                    world.troubles.begin((node, Kind::Replicas), why, slots, world.now);
+                }
+            }
+            _ => world.troubles.end(node, Kind::Replicas, world.now),
+        }
+    }
+
+    /// Sends the next pipeline if there is one and nothing is out.
+    pub(super) fn pump(&mut self, wait: Option<Wait>, now: Instant) {
+        let look = self.lagging.as_ref().is_some_and(|lagging| lagging.look <= now);
+        if !self.ready || (self.queue.is_empty() && !look) {
+            return;
+        }
+        let (mut bytes, mut commands) = (0, 0);
+        let mut jobs = Vec::new();
+        let mut durable = false;
+        while let Some(job) = self.queue.front() {
+            bytes += job.wire_size();
+            commands += job.commands();
+            let full = bytes > PIPELINE_BYTES || commands > PIPELINE_COMMANDS;
+            if full && !jobs.is_empty() {
+                break;
+            }
+            let Some(job) = self.queue.pop_front() else { break };
+            durable |= job.durable();
+            self.flying.insert(job.slot());
+            jobs.push(job);
+        }
+        let after = match wait {
+            Some(_) if self.lagging.is_some() => After::Look,
+            Some(wait) if durable => After::Wait {
+                replicas: wait.replicas,
+                timeout_ms: (wait.timeout.as_millis() as u64).clamp(1, WAIT_MS),
+            },
+            _ => After::Nothing,
+        };
+        self.out = after != After::Nothing;
+        self.ready = false;
+        let load = std::mem::take(&mut self.reload);
+        // The task has ended only if everything ends.
+        drop(self.lane.orders.send(Order { jobs, after, load }));
+    }
+
+    /// Whether something waits for time to pass.
+    pub(super) fn restless(&self) -> bool {
+        self.lagging.is_some() || self.fading.is_some()
+    }
+
+    /// Brings a line without slots to its end; what is left of it when it is over.
+    pub(super) fn fade(&mut self, now: Instant) -> Option<Vec<Job>> {
+        let since = self.fading?;
+        let waiting = !self.unwaited.is_empty() || !self.queue.is_empty();
+        let flying = !self.ready && !self.flying.is_empty();
+        if !flying && !waiting && !self.out {
+            return Some(Vec::new());
+        }
+        if now.saturating_duration_since(since) < GRACE || !self.queue.is_empty() {
+            return None;
+        }
+        if flying || self.out {
+            if !std::mem::replace(&mut self.killed, true) {
+                self.lane.kill.notify_one();
+            }
+            return None;
+        }
+        Some(self.unwaited.drain(..).collect())
+    }
+
+    fn mark_fading(&mut self) {
+        if self.fading.is_some() {
+            self.flying.clear();
+            self.mark_unwaited();
+        }
+    }
+
+    /// What may have to be repeated elsewhere must not be overtaken there.
+    fn mark_unwaited(&mut self) {
+        for job in &self.unwaited {
+            self.flying.insert(job.slot());
+        }
+    }
+}
+
+/// A set of slots.
+struct SlotSet {
+    bits: Box<[u64; 256]>,
+    empty: bool,
+}
+
+impl SlotSet {
+    fn insert(&mut self, slot: u16) {
+        if let Some(word) = self.bits.get_mut(usize::from(slot >> 6)) {
+            *word |= 1 << (slot & 63);
+            self.empty = false;
+        }
+    }
+
+    const fn contains(&self, slot: u16) -> bool {
+        let word = (slot >> 6) as usize;
+        word < 256 && self.bits[word] & (1 << (slot & 63)) != 0
+    }
+
+    fn clear(&mut self) {
+        if !self.empty {
+            self.bits.fill(0);
+            self.empty = true;
+        }
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.empty
+    }
+}
+
+impl Default for SlotSet {
+    fn default() -> Self {
+        Self { bits: Box::new([0; 256]), empty: true }
+    }
+}

@@ -1,0 +1,113 @@
+//! What the broker tells people about Redis.
+
+use super::options::Address;
+use std::fmt;
+
+/// What the wire layer tells, once per change. It comes from the layer's own thread: be quick.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Requests for a node wait from now on, and why. Requests for other nodes do not.
+    Degraded {
+        /// The node that says so, or that cannot be reached.
+        node: Address,
+        /// So many of the 16384 slots are this node's.
+        slots: u16,
+        /// What is wrong.
+        why: Trouble,
+    },
+    /// What was said of this node, with this reason, is over.
+    Recovered {
+        /// The node.
+        node: Address,
+        /// What was wrong.
+        why: Trouble,
+        /// For how long, in milliseconds.
+        after_ms: u64,
+    },
+    /// Who has which slots is known, or has changed.
+    Topology {
+        /// Masters and how many slots each has. One with all slots: a single server.
+        masters: Vec<(Address, u16)>,
+        /// Replicas of all masters.
+        replicas: usize,
+    },
+}
+
+/// Why requests wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// There is no connection; the text is the operating system's, or what the server answered.
+    Unreachable(String),
+    /// The server refuses commands now; the text is its error's code, such as `OOM`.
+    Refused(Refusal, String),
+    /// Fewer replicas than wanted have what is durable.
+    Replicas {
+        /// So many have it.
+        have: u32,
+        /// So many are wanted (`redis_wait`).
+        want: u32,
+    },
+    /// No node answers who has which slots.
+    NoTopology(String),
+}
+
+/// Why a server does not carry out a command now and may later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Refusal {
+    /// The slot has moved or is moving to another node.
+    Moved,
+    /// `TRYAGAIN`: the keys of one command are partly moved.
+    TryAgain,
+    /// `CLUSTERDOWN`: a slot is nobody's, or this node is not with the majority.
+    ClusterDown,
+    /// `LOADING`: it reads its data from disk.
+    Loading,
+    /// `READONLY`, `MASTERDOWN`: it is a replica.
+    Replica,
+    /// `NOREPLICAS`: it has fewer replicas than `min-replicas-to-write`.
+    NoReplicas,
+    /// `OOM`: it has reached `maxmemory`.
+    OutOfMemory,
+    /// `MISCONF`: it cannot save to disk.
+    CannotSave,
+    /// `BUSY`: a script runs.
+    Busy,
+    /// `NOAUTH`, `WRONGPASS`, `NOPERM`: user or password are not (or no longer) right.
+    Login,
+    /// A Function of ours is not there; it is loaded with the next connection.
+    NoFunction,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(why) => write!(f, "cannot be reached: {why}"),
+            Self::Refused(_, text) => write!(f, "refuses commands: {text}"),
+            Self::Replicas { have, want } => {
+                write!(f, "{have} of the {want} replicas wanted (redis_wait) have what is written")
+            }
+            Self::NoTopology(why) => write!(f, "does not say who has which slots: {why}"),
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Degraded { node, slots, why } => {
+                write!(f, "Redis node {node} ({slots} slots) {why}. Its requests wait")
+            }
+            Self::Recovered { node, why, after_ms } => {
+                let seconds = *after_ms as f64 / 1000.0;
+                write!(f, "Redis node {node} works again after {seconds:.1} s (it was: {why})")
+            }
+            Self::Topology { masters, replicas } => {
+                write!(f, "Redis: {} master(s), {replicas} replica(s):", masters.len())?;
+                for (node, slots) in masters {
+                    write!(f, " {node} ({slots} slots)")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
