@@ -2,7 +2,7 @@
 
 use super::barrier::Barrier;
 use super::frame::{self, Arrived, Hello, Kind};
-use super::membership::Nodes;
+use super::membership::Known;
 use crate::net::mailbox::Mail;
 use crate::net::shared::Shared;
 use mogi_codec::{PacketKind, Reason};
@@ -29,7 +29,7 @@ const UNKNOWN: Duration = Duration::from_secs(3);
 pub(super) struct Incoming {
     pub(super) shared: Arc<Shared>,
     pub(super) cluster: Arc<Cluster>,
-    pub(super) nodes: Arc<Nodes>,
+    pub(super) nodes: Arc<Known>,
     pub(super) name: String,
     pub(super) incarnation: u64,
 }
@@ -149,6 +149,7 @@ impl Incoming {
             Some(Kind::Changes) => {
                 let changes = Change::decode_all(frame).map_err(|error| error.to_string())?;
                 let interest = &shared.node.interest;
+                self.learn(&changes);
                 let moves = changes.iter().any(|change| matches!(change, Change::Home { .. }));
                 let whole = changes.contains(&Change::SnapshotEnd);
                 for eviction in self.cluster.apply(interest, peer, changes) {
@@ -179,6 +180,20 @@ impl Incoming {
             None => {}
         }
         Ok(())
+    }
+}
+
+impl Incoming {
+    /// Messages are written down here for sessions that live there.
+    fn learn(&self, changes: &[Change]) {
+        let Some(store) = self.shared.store.get().and_then(|store| store.cluster()) else {
+            return;
+        };
+        for change in changes {
+            if let Change::Home { session, client, .. } = change {
+                store.learn(*session, Arc::clone(client));
+            }
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The links of this node to all others.
 
 use super::ClusterPlan;
-use super::coordinator::{Coordinator, NodeRecord};
 use super::queue::LinkQueue;
 use mogi_core::cluster::{FIRST_NODE, MAX_NODES};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +10,8 @@ use std::time::Duration;
 /// What the workers need of the cluster.
 pub(crate) struct Links {
     pub(crate) plan: ClusterPlan,
-    pub(crate) coordinator: Arc<dyn Coordinator>,
-    pub(crate) me: NodeRecord,
+    /// Another one with every start.
+    pub(super) incarnation: u64,
     /// By place.
     queues: RwLock<Vec<Option<Arc<LinkQueue>>>>,
     /// Changes of interest all other nodes know of.
@@ -20,13 +19,9 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    pub(crate) fn new(
-        plan: ClusterPlan,
-        coordinator: Arc<dyn Coordinator>,
-        me: NodeRecord,
-    ) -> Self {
+    pub(crate) fn new(plan: ClusterPlan, incarnation: u64) -> Self {
         let queues = RwLock::new((0..MAX_NODES).map(|_| None).collect());
-        Self { plan, coordinator, me, queues, told: AtomicU64::new(u64::MAX) }
+        Self { plan, incarnation, queues, told: AtomicU64::new(u64::MAX) }
     }
 
     /// Hands messages over for the node at that place.

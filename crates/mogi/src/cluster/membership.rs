@@ -4,7 +4,6 @@
 //! list any more is dead to all others: its sessions are nowhere until somebody claims them, and
 //! whatever it still tries to write about them is refused.
 
-use super::coordinator::NodeRecord;
 use super::incoming::{Incoming, Taken};
 use super::links::Links;
 use super::outgoing::Outgoing;
@@ -12,6 +11,7 @@ use crate::net::mailbox::Mail;
 use crate::net::shared::Shared;
 use mogi_core::LogKind;
 use mogi_core::cluster::Cluster;
+use mogi_store::redis::{NodeSeen, Nodes};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
@@ -32,7 +32,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 
 /// The other nodes, by id.
 #[derive(Debug, Default)]
-pub(super) struct Nodes {
+pub(super) struct Known {
     places: Mutex<BTreeMap<String, Place>>,
     /// Rings when a node has told everything.
     pub(super) heard: Notify,
@@ -46,7 +46,7 @@ struct Place {
     heard: bool,
 }
 
-impl Nodes {
+impl Known {
     /// The place of a node, and what was taken from it.
     pub(super) fn place(&self, node: &str) -> Option<(u16, Arc<Mutex<Taken>>)> {
         let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,7 +79,10 @@ const HEAR: Duration = Duration::from_secs(5);
 /// # Errors
 /// The operating system gives no thread, or the cluster's listener cannot be opened.
 pub(crate) fn start(shared: &Arc<Shared>, sockets: Vec<TcpListener>) -> io::Result<()> {
-    let (Some(links), Some(cluster)) = (shared.links.get(), shared.node.cluster()) else {
+    let store = shared.store.get().and_then(|store| store.cluster());
+    let (Some(links), Some(cluster), Some(store)) =
+        (shared.links.get(), shared.node.cluster(), store)
+    else {
         return Ok(());
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -88,6 +91,7 @@ pub(crate) fn start(shared: &Arc<Shared>, sockets: Vec<TcpListener>) -> io::Resu
         links: Arc::clone(links),
         cluster: Arc::clone(cluster),
         nodes: Arc::default(),
+        store: store.nodes().clone(),
         tasks: BTreeMap::new(),
         started: Instant::now(),
         settled: false,
@@ -107,9 +111,10 @@ struct Membership {
     shared: Arc<Shared>,
     links: Arc<Links>,
     cluster: Arc<Cluster>,
-    nodes: Arc<Nodes>,
-    /// By node: its record, its place, the task of its link.
-    tasks: BTreeMap<String, (NodeRecord, u16, AbortHandle)>,
+    nodes: Arc<Known>,
+    store: Nodes,
+    /// By node: its address, its place, the task of its link.
+    tasks: BTreeMap<String, (String, u16, AbortHandle)>,
     started: Instant,
     /// Sessions that are nowhere were looked after.
     settled: bool,
@@ -158,32 +163,32 @@ impl Membership {
             cluster: Arc::clone(&self.cluster),
             nodes: Arc::clone(&self.nodes),
             name: self.links.plan.name.clone(),
-            incarnation: self.links.me.incarnation,
+            incarnation: self.links.incarnation,
         }
     }
 
     /// Renews the lease, and takes note of who is there.
     async fn renew(&mut self) {
-        let links = Arc::clone(&self.links);
+        let (store, links) = (self.store.clone(), Arc::clone(&self.links));
         let asked = tokio::task::spawn_blocking(move || {
-            links.coordinator.renew(&links.me, links.plan.lease_ms)
+            let ttl = Duration::from_millis(links.plan.lease_ms);
+            let kept = store.renew(&links.plan.advertise, ttl)?;
+            store.all().map(|nodes| (kept, nodes))
         });
         let silent = self.renewed.elapsed() > Duration::from_millis(self.links.plan.lease_ms);
         match asked.await {
-            Ok(Ok(Some(nodes))) => {
-                if silent {
+            Ok(Ok((kept, nodes))) => {
+                if !kept && self.settled {
+                    // Others have taken this node's sessions: what it has is not its own.
+                    let line = "Error: Cluster: this node was taken for dead; its clients have to \
+                                reconnect.";
+                    self.log(LogKind::Error, line);
+                    self.shared.send_all(|| Mail::Disown);
+                } else if silent {
                     self.log(LogKind::Notice, "Cluster: the store answers again.");
                 }
                 self.renewed = Instant::now();
                 self.update(nodes);
-            }
-            Ok(Ok(None)) => {
-                // Others have taken this node's sessions: what it thinks it has is not its own.
-                self.log(
-                    LogKind::Error,
-                    "Error: Cluster: this node was taken for dead; its clients have to reconnect.",
-                );
-                self.shared.send_all(|| Mail::Disown);
             }
             Ok(Err(why)) if !silent => {
                 self.log(LogKind::Warning, &format!("Cluster: the store does not answer: {why}"));
@@ -192,27 +197,23 @@ impl Membership {
         }
     }
 
-    fn update(&mut self, nodes: Vec<NodeRecord>) {
-        let me = &self.links.me.id;
-        let others: BTreeMap<String, NodeRecord> = nodes
-            .into_iter()
-            .filter(|node| node.id != *me)
-            .map(|node| (node.id.clone(), node))
-            .collect();
-        let gone: Vec<String> = self
-            .tasks
-            .iter()
-            .filter(|(id, (record, ..))| {
-                others.get(*id).is_none_or(|now| now.address != record.address)
-            })
+    fn update(&mut self, nodes: Vec<NodeSeen>) {
+        let me = &self.links.plan.node;
+        let others = nodes.into_iter().filter(|node| node.alive && node.node != *me);
+        let others: BTreeMap<String, String> =
+            others.map(|node| (node.node, node.address)).collect();
+        let moved = |id: &String, address: &String| others.get(id) != Some(address);
+        let tasks = self.tasks.iter();
+        let gone: Vec<String> = tasks
+            .filter(|(id, (address, ..))| moved(id, address))
             .map(|(id, _)| id.clone())
             .collect();
         let lost = !gone.is_empty();
         gone.iter().for_each(|id| self.remove(id));
         self.forget_former(&others);
-        for (id, record) in others {
+        for (id, address) in others {
             if !self.tasks.contains_key(&id) {
-                self.add(id, record);
+                self.add(id, address);
             }
         }
         if lost {
@@ -225,13 +226,13 @@ impl Membership {
         }
     }
 
-    fn add(&mut self, id: String, record: NodeRecord) {
+    fn add(&mut self, id: String, address: String) {
         let places = &self.shared.places;
         let known = places.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         let Some(peer) = known.or_else(|| self.cluster.add_node(&id)) else {
             return self.log(LogKind::Error, "Error: Cluster: there are too many nodes.");
         };
-        self.log(LogKind::Notice, &format!("Cluster: node {id} at {} joined.", record.address));
+        self.log(LogKind::Notice, &format!("Cluster: node {id} at {address} joined."));
         let queue = self.links.open(peer);
         {
             let mut places = self.nodes.places.lock().unwrap_or_else(PoisonError::into_inner);
@@ -243,16 +244,16 @@ impl Membership {
             cluster: Arc::clone(&self.cluster),
             queue,
             node: id.clone(),
-            address: record.address.clone(),
+            address: address.clone(),
             incarnation: None,
             cursor: None,
         };
         let task = spawn_local(outgoing.run()).abort_handle();
-        self.tasks.insert(id, (record, peer, task));
+        self.tasks.insert(id, (address, peer, task));
     }
 
     /// Nodes that were there when the store was read, and are not any more.
-    fn forget_former(&self, others: &BTreeMap<String, NodeRecord>) {
+    fn forget_former(&self, others: &BTreeMap<String, String>) {
         let mut places = self.shared.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.retain(|id, peer| {
             let stays = others.contains_key(id);
@@ -280,7 +281,7 @@ impl Membership {
         if !self.settled {
             return;
         }
-        let me = self.links.me.id.as_str();
+        let me = self.links.plan.node.as_str();
         let mut taken = 0;
         for client in self.cluster.homeless() {
             let best = self

@@ -3,9 +3,8 @@
 //! ```text
 //!  workers ──batches, changes──► LinkQueue ──► outgoing ══════► incoming ──► workers of the other
 //!                                                 ◄═══ PUBACK ════  node
-//!  coordinator (the store): who is there, whose session is whose
+//!  the store: who is there, whose session is whose
 //! ```
-//! * `coordinator`: what the store decides for all nodes
 //! * `membership`: which nodes there are; what follows when one comes or goes
 //! * `links`: the queues to all nodes, and what they have confirmed
 //! * `queue`: what is to go to one node
@@ -19,7 +18,6 @@
 //! All of it runs on one thread that may be late without harm: workers only add to queues.
 
 mod barrier;
-pub(crate) mod coordinator;
 mod frame;
 mod incoming;
 pub(crate) mod links;
@@ -28,7 +26,6 @@ mod outgoing;
 mod queue;
 
 pub(crate) use barrier::Barrier;
-pub(crate) use coordinator::{ClaimAnswer, Coordinator, NodeRecord};
 pub(crate) use links::Links;
 pub(crate) use membership::start;
 

@@ -83,9 +83,9 @@ impl Outgoing {
         let failed = |error: io::Error| error.to_string();
         stream.set_nodelay(true).map_err(failed)?;
         let hello = Hello {
-            node: self.links.me.id.clone(),
+            node: self.links.plan.node.clone(),
             cluster: self.links.plan.name.clone(),
-            incarnation: self.links.me.incarnation,
+            incarnation: self.links.incarnation,
         };
         stream.write_all(&hello.connect()).await.map_err(failed)?;
         let answered = timeout(ANSWER, read_connack(&mut stream)).await;

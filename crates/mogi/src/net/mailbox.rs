@@ -1,11 +1,12 @@
 //! Mailboxes: batches, sockets and orders for a worker, swapped out whole, never held.
 
-use crate::cluster::{Barrier, ClaimAnswer};
+use crate::cluster::Barrier;
 use mio::Waker;
 use mio::net::TcpStream;
 use mogi_core::cluster::roster::Eviction;
-use mogi_core::store::{StoredDelivery, StoredWaiting};
+use mogi_core::store::{StoredDelivery, StoredSession};
 use mogi_core::{EntryNo, SessionNo};
+use mogi_store::redis::Claimed;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,10 +42,10 @@ pub(crate) enum Mail {
     CatchUp,
     /// The client's session is nowhere, and this node looks after it.
     Adopt { client: Arc<str> },
-    /// The client's session was claimed.
-    Claimed { client: Arc<str>, answer: Box<ClaimAnswer> },
-    /// The entries that wait for the client.
-    Waiting { client: Arc<str>, entries: Vec<StoredWaiting> },
+    /// A client id was claimed.
+    Claimed { token: u64, claimed: Box<Claimed> },
+    /// A session as the store has it.
+    Read { token: u64, session: Option<Box<StoredSession>> },
     /// `$SYS` wants to know what is kept.
     Measure,
     /// The broker stops, first part: wills are published while their receivers are still there.

@@ -8,12 +8,12 @@
 use super::EventLoop;
 use super::entry::Newcomer;
 use super::gate::Done;
-use crate::cluster::{Barrier, ClaimAnswer, Links};
-use crate::net::mailbox::Mail;
+use crate::cluster::{Barrier, Links};
 use crate::net::socket::State;
-use mogi_core::SessionNo;
-use mogi_core::cluster::{Claim, FarBatch};
-use mogi_core::store::StoredWaiting;
+use mogi_core::cluster::{Claim, Claimed, FarBatch};
+use mogi_core::store::StoredSession;
+use mogi_store::redis;
+use slab::Slab;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -21,6 +21,8 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     pending: HashMap<Arc<str>, Pending>,
+    /// What the store was asked, by token: about whom, and the epoch known here.
+    asked: Slab<(Arc<str>, u64)>,
 }
 
 #[derive(Debug)]
@@ -96,76 +98,85 @@ impl EventLoop {
     }
 
     fn claim(&mut self, client: Arc<str>, newcomer: Option<Waiting>) {
-        let Some(links) = self.shared.links.get() else {
-            return;
-        };
         let pending = Pending { stage: Stage::Claiming, epoch: 0, newcomer };
         self.claims.pending.insert(Arc::clone(&client), pending);
-        let links = Arc::clone(links);
         // What was decided about the session so far is to be in the store before it is claimed.
         let now_ms = self.shared.now_ms();
         self.finish_turn(now_ms);
         let known = self.worker.epoch_of(&client);
-        let (shared, worker) = (Arc::clone(&self.shared), usize::from(self.index));
-        let of = Arc::clone(&client);
-        let then = move |answer: ClaimAnswer| {
-            if let Some(mailbox) = shared.mailboxes.get(worker) {
-                mailbox.send(Mail::Claimed { client: of, answer: Box::new(answer) }, false);
-            }
-        };
-        links.coordinator.claim(client, known, Box::new(then));
+        let token = self.claims.asked.insert((Arc::clone(&client), known)) as u64;
+        if let Some(store) = self.shared.store.get().and_then(|store| store.cluster()) {
+            store.claim(self.index, token, client);
+        }
     }
 
-    pub(super) fn claimed(&mut self, now_ms: u64, client: &Arc<str>, answer: ClaimAnswer) {
-        let (claimed, epoch) = answer;
-        let told = self.worker.claimed(now_ms, client, claimed, epoch);
-        let Some(pending) = self.claims.pending.get_mut(client) else {
+    pub(super) fn claimed(&mut self, now_ms: u64, token: u64, claimed: redis::Claimed) {
+        let Some((client, known)) = self.claims.asked.try_remove(token as usize) else {
+            return;
+        };
+        let redis::Claimed { session, epoch, epoch_before, will, .. } = claimed;
+        let claimed = match session {
+            None => Claimed::Nothing,
+            Some(_) if known != 0 && epoch_before == known => Claimed::Ours,
+            Some(mut session) => {
+                // What waits is read when all others know where it is to go.
+                session.waiting = Vec::new();
+                Claimed::Moved { session: Box::new(session), will }
+            }
+        };
+        let told = self.worker.claimed(now_ms, &client, claimed, epoch);
+        let Some(pending) = self.claims.pending.get_mut(&client) else {
             return;
         };
         pending.epoch = epoch;
         match told {
             Some(told) => {
                 pending.stage = Stage::Telling(told);
-                self.read_if_told(client);
+                self.read_if_told(&client);
             }
-            None => self.arrived(now_ms, client),
+            None => self.arrived(now_ms, &client),
         }
     }
 
     /// Asks for the session's entries once the other nodes know where it is.
     fn read_if_told(&mut self, client: &Arc<str>) {
-        let Some(links) = self.shared.links.get().cloned() else {
-            return;
-        };
         let Some(pending) = self.claims.pending.get_mut(client) else {
             return;
         };
         let Stage::Telling(told) = pending.stage else {
             return;
         };
-        if links.know(told) {
+        if knows(self.shared.links.get(), told) {
             pending.stage = Stage::Reading;
-            let session = self.worker.session_of(client);
-            self.ask_waiting(&links, Arc::clone(client), session);
+            self.read(Arc::clone(client));
         }
     }
 
-    fn ask_waiting(&self, links: &Links, client: Arc<str>, session: SessionNo) {
-        let (shared, worker) = (Arc::clone(&self.shared), usize::from(self.index));
-        let of = Arc::clone(&client);
-        let then = move |entries: Vec<StoredWaiting>| {
-            if let Some(mailbox) = shared.mailboxes.get(worker) {
-                mailbox.send(Mail::Waiting { client: of, entries }, false);
-            }
-        };
-        links.coordinator.waiting(client, session, Box::new(then));
+    /// Asks what the store has of the session, behind all that was decided so far.
+    fn read(&mut self, client: Arc<str>) {
+        let now_ms = self.shared.now_ms();
+        self.finish_turn(now_ms);
+        let token = self.claims.asked.insert((Arc::clone(&client), 0)) as u64;
+        if let Some(store) = self.shared.store.get().and_then(|store| store.cluster()) {
+            store.read(self.index, token, client);
+        }
     }
 
-    pub(super) fn waiting(&mut self, now_ms: u64, client: &Arc<str>, entries: Vec<StoredWaiting>) {
-        self.worker.catch_up(now_ms, client, entries);
-        let reading = self.claims.pending.get(client).map(|pending| pending.stage);
+    pub(super) fn session_read(
+        &mut self,
+        now_ms: u64,
+        token: u64,
+        session: Option<Box<StoredSession>>,
+    ) {
+        let Some((client, _)) = self.claims.asked.try_remove(token as usize) else {
+            return;
+        };
+        let number = self.worker.session_of(&client);
+        let waiting = session.filter(|it| it.session == number).map(|it| it.waiting);
+        self.worker.catch_up(now_ms, &client, waiting.unwrap_or_default());
+        let reading = self.claims.pending.get(&client).map(|pending| pending.stage);
         if reading == Some(Stage::Reading) {
-            self.arrived(now_ms, client);
+            self.arrived(now_ms, &client);
         }
     }
 
@@ -195,12 +206,9 @@ impl EventLoop {
 
     /// Has all sessions of connected clients look into the store for what may have got lost.
     pub(super) fn catch_up_all(&mut self) {
-        let Some(links) = self.shared.links.get().cloned() else {
-            return;
-        };
         for client in self.worker.lasting_clients() {
-            if let Some(session) = self.worker.begin_catch_up(&client) {
-                self.ask_waiting(&links, client, session);
+            if self.worker.begin_catch_up(&client).is_some() {
+                self.read(client);
             }
         }
     }

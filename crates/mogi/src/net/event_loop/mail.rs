@@ -60,8 +60,8 @@ impl EventLoop {
                 Mail::Disown => self.worker.disown(now_ms),
                 Mail::CatchUp => self.catch_up_all(),
                 Mail::Adopt { client } => self.adopt(client),
-                Mail::Claimed { client, answer } => self.claimed(now_ms, &client, *answer),
-                Mail::Waiting { client, entries } => self.waiting(now_ms, &client, entries),
+                Mail::Claimed { token, claimed } => self.claimed(now_ms, token, *claimed),
+                Mail::Read { token, session } => self.session_read(now_ms, token, session),
                 Mail::Fetched { token, entries } => self.fetched(now_ms, token, entries),
                 Mail::Measure => self.worker.measure(),
                 Mail::PublishWills => {
