@@ -3,7 +3,7 @@
 use crate::net::event_loop::EventLoop;
 use crate::net::mailbox::{Mail, Mailbox};
 use mogi_core::{CoreConfig, ListenerConfig, LogKind, Node, Stats};
-use mogi_store::Committer;
+use mogi_store::Keeper;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -56,7 +56,7 @@ pub(crate) struct Shared {
     /// When that was, in milliseconds since 1970.
     pub(crate) started_ms: u64,
     /// What makes changes durable, if anything does.
-    pub(crate) store: OnceLock<Committer>,
+    pub(crate) store: OnceLock<Box<dyn Keeper>>,
     /// A file of the store whose time of change says that the broker runs.
     pub(crate) alive: OnceLock<File>,
     /// Bytes that wait for it from which on publishers wait (`persistence_buffer_limit`).
