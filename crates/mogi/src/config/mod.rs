@@ -13,8 +13,8 @@ mod apply;
 mod builder;
 mod page;
 mod plan;
-mod redis;
 mod reader;
+mod redis;
 mod table;
 mod value;
 

@@ -3,7 +3,7 @@
 use super::Kind::{Bool, Number, Other, TextOnce};
 use super::Scope::Mogi;
 use super::Status::Works;
-use super::{Range, Spec, range, row};
+use super::{BOOL, Range, Spec, range, row};
 use crate::config::{apply, redis};
 
 const OR_MORE: &str = "Error: '{name}' must be {low} or more.";
