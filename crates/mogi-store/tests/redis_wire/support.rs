@@ -238,11 +238,19 @@ const GUARDED: &str = "
 fn run(cluster: &Cluster, keys: &[String], how: How, stop: &AtomicBool) -> Vec<Record> {
     let (sender, answers) = mpsc::channel();
     let mut records = Vec::new();
-    let (mut number, mut waiting) = (0_u64, 0_usize);
+    // The next number of each key, and how many of its numbers are not answered.
+    let mut state = vec![(0_u64, 0_u64); keys.len()];
+    let mut waiting = 0_usize;
     while !stop.load(Ordering::Relaxed) || waiting > 0 {
-        // So many wait at most, as a caller that limits itself.
-        if !stop.load(Ordering::Relaxed) && waiting < 4000 {
+        if !stop.load(Ordering::Relaxed) {
             for (key, name) in keys.iter().enumerate() {
+                let (number, pending) = state[key];
+                // So many wait at most, as a caller that limits itself.
+                if pending == 50 {
+                    continue;
+                }
+                state[key] = (number + 1, pending + 1);
+                waiting += 1;
                 let text = number.to_string();
                 let mut request = request(&["RPUSH", name, &text]);
                 request.again = Some(Commands::one(&[
@@ -264,12 +272,13 @@ fn run(cluster: &Cluster, keys: &[String], how: How, stop: &AtomicBool) -> Vec<R
                     drop(sender.send((key, number, sent, answered, outcome)));
                 });
             }
-            number += 1;
-            waiting += keys.len();
         }
-        let pause = Duration::from_millis(2);
-        let mut next = answers.recv_timeout(if waiting > 0 { PATIENCE } else { pause }).ok();
-        sleep(pause);
+        sleep(Duration::from_millis(2));
+        let done = stop.load(Ordering::Relaxed) && waiting > 0;
+        let mut next = match done {
+            true => Some(answers.recv_timeout(PATIENCE).expect("every request is answered")),
+            false => answers.try_recv().ok(),
+        };
         while let Some((key, number, sent, answered, outcome)) = next {
             let reply = outcome.expect("a reply");
             let error = reply.values.iter().find_map(Value::error);
@@ -278,6 +287,7 @@ fn run(cluster: &Cluster, keys: &[String], how: How, stop: &AtomicBool) -> Vec<R
             assert_eq!(reply.values.len(), expected);
             records.push(Record { key, sent, answered, again: reply.again });
             waiting -= 1;
+            state[key].1 -= 1;
             next = answers.try_recv().ok();
         }
     }
