@@ -5,6 +5,7 @@ use crate::net::shared::LogSink;
 use mio::net::UnixStream;
 use mogi_core::{CoreConfig, ListenerConfig};
 use mogi_store::EmbeddedOptions;
+use mogi_store::redis::RedisOptions;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -64,6 +65,8 @@ pub(crate) struct Settings {
 pub(crate) struct StorePlan {
     /// Where it is, and how it behaves.
     pub(crate) options: EmbeddedOptions,
+    /// Where it is if it is in Redis; then what is said of the disk does not count.
+    pub(crate) redis: Option<RedisOptions>,
     /// Mosquitto's file, which a new store begins with if it is there.
     pub(crate) import: PathBuf,
     /// Bytes of changes that are not durable yet, from which on publishers wait.

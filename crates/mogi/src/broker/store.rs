@@ -7,6 +7,8 @@ use crate::net::mailbox::Mail;
 use crate::net::shared::{LogSink, Shared};
 use mogi_core::store::StoredWill;
 use mogi_core::{Fetch, LogKind};
+use mogi_store::committer::{OnAnswer, OnNotice};
+use mogi_store::redis::{self, RedisOptions, RedisStore};
 use mogi_store::{
     Answer, Committer, EmbeddedOptions, EmbeddedStore, LoadReport, Loaded, Notice, OnDamage,
     Progress, Store, mosquitto_db,
@@ -26,6 +28,9 @@ pub(super) fn start(
     shared: &Arc<Shared>,
     loops: &mut [EventLoop],
 ) -> Result<(), String> {
+    if let Some(options) = &plan.redis {
+        return start_redis(options, shared, loops);
+    }
     let begun = Instant::now();
     let options = EmbeddedOptions { dir: reachable(&plan.options.dir), ..plan.options.clone() };
     let alive = options.dir.join(ALIVE);
@@ -47,18 +52,61 @@ pub(super) fn start(
         // It is the first: nobody else starts a store.
         let _ = shared.alive.set(file);
     }
-    tell(shared.log, plan, &report, begun);
-    let (answers, log) = (Arc::clone(shared), shared.log);
-    let answer = move |worker: u16, answer| {
+    tell(shared.log, &plan.options.dir.display().to_string(), &report, begun);
+    let (answers, notices) = (answers(shared), notices(shared.log));
+    let committer = Committer::start(Box::new(store), answers, notices);
+    let committer = committer.map_err(|error| error.to_string())?;
+    // It is the first: nobody else starts a store.
+    let _ = shared.store.set(Box::new(committer));
+    Ok(())
+}
+
+/// Starts with a store in Redis.
+///
+/// # Errors
+/// As of [`start`].
+fn start_redis(
+    options: &RedisOptions,
+    shared: &Arc<Shared>,
+    loops: &mut [EventLoop],
+) -> Result<(), String> {
+    let begun = Instant::now();
+    let log = shared.log;
+    let mut store = RedisStore::open(options).map_err(|error| error.to_string())?;
+    store.listen(move |notice| log.log(LogKind::Notice, &format!("{notice}.")));
+    let report = restore(&mut store, None, shared, loops).map_err(|error| error.to_string())?;
+    tell(log, store.place(), &report, begun);
+    let committer = redis::Committer::start(store, answers(shared), notices(log));
+    let committer = committer.map_err(|error| error.to_string())?;
+    // It is the first: nobody else starts a store.
+    let _ = shared.store.set(Box::new(committer));
+    Ok(())
+}
+
+/// Takes answers to the workers.
+fn answers(shared: &Arc<Shared>) -> OnAnswer {
+    let shared = Arc::clone(shared);
+    Box::new(move |worker, answer| {
         let mail = match answer {
             Answer::Stored { turn } => Mail::Stored { turn },
             Answer::Fetched { token, entries, .. } => Mail::Fetched { token, entries },
+            // All up to it are told in the end.
+            Answer::StoredOne { .. } => return,
+            Answer::Claimed { .. } => return,
+            Answer::Fenced { client, .. } => {
+                let line = format!("Another broker has taken over the client {client}.");
+                return shared.log.log(LogKind::Notice, &line);
+            }
         };
-        if let Some(mailbox) = answers.mailboxes.get(usize::from(worker)) {
+        if let Some(mailbox) = shared.mailboxes.get(usize::from(worker)) {
             mailbox.send(mail, false);
         }
-    };
-    let notice = move |notice: Notice| match notice {
+    })
+}
+
+/// Takes notices to the log.
+fn notices(log: &'static dyn LogSink) -> OnNotice {
+    Box::new(move |notice| match notice {
         Notice::Failing { error } => log.log(
             LogKind::Error,
             &format!("Error: {error}. Nothing that is to be kept is acknowledged until it works."),
@@ -71,12 +119,7 @@ pub(super) fn start(
             LogKind::Error,
             &format!("Error: {ops} changes that nobody was promised were not kept: {error}"),
         ),
-    };
-    let committer = Committer::start(Box::new(store), Box::new(answer), Box::new(notice));
-    let committer = committer.map_err(|error| error.to_string())?;
-    // It is the first: nobody else starts a store.
-    let _ = shared.store.set(committer);
-    Ok(())
+    })
 }
 
 /// The file in the store's folder whose time of change says when the broker was last seen to run.
@@ -223,8 +266,7 @@ fn begin_anew(shared: &Shared, loops: &mut [EventLoop]) {
 }
 
 /// Says what was found.
-fn tell(log: &dyn LogSink, plan: &StorePlan, report: &LoadReport, begun: Instant) {
-    let dir = plan.options.dir.display();
+fn tell(log: &dyn LogSink, dir: &str, report: &LoadReport, begun: Instant) {
     let loaded = report.loaded;
     log.log(
         LogKind::Information,

@@ -6,7 +6,7 @@
 use crate::net::shared::Shared;
 use mogi_codec::QoS;
 use mogi_core::{MessageView, Stats, Worker};
-use mogi_store::{Committer, Status, Usage};
+use mogi_store::{Keeper, Status, Usage};
 use std::sync::atomic::Ordering;
 
 /// What values are made of.
@@ -148,12 +148,12 @@ impl Sys {
             load.update(name, gauge(&source), elapsed_s, self.published, &mut out);
         }
         if let Some(store) = shared.store.get() {
-            self.publish_store(store, &mut out);
+            self.publish_store(&**store, &mut out);
         }
         self.published = true;
     }
 
-    fn publish_store(&mut self, store: &Committer, out: &mut Out<'_>) {
+    fn publish_store(&mut self, store: &dyn Keeper, out: &mut Out<'_>) {
         let (status, usage) = (store.status(), store.usage());
         for ((name, gauge), last) in STORE.iter().zip(&mut self.store) {
             let value = gauge(&status, &usage);

@@ -167,6 +167,7 @@ impl Builder {
             config.persistence.on = true;
             config.persistence.location = Some(dir.clone());
         }
+        config.persistence.on |= config.persistence.redis.store.is_some();
         config.core.durable = config.persistence.on;
         if cli.verbose {
             config.log.types = Some(LogType::ALL);

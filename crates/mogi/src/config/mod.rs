@@ -6,6 +6,7 @@
 //! * `apply`: options that are more than a value
 //! * `reader`: the files
 //! * `plan`: from the configuration to what the broker runs
+//! * `redis`: options of a store in Redis
 //! * `page`: the page about all options
 
 mod apply;
@@ -13,6 +14,7 @@ mod builder;
 mod page;
 mod plan;
 mod reader;
+mod redis;
 mod table;
 mod value;
 
@@ -112,6 +114,8 @@ pub(crate) struct Persistence {
     pub(crate) journal_bytes: u64,
     /// Bytes of changes that are not durable yet, from which on publishers wait.
     pub(crate) buffer_limit: u64,
+    /// Where Redis is, if state is kept there.
+    pub(crate) redis: redis::Redis,
 }
 
 impl Default for Persistence {
@@ -128,6 +132,7 @@ impl Default for Persistence {
             memtable_bytes,
             journal_bytes,
             buffer_limit: 64 << 20,
+            redis: redis::Redis::default(),
         }
     }
 }

@@ -53,7 +53,8 @@ const STORE_DIR: &str = "mogi-store";
 
 /// The folder of the store, if state is kept on disk.
 pub(crate) fn data_dir(config: &Config) -> Option<PathBuf> {
-    config.persistence.on.then(|| store_plan(&config.persistence).options.dir)
+    let on_disk = config.persistence.on && config.persistence.redis.store.is_none();
+    on_disk.then(|| store_plan(&config.persistence).options.dir)
 }
 
 /// `persistence_location`, else where the broker is started.
@@ -72,7 +73,12 @@ fn store_plan(persistence: &Persistence) -> StorePlan {
         ..EmbeddedOptions::new(location.join(STORE_DIR))
     };
     let file = persistence.file.as_deref().unwrap_or("mosquitto.db");
-    StorePlan { options, import: location.join(file), buffer_limit: persistence.buffer_limit }
+    StorePlan {
+        options,
+        redis: persistence.redis.options(),
+        import: location.join(file),
+        buffer_limit: persistence.buffer_limit,
+    }
 }
 
 /// What makes the broker one of several, if it is.

@@ -4,7 +4,7 @@ use crate::cluster::Links;
 use crate::net::event_loop::EventLoop;
 use crate::net::mailbox::{Mail, Mailbox};
 use mogi_core::{CoreConfig, ListenerConfig, LogKind, Node, Stats};
-use mogi_store::Committer;
+use mogi_store::Keeper;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -58,7 +58,7 @@ pub(crate) struct Shared {
     /// When that was, in milliseconds since 1970.
     pub(crate) started_ms: u64,
     /// What makes changes durable, if anything does.
-    pub(crate) store: OnceLock<Committer>,
+    pub(crate) store: OnceLock<Box<dyn Keeper>>,
     /// The other nodes, if this is one of several.
     pub(crate) links: OnceLock<Arc<Links>>,
     /// The places of the nodes there were when the store was read.

@@ -93,10 +93,15 @@ impl Track {
             News::Up => {
                 line.up();
                 world.troubles.end(node, Kind::Unreachable, world.now);
+                world.troubles.end(node, Kind::Rejected, world.now);
             }
             News::Down(why) => {
                 world.doubt = true;
-                world.troubles.begin((node, Kind::Unreachable), why, slots.unwrap_or(0), world.now);
+                let kind = match why {
+                    Trouble::Refused(..) => Kind::Rejected,
+                    _ => Kind::Unreachable,
+                };
+                world.troubles.begin((node, kind), why, slots.unwrap_or(0), world.now);
                 if slots.is_none() {
                     let jobs = line.take_queue();
                     self.put_back(jobs, world);
@@ -160,7 +165,8 @@ impl Track {
         for (node, jobs) in lost {
             self.lines.remove(&node);
             world.troubles.end_where(world.now, |other, kind| {
-                *other == node && matches!(kind, Kind::Unreachable | Kind::Replicas)
+                let lane = matches!(kind, Kind::Unreachable | Kind::Rejected | Kind::Replicas);
+                *other == node && lane
             });
             self.repeat(jobs, Vec::new(), world);
         }

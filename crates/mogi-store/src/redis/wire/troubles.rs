@@ -8,8 +8,10 @@ use std::time::Instant;
 /// Troubles of one kind at one node are one; their texts may differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
-    /// There is no connection, for whatever reason.
+    /// There is no connection.
     Unreachable,
+    /// There could be one, and the server will not have us.
+    Rejected,
     Refused(Refusal),
     Replicas,
     NoTopology,

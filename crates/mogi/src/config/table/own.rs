@@ -1,10 +1,10 @@
 //! mogi's own options: limits Mosquitto has no name for, and threads.
 
-use super::Kind::{Number, Other};
+use super::Kind::{Bool, Number, Other, TextOnce};
 use super::Scope::Mogi;
 use super::Status::Works;
-use super::{Range, Spec, range, row};
-use crate::config::apply;
+use super::{BOOL, Range, Spec, range, row};
+use crate::config::{apply, redis};
 
 const OR_MORE: &str = "Error: '{name}' must be {low} or more.";
 const BETWEEN: &str = "Error: '{name}' must be between {low} and {high} inclusive.";
@@ -19,6 +19,9 @@ const fn between(low: i32, high: i32) -> Range {
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Spec] = &[
+    row("cluster_node_id", Mogi, "letters, digits, `-`, `_`, `.`", "mogi",
+        Works(Other(redis::cluster_node_id)),
+        "the name of this broker among those that share a store in Redis; no other has it"),
     row("connect_timeout", Mogi, "seconds, 1 to 3600", "30",
         Works(Number(between(1, 3600), |to, n| to.config.connect_timeout_ms = n as u64 * 1000)),
         "how long a connection may take to send its CONNECT"),
@@ -54,6 +57,10 @@ pub(super) const ROWS: &[Spec] = &[
         Works(Other(apply::persistence_on_damage)),
         "what happens when the store is damaged: the damage is set aside and the rest is served, \
          or the start fails"),
+    row("persistence_store", Mogi, "`redis://[user:password@]host[:port][,host[:port]…]`",
+        "the folder of `persistence_location`",
+        Works(Other(redis::persistence_store)),
+        "keeps state in Redis, Valkey or a cluster of either; `rediss://` with TLS"),
     row("persistence_sync", Mogi, "`always`, `interval MILLISECONDS` or `off`", "always",
         Works(Other(apply::persistence_sync)),
         "when changes are synced to the disk; with `always` before they are acknowledged"),
@@ -71,6 +78,28 @@ pub(super) const ROWS: &[Spec] = &[
         })),
         "how many times the receive maximum announced to it a 5.0 client may have in flight, \
          before it is disconnected"),
+    row("redis_cafile", Mogi, "a file", "those of the system",
+        Works(TextOnce(|to| &mut to.config.persistence.redis.ca_file)),
+        "PEM certificates of who signs those of Redis"),
+    row("redis_certfile", Mogi, "a file", "none",
+        Works(TextOnce(|to| &mut to.config.persistence.redis.cert_file)),
+        "the PEM certificate shown to Redis; needs `redis_keyfile`"),
+    row("redis_cluster", Mogi, "`true`, `false` or `auto`", "auto",
+        Works(Other(redis::redis_cluster)),
+        "whether `persistence_store` is a Redis Cluster; `auto`: whatever the server says it is"),
+    row("redis_insecure", Mogi, BOOL, "false",
+        Works(Bool(|to, yes| to.config.persistence.redis.insecure = yes)),
+        "uses TLS to Redis without looking at its certificate"),
+    row("redis_keyfile", Mogi, "a file", "none",
+        Works(TextOnce(|to| &mut to.config.persistence.redis.key_file)),
+        "the PEM key of `redis_certfile`"),
+    row("redis_prefix", Mogi, "text without braces", "empty",
+        Works(Other(redis::redis_prefix)),
+        "what all keys in Redis begin with"),
+    row("redis_wait", Mogi, "replicas, up to 64, and milliseconds", "0",
+        Works(Other(redis::redis_wait)),
+        "how many replicas must have a change before it is acknowledged, and after how long a \
+         warning says that they do not"),
     row("route_cache_bytes", Mogi, "bytes", "4194304",
         Works(Number(at_least(1), |to, n| to.config.core.route_cache_bytes = n as usize)),
         "topic names whose receivers a worker remembers"),

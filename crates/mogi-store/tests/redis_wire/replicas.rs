@@ -1,0 +1,47 @@
+//! `redis_wait` and a replica that stops.
+
+use crate::support::{Servers, call, connect, request, send, until};
+use mogi_store::redis::wire::{Trouble, Wait};
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_stopped_replica_holds_durable_requests_only() {
+    let servers = Servers::start(&["--masters", "1"]);
+    let mut options = servers.options();
+    options.wait = Some(Wait { replicas: 1, timeout: Duration::from_millis(300) });
+    let (cluster, notices) = connect(options);
+    let durable = |key: &str| {
+        let mut request = request(&["INCR", key]);
+        request.durable = true;
+        request
+    };
+    assert_eq!(call(&cluster, durable("a")).values[0].int(), Some(1));
+    servers.signal(1, "STOP");
+    let waiting: Vec<_> = (0..10).map(|_| send(&cluster, durable("a"))).collect();
+    until("it is said", || {
+        notices.degraded(|why| matches!(why, Trouble::Replicas { have: 0, want: 1 }))
+    });
+    let mut longest = Duration::ZERO;
+    for _ in 0..100 {
+        let start = Instant::now();
+        call(&cluster, request(&["INCR", "b"]));
+        longest = longest.max(start.elapsed());
+    }
+    eprintln!("others waited {longest:?} at most");
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
+    let later = send(&cluster, durable("c"));
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(waiting.iter().chain([&later]).all(|it| it.try_recv().is_err()));
+    servers.signal(1, "CONT");
+    for (index, outcome) in waiting.iter().enumerate() {
+        let reply = outcome.recv_timeout(crate::support::PATIENCE).expect("in time");
+        let reply = reply.expect("a reply");
+        assert_eq!((reply.values[0].int(), reply.again), (Some(index as i64 + 2), false));
+    }
+    assert!(later.recv_timeout(crate::support::PATIENCE).is_ok());
+    until("all is said to be well", || notices.settled());
+    // And it waits for replicas as before.
+    let start = Instant::now();
+    (0..20).for_each(|_| drop(call(&cluster, durable("a"))));
+    eprintln!("20 durable requests in {:?}", start.elapsed());
+}

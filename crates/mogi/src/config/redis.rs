@@ -1,0 +1,117 @@
+//! Options of a store in Redis, and what they come to.
+
+use super::builder::Builder;
+use super::value::{Line, Problem};
+use mogi_store::redis::RedisOptions;
+use mogi_store::redis::wire::{Mode, Options, Tls, Wait};
+use std::path::PathBuf;
+use std::time::Duration;
+
+type Outcome = Result<(), Problem>;
+
+/// What the files say about Redis.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Redis {
+    /// `persistence_store`; without it state is on disk, if anywhere.
+    pub(crate) store: Option<Options>,
+    pub(crate) prefix: Option<String>,
+    pub(crate) mode: Mode,
+    pub(crate) wait: Option<Wait>,
+    pub(crate) node: Option<String>,
+    pub(crate) ca_file: Option<String>,
+    pub(crate) cert_file: Option<String>,
+    pub(crate) key_file: Option<String>,
+    pub(crate) insecure: bool,
+}
+
+impl Redis {
+    /// Where the store is, if it is in Redis.
+    pub(crate) fn options(&self) -> Option<RedisOptions> {
+        let mut options = RedisOptions::new(self.store.clone()?);
+        let wire = &mut options.wire;
+        (wire.mode, wire.wait) = (self.mode, self.wait);
+        let certificate = self.cert_file.as_ref().zip(self.key_file.as_ref());
+        if self.ca_file.is_some() || certificate.is_some() || self.insecure {
+            let tls = wire.tls.get_or_insert_with(Tls::default);
+            tls.ca_file = self.ca_file.as_ref().map(PathBuf::from);
+            tls.client = certificate.map(|(cert, key)| (cert.into(), key.into()));
+            tls.insecure = self.insecure;
+        }
+        if let Some(node) = &self.node {
+            options.node.clone_from(node);
+        }
+        options.prefix = self.prefix.clone().unwrap_or_default();
+        options.wire.client_name = format!("mogi-{}", options.node);
+        Some(options)
+    }
+}
+
+/// `persistence_store redis://[user:password@]host[:port][,host[:port]…]`.
+pub(super) fn persistence_store(to: &mut Builder, line: &Line) -> Outcome {
+    let options = Options::from_url(line.text()?);
+    let options =
+        options.map_err(|error| Problem::new(format!("Error: '{}': {error}.", line.name)))?;
+    to.config.persistence.redis.store = Some(options);
+    Ok(())
+}
+
+/// `redis_cluster true`, `redis_cluster false`, `redis_cluster auto`.
+pub(super) fn redis_cluster(to: &mut Builder, line: &Line) -> Outcome {
+    to.config.persistence.redis.mode = match line.text()? {
+        "auto" => Mode::Auto,
+        "true" => Mode::Cluster,
+        "false" => Mode::Single,
+        other => return Err(line.invalid(other)),
+    };
+    Ok(())
+}
+
+/// `redis_prefix TEXT`.
+pub(super) fn redis_prefix(to: &mut Builder, line: &Line) -> Outcome {
+    let prefix = line.text()?;
+    if prefix.contains(['{', '}']) {
+        return Err(Problem::new(format!(
+            "Error: '{}' must hold no braces: Redis Cluster takes what stands in them for the \
+             part of a key that says where it lies.",
+            line.name
+        )));
+    }
+    to.config.persistence.redis.prefix = Some(prefix.to_owned());
+    Ok(())
+}
+
+const REPLICAS_MAX: u32 = 64;
+const WAIT_MAX_MS: u64 = 600_000;
+
+/// `redis_wait REPLICAS TIMEOUT_MS`; 0 replicas: it does not wait.
+pub(super) fn redis_wait(to: &mut Builder, line: &Line) -> Outcome {
+    let mut words = line.words();
+    let replicas = words.next().and_then(|word| word.parse().ok());
+    let ms = words.next().map_or(Some(1000), |word| word.parse().ok());
+    let (Some(replicas @ 0..=REPLICAS_MAX), Some(ms @ 1..=WAIT_MAX_MS), None) =
+        (replicas, ms, words.next())
+    else {
+        return Err(Problem::new(format!(
+            "Error: '{}' must be a number of replicas up to {REPLICAS_MAX}, and 1 to \
+             {WAIT_MAX_MS} milliseconds.",
+            line.name
+        )));
+    };
+    let timeout = Duration::from_millis(ms);
+    to.config.persistence.redis.wait = (replicas > 0).then_some(Wait { replicas, timeout });
+    Ok(())
+}
+
+/// `cluster_node_id TEXT`.
+pub(super) fn cluster_node_id(to: &mut Builder, line: &Line) -> Outcome {
+    let id = line.text()?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '.';
+    if !id.chars().all(plain) || id.len() > 64 {
+        return Err(Problem::new(format!(
+            "Error: '{}' must be letters, digits, '-', '_' and '.', up to 64 of them.",
+            line.name
+        )));
+    }
+    to.config.persistence.redis.node = Some(id.to_owned());
+    Ok(())
+}
