@@ -17,7 +17,7 @@ mod tests;
 pub use status::{Notice, Status};
 
 use crate::error::{ErrorKind, StoreError};
-use crate::ops::{Batch, EntryNo, SessionNo, StoreOp, StoredDelivery};
+use crate::ops::{Batch, EntryNo, SessionNo, StoreOp, StoredDelivery, StoredSession};
 use crate::store::{Store, Usage};
 use mogi_core::Wait;
 use std::path::Path;
@@ -65,6 +65,13 @@ pub enum Answer {
         token: u64,
         /// What there is of the client.
         claimed: Box<crate::redis::Claimed>,
+    },
+    /// A session as the store has it, where several nodes share it.
+    Read {
+        /// As it was given with the question.
+        token: u64,
+        /// The session, with what waits by its numbers.
+        session: Option<Box<StoredSession>>,
     },
     /// Another node has claimed the client id: what was changed here was refused, and the client
     /// is to be dropped. The worker it is told to is `u16::MAX`: whoever owns the client id.

@@ -10,7 +10,7 @@ use super::keys::{Keys, Of, Per, Tag};
 use super::link::Link;
 use super::read::{self, Partial};
 use super::store::RedisStore;
-use super::wire::{Commands, Request, Value, slot_of};
+use super::wire::{Commands, Reply, Request, Value, slot_of};
 use crate::clock::now_ms;
 use crate::error::StoreError;
 use crate::ops::{StoredSession, StoredWill};
@@ -28,6 +28,8 @@ pub struct Claimed {
     pub session: Option<StoredSession>,
     /// The claim's epoch; greater than that of each claim before.
     pub epoch: u64,
+    /// The epoch of the claim before; 0: there was none.
+    pub epoch_before: u64,
     /// Whose it was; `None`: nobody's. It may be the node that claims it now.
     pub old_owner: Option<Arc<str>>,
     /// Its will.
@@ -43,13 +45,32 @@ pub(super) struct Claiming {
     claimed: Option<Claimed>,
     pub(super) partial: Option<Partial>,
     damage: Damage,
+    /// Nothing is claimed.
+    only_reads: bool,
 }
 
 impl Claiming {
     pub(super) fn new(client: &Arc<str>) -> Self {
         let damage = Damage::default();
         let (client, tag) = (Arc::clone(client), Tag::of(client));
-        Self { client, tag, claimed: None, partial: None, damage }
+        Self { client, tag, claimed: None, partial: None, damage, only_reads: false }
+    }
+
+    /// A look at what there is, without a claim.
+    pub(super) fn reading(client: &Arc<str>) -> Self {
+        let nothing = Claimed {
+            client: Arc::clone(client),
+            session: None,
+            epoch: 0,
+            epoch_before: 0,
+            old_owner: None,
+            will: None,
+        };
+        Self { claimed: Some(nothing), only_reads: true, ..Self::new(client) }
+    }
+
+    pub(super) const fn only_reads(&self) -> bool {
+        self.only_reads
     }
 
     /// What to ask next; nothing: that is all.
@@ -97,6 +118,7 @@ impl Claiming {
                 client: Arc::clone(&self.client),
                 session: None,
                 epoch: text(0).parse().unwrap_or(0),
+                epoch_before: text(2).parse().unwrap_or(0),
                 old_owner: Some(text(1)).filter(|it| !it.is_empty()).map(Arc::from),
                 will: None,
             });
@@ -145,11 +167,15 @@ pub struct NodeSeen {
 }
 
 /// The nodes of a cluster. Calls block.
+#[derive(Clone)]
 pub struct Nodes {
     link: Link,
     keys: Keys,
     node: Arc<str>,
 }
+
+/// How long a node's number is its own without a word, in milliseconds.
+const SLOT_MS: u64 = 3_600_000;
 
 /// Nodes that have not been seen for so long are forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(86_400);
@@ -159,21 +185,69 @@ impl Nodes {
         Self { link: link.clone(), keys: keys.clone(), node: Arc::clone(node) }
     }
 
-    /// Says that this node lives, for so long. `address`: where its cluster listener is.
+    /// Says that this node lives, for so long; whether its lease had held until now. `address`:
+    /// where its cluster listener is.
     ///
     /// # Errors
     /// If Redis does not answer.
-    pub fn lease(&self, address: &str, ttl: Duration) -> Result<(), StoreError> {
+    pub fn renew(&self, address: &str, ttl: Duration) -> Result<bool, StoreError> {
         let (key, all) = (self.keys.node(&self.node), self.keys.nodes());
         let mut lease = Commands::new();
-        lease.begin(5).word(b"SET").word(key.as_bytes()).word(address.as_bytes());
-        lease.word(b"PX").number(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        lease.begin(6).word(b"SET").word(key.as_bytes()).word(address.as_bytes());
+        lease.word(b"PX").number(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)).word(b"GET");
         let seen = format!("seen={} address={address}", now_ms());
         let names = [b"HSET", all.as_bytes(), self.node.as_bytes(), seen.as_bytes()];
-        self.link.call(vec![
+        let replies = self.link.call(vec![
             Request::new(slot_of(key.as_bytes()), lease),
             Request::new(slot_of(all.as_bytes()), Commands::one(&names)),
         ])?;
+        let before = replies.first().and_then(|reply| reply.values.first());
+        Ok(before.is_some_and(|value| *value != Value::Nil))
+    }
+
+    /// Takes a number that no other node has, for as long as it is taken again within the hour;
+    /// the one this node had, if it had one. `None`: there are 256 nodes.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub fn take_slot(&self) -> Result<Option<u8>, StoreError> {
+        let keys: Vec<String> = (0..=u8::MAX).map(|slot| self.keys.node_slot(slot)).collect();
+        let owner = |reply: &Reply| match reply.values.first() {
+            Some(Value::Nil) | None => None,
+            Some(value) => Some(value.text().unwrap_or_default().to_owned()),
+        };
+        let asked = keys.iter().map(|key| {
+            Request::new(slot_of(key.as_bytes()), Commands::one(&[b"GET", key.as_bytes()]))
+        });
+        let owners: Vec<Option<String>> =
+            self.link.call(asked.collect())?.iter().map(owner).collect();
+        let own = owners.iter().position(|owner| owner.as_deref() == Some(&*self.node));
+        let free = (0..owners.len()).filter(|at| owners[*at].is_none());
+        for at in own.into_iter().chain(free) {
+            let key = &keys[at];
+            let mut take = Commands::new();
+            take.begin(if own == Some(at) { 5 } else { 6 }).word(b"SET").word(key.as_bytes());
+            take.word(self.node.as_bytes()).word(b"PX").number(SLOT_MS);
+            if own != Some(at) {
+                take.word(b"NX");
+            }
+            let replies = self.link.call(vec![Request::new(slot_of(key.as_bytes()), take)])?;
+            if replies.first().is_some_and(|reply| owner(reply).is_some()) {
+                return Ok(u8::try_from(at).ok());
+            }
+        }
+        Ok(None)
+    }
+
+    /// Keeps the number for another hour.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub fn keep_slot(&self, slot: u8) -> Result<(), StoreError> {
+        let key = self.keys.node_slot(slot);
+        let mut keep = Commands::new();
+        keep.begin(3).word(b"PEXPIRE").word(key.as_bytes()).number(SLOT_MS);
+        self.link.call(vec![Request::new(slot_of(key.as_bytes()), keep)])?;
         Ok(())
     }
 

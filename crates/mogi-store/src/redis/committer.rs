@@ -68,6 +68,7 @@ pub(super) struct Submitted {
 pub(super) enum Question {
     Fetch { worker: u16, token: u64, session: SessionNo, entries: Vec<EntryNo> },
     Claim { worker: u16, token: u64, client: Arc<str> },
+    Read { worker: u16, token: u64, client: Arc<str> },
     Release { client: Arc<str> },
     Learn { session: SessionNo, client: Arc<str> },
 }
@@ -113,6 +114,12 @@ impl Committer {
     /// made under this claim.
     pub fn claim(&self, worker: u16, token: u64, client: Arc<str>) {
         self.ask(Question::Claim { worker, token, client });
+    }
+
+    /// Asks for what the store has of a client's session, the messages that wait by their numbers;
+    /// [`Answer::Read`]. It sees all changes submitted before.
+    pub fn read(&self, worker: u16, token: u64, client: Arc<str>) {
+        self.ask(Question::Read { worker, token, client });
     }
 
     /// This node has nothing to do with the client id any more: its connection ended, and it has no

@@ -157,6 +157,11 @@ impl Keys {
         format!("{}node:{}", self.prefix, Tag::of(node).text)
     }
 
+    /// Who has a node number.
+    pub fn node_slot(&self, slot: u8) -> String {
+        format!("{}node-slot:{slot}", self.prefix)
+    }
+
     /// All nodes that were there lately.
     pub fn nodes(&self) -> String {
         format!("{}nodes", self.prefix)

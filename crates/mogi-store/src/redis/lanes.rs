@@ -241,6 +241,11 @@ impl Lanes {
         self.lanes.get(&slot).is_none_or(|lane| lane.flight.is_none() && lane.ops.is_empty())
     }
 
+    /// Whether changes of this slot are yet to be on their way.
+    pub(super) fn gathers(&self, slot: u16) -> bool {
+        self.lanes.get(&slot).is_some_and(|lane| !lane.ops.is_empty())
+    }
+
     /// Whether one of these entries is yet to be on its way.
     pub(super) fn holds(&self, entries: &[EntryNo]) -> bool {
         !self.held.is_empty() && entries.iter().any(|entry| self.held.contains_key(entry))

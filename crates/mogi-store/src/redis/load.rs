@@ -5,6 +5,7 @@ use super::encode::{self, Found};
 use super::journal::Parts;
 use super::keys::{Of, Per, Tag, slot_tag};
 use super::read;
+use super::store::Owner;
 use super::wire::{Commands, Reply, Request, SLOTS, Value};
 use crate::error::StoreError;
 use crate::ops::{EntryNo, SessionNo};
@@ -24,7 +25,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// A load on its way.
 struct Load<'a> {
     store: &'a mut RedisStore,
-    visit: &'a mut dyn FnMut(Loaded),
+    visit: &'a mut dyn FnMut(Loaded, Option<Owner>),
     report: LoadReport,
     told: Instant,
     sessions: Vec<(SessionNo, Arc<str>)>,
@@ -33,12 +34,12 @@ struct Load<'a> {
 
 pub(super) fn load(
     store: &mut RedisStore,
-    visit: &mut dyn FnMut(Loaded),
+    visit: &mut dyn FnMut(Loaded, Option<Owner>),
 ) -> Result<LoadReport, StoreError> {
     store.directory.clear();
     store.usage = Default::default();
     let report = store.read_marks()?;
-    visit(Loaded::Alive { at_ms: report.alive_at_ms });
+    visit(Loaded::Alive { at_ms: report.alive_at_ms }, None);
     let (sessions, wills) = (Vec::new(), Vec::new());
     let mut load = Load { store, visit, report, told: Instant::now(), sessions, wills };
     for first in (0..SLOTS).step_by(usize::from(SLOTS_AT_ONCE)) {
@@ -117,7 +118,7 @@ impl Load<'_> {
                     Some((message, version)) => {
                         self.report.loaded.retained += 1;
                         self.report.last_version = self.report.last_version.max(version);
-                        (self.visit)(Loaded::Retained { message, version });
+                        (self.visit)(Loaded::Retained { message, version }, None);
                         self.progress();
                     }
                     // Between the two reads it was removed.
@@ -195,6 +196,7 @@ impl Load<'_> {
         let number = partial.session.session;
         let own = partial.owner.as_ref().is_none_or(|owner| *owner == self.store.node);
         self.store.directory.learn_owned(number, &partial.client, partial.epoch, own);
+        let owner = Owner { node: partial.owner.clone(), epoch: partial.epoch };
         let session = partial.finish();
         let report = &mut self.report;
         report.loaded.sessions += 1;
@@ -205,7 +207,7 @@ impl Load<'_> {
         let entries = entries.chain(session.flights.iter().map(|it| it.entry));
         report.last_entry = report.last_entry.max(entries.max().unwrap_or(EntryNo::NONE));
         self.store.usage.flights += session.flights.len() as u64;
-        (self.visit)(Loaded::Session(session));
+        (self.visit)(Loaded::Session(session), Some(owner));
     }
 
     fn all_wills(&mut self) -> Result<(), StoreError> {
@@ -225,7 +227,7 @@ impl Load<'_> {
                 match found.will() {
                     Some((client, will)) => {
                         self.report.wills += 1;
-                        (self.visit)(Loaded::Will { client, will });
+                        (self.visit)(Loaded::Will { client, will }, None);
                     }
                     None if found.is_empty() => {}
                     None => self.strange("will", Tag::of(client).slot),
@@ -245,7 +247,7 @@ impl Load<'_> {
     fn progress(&mut self) {
         if self.told.elapsed() >= PROGRESS_EVERY {
             self.told = Instant::now();
-            (self.visit)(Loaded::Progress(self.report.loaded));
+            (self.visit)(Loaded::Progress(self.report.loaded), None);
         }
     }
 }

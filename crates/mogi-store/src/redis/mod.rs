@@ -33,7 +33,7 @@ pub mod wire;
 
 pub use claim::{Claimed, NodeSeen, Nodes};
 pub use committer::Committer;
-pub use store::RedisStore;
+pub use store::{Owner, RedisStore};
 
 use keys::Keys;
 use wire::Library;

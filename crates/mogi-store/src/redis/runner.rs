@@ -3,6 +3,7 @@
 use super::claim::Claiming;
 use super::committer::{Pending, Question, Shared, Whose, claimed, failing};
 use super::fetch::Search;
+use super::keys::Tag;
 use super::lanes::Lanes;
 use super::link::Link;
 use super::store::{Marks, RedisStore};
@@ -199,6 +200,10 @@ impl Runner {
                 Whose::Marks => self.marks_out = false,
             }
         }
+        // What waited for changes to leave may go, before there are more.
+        for question in std::mem::take(&mut self.waiting) {
+            self.ask(question);
+        }
         let mut ops = 0;
         for turn in taken.turns {
             ops += turn.batch.len() as u64;
@@ -285,10 +290,16 @@ impl Runner {
                 self.fetch(worker, token, session, entries);
             }
             Question::Claim { worker, token, client } => {
-                let claiming = Claiming::new(&client);
-                self.last_id += 1;
-                self.claims.insert(self.last_id, Claim { worker, token, claiming, rolls: None });
-                self.claim_on(self.last_id);
+                if self.lanes.gathers(Tag::of(&client).slot) {
+                    return self.waiting.push(Question::Claim { worker, token, client });
+                }
+                self.begin_claim(worker, token, Claiming::new(&client));
+            }
+            Question::Read { worker, token, client } => {
+                if self.lanes.gathers(Tag::of(&client).slot) {
+                    return self.waiting.push(Question::Read { worker, token, client });
+                }
+                self.begin_claim(worker, token, Claiming::reading(&client));
             }
             Question::Release { client } => self.lanes.directory.released(&client),
             Question::Learn { session, client } => {
@@ -332,6 +343,12 @@ impl Runner {
         self.search_on(id);
     }
 
+    fn begin_claim(&mut self, worker: u16, token: u64, claiming: Claiming) {
+        self.last_id += 1;
+        self.claims.insert(self.last_id, Claim { worker, token, claiming, rolls: None });
+        self.claim_on(self.last_id);
+    }
+
     /// The claim goes behind all changes of its slot.
     fn claim_on(&mut self, id: u64) {
         let Some(claim) = self.claims.get(&id) else { return };
@@ -342,8 +359,13 @@ impl Runner {
             return self.send(request, Whose::Claim(id));
         }
         let Some(Claim { worker, token, claiming, .. }) = self.claims.remove(&id) else { return };
+        let only_read = claiming.only_reads();
         if let Some(found) = claiming.finish() {
-            (self.on_answer)(worker, claimed(token, found));
+            let answer = match only_read {
+                true => Answer::Read { token, session: found.session.map(Box::new) },
+                false => claimed(token, found),
+            };
+            (self.on_answer)(worker, answer);
         }
     }
 
@@ -354,6 +376,9 @@ impl Runner {
             self.health.breaks(claim.claiming.tag.slot, what);
             claim.claiming.begin_anew();
             return;
+        }
+        if claim.claiming.only_reads() {
+            return self.claim_on(id);
         }
         let client = Arc::clone(&claim.claiming.client);
         let session = claim.claiming.partial.as_ref().map(|it| it.session.session);

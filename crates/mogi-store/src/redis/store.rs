@@ -25,6 +25,15 @@ pub struct RedisStore {
     pub(super) marks: Marks,
 }
 
+/// Whose a session is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The node that claimed it last; `None`: nobody has.
+    pub node: Option<Arc<str>>,
+    /// The epoch of that claim.
+    pub epoch: u64,
+}
+
 /// The greatest numbers used, and when something was written last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Marks {
@@ -52,6 +61,17 @@ impl RedisStore {
     /// Notices of the connection go there from now on; it is called on the connection's thread.
     pub fn listen(&self, on_notice: impl FnMut(&super::wire::Notice) + Send + 'static) {
         self.link.listen(on_notice);
+    }
+
+    /// As [`Store::load`]; with each session comes whose it is.
+    ///
+    /// # Errors
+    /// As of [`Store::load`].
+    pub fn load_owned(
+        &mut self,
+        visit: &mut dyn FnMut(Loaded, Option<Owner>),
+    ) -> Result<LoadReport, StoreError> {
+        load::load(self, visit)
     }
 
     /// Where it is, without login.
@@ -171,7 +191,7 @@ impl Store for RedisStore {
     }
 
     fn load(&mut self, visit: &mut dyn FnMut(Loaded)) -> Result<LoadReport, StoreError> {
-        load::load(self, visit)
+        load::load(self, &mut |loaded, _| visit(loaded))
     }
 
     fn fetch(

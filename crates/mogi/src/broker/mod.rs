@@ -1,11 +1,13 @@
 //! The broker process: from a plan to running workers, and their orderly end.
 //!
 //! * `plan`: what is to run, made from the configuration
-//! * `store`: what is kept on disk
+//! * `cluster`: the start as one of several
+//! * `store`: what is kept on disk, or in Redis
 //! * `sys`: the `$SYS` topics
 //! * `chores`: what worker 0 does besides: signals, `$SYS`, purges
 
 mod chores;
+mod cluster;
 pub(crate) mod plan;
 mod store;
 mod sys;
@@ -16,6 +18,7 @@ use crate::net::listen::open;
 use crate::net::mailbox::Mailbox;
 use crate::net::shared::{ListenerState, Shared};
 use mio::{Interest, Poll, Waker};
+use mogi_core::cluster::MAX_CLUSTER_WORKERS;
 use mogi_core::{Node, Stats};
 use plan::Plan;
 use std::io;
@@ -41,7 +44,15 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
             connections: AtomicUsize::new(0),
         });
     }
-    let workers = settings.workers;
+    let joining = cluster::join(&settings, log).map_err(io::Error::other)?;
+    let workers = match joining {
+        Some(_) => settings.workers.min(MAX_CLUSTER_WORKERS),
+        None => settings.workers,
+    };
+    let node = match &joining {
+        Some(joining) => Node::clustered(workers, settings.seed, joining.slot),
+        None => Node::new(workers, settings.seed),
+    };
     let mut polls = Vec::new();
     let mut mailboxes = Vec::new();
     for _ in 0..workers {
@@ -50,7 +61,7 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
         polls.push(poll);
     }
     let shared = Arc::new(Shared {
-        node: Arc::new(Node::new(workers, settings.seed)),
+        node: Arc::new(node),
         core: Arc::new(settings.core),
         mailboxes,
         listeners: states,
@@ -86,7 +97,11 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     for (index, poll) in polls.into_iter().enumerate() {
         loops.push(EventLoop::new(index as u16, poll, Arc::clone(&shared), door.take())?);
     }
-    if let Some(plan) = &settings.store {
+    if let Some(joining) = joining {
+        let sockets = joining.listen().map_err(io::Error::other)?;
+        cluster::start(joining, &shared, &mut loops).map_err(io::Error::other)?;
+        crate::cluster::start(&shared, sockets)?;
+    } else if let Some(plan) = &settings.store {
         store::start(plan, &shared, &mut loops).map_err(io::Error::other)?;
     }
     announce();

@@ -84,18 +84,23 @@ fn start_redis(
 }
 
 /// Takes answers to the workers.
-fn answers(shared: &Arc<Shared>) -> OnAnswer {
+pub(super) fn answers(shared: &Arc<Shared>) -> OnAnswer {
     let shared = Arc::clone(shared);
     Box::new(move |worker, answer| {
         let mail = match answer {
             Answer::Stored { turn } => Mail::Stored { turn },
             Answer::Fetched { token, entries, .. } => Mail::Fetched { token, entries },
-            // All up to it are told in the end.
-            Answer::StoredOne { .. } => return,
-            Answer::Claimed { .. } => return,
-            Answer::Fenced { client, .. } => {
+            Answer::StoredOne { turn } => Mail::StoredOne { turn },
+            Answer::Claimed { token, claimed } => Mail::Claimed { token, claimed },
+            Answer::Read { token, session } => Mail::Read { token, session },
+            Answer::Fenced { client, session } => {
                 let line = format!("Another broker has taken over the client {client}.");
-                return shared.log.log(LogKind::Notice, &line);
+                shared.log.log(LogKind::Notice, &line);
+                let owner = usize::from(shared.node.owner(&client));
+                if let Some(mailbox) = shared.mailboxes.get(owner) {
+                    mailbox.send(Mail::Fenced { session }, false);
+                }
+                return;
             }
         };
         if let Some(mailbox) = shared.mailboxes.get(usize::from(worker)) {
@@ -105,7 +110,7 @@ fn answers(shared: &Arc<Shared>) -> OnAnswer {
 }
 
 /// Takes notices to the log.
-fn notices(log: &'static dyn LogSink) -> OnNotice {
+pub(super) fn notices(log: &'static dyn LogSink) -> OnNotice {
     Box::new(move |notice| match notice {
         Notice::Failing { error } => log.log(
             LogKind::Error,
@@ -219,13 +224,7 @@ fn restore(
             node.retained.restore(message, version);
         }
         Loaded::Will { client, will } => wills.push((client, will)),
-        Loaded::Progress(so_far) => shared.log.log(
-            LogKind::Information,
-            &format!(
-                "Loading: {} sessions, {} messages for them and {} retained messages so far.",
-                so_far.sessions, so_far.entries, so_far.retained
-            ),
-        ),
+        Loaded::Progress(so_far) => tell_progress(shared.log, so_far),
     })?;
     node.continue_from(report.last_session, report.last_entry, report.last_version);
     for (client, will) in wills {
@@ -240,9 +239,20 @@ fn restore(
     Ok(report)
 }
 
+/// Says how far the reading is.
+pub(super) fn tell_progress(log: &dyn LogSink, so_far: Progress) {
+    log.log(
+        LogKind::Information,
+        &format!(
+            "Loading: {} sessions, {} messages for them and {} retained messages so far.",
+            so_far.sessions, so_far.entries, so_far.retained
+        ),
+    );
+}
+
 /// Messages of groups belong in memory. They are read before anybody is served: a client may end
 /// its session with its first packet, and then they are to go to the others.
-fn answer_questions(
+pub(super) fn answer_questions(
     store: &mut dyn Store,
     now_ms: u64,
     loops: &mut [EventLoop],
@@ -266,7 +276,7 @@ fn begin_anew(shared: &Shared, loops: &mut [EventLoop]) {
 }
 
 /// Says what was found.
-fn tell(log: &dyn LogSink, dir: &str, report: &LoadReport, begun: Instant) {
+pub(super) fn tell(log: &dyn LogSink, dir: &str, report: &LoadReport, begun: Instant) {
     let loaded = report.loaded;
     log.log(
         LogKind::Information,

@@ -10,6 +10,8 @@ use std::time::Duration;
 /// What the workers need of the cluster.
 pub(crate) struct Links {
     pub(crate) plan: ClusterPlan,
+    /// The number in what this node gives numbers to.
+    pub(super) slot: u8,
     /// Another one with every start.
     pub(super) incarnation: u64,
     /// By place.
@@ -19,9 +21,9 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    pub(crate) fn new(plan: ClusterPlan, incarnation: u64) -> Self {
+    pub(crate) fn new(plan: ClusterPlan, slot: u8, incarnation: u64) -> Self {
         let queues = RwLock::new((0..MAX_NODES).map(|_| None).collect());
-        Self { plan, incarnation, queues, told: AtomicU64::new(u64::MAX) }
+        Self { plan, slot, incarnation, queues, told: AtomicU64::new(u64::MAX) }
     }
 
     /// Hands messages over for the node at that place.

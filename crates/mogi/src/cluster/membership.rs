@@ -173,6 +173,7 @@ impl Membership {
         let asked = tokio::task::spawn_blocking(move || {
             let ttl = Duration::from_millis(links.plan.lease_ms);
             let kept = store.renew(&links.plan.advertise, ttl)?;
+            store.keep_slot(links.slot)?;
             store.all().map(|nodes| (kept, nodes))
         });
         let silent = self.renewed.elapsed() > Duration::from_millis(self.links.plan.lease_ms);

@@ -143,7 +143,6 @@ pub(crate) struct Cluster {
     /// Where other nodes connect to (`cluster_listener`); `None`: there are none.
     pub(crate) listener: Option<ClusterListener>,
     pub(crate) name: String,
-    pub(crate) node: Option<String>,
     pub(crate) advertise: Option<String>,
     pub(crate) lease_ms: u64,
     pub(crate) buffer_limit: usize,
@@ -163,7 +162,6 @@ impl Default for Cluster {
         Self {
             listener: None,
             name: "mogi".to_owned(),
-            node: None,
             advertise: None,
             lease_ms: 10_000,
             buffer_limit: 64 << 20,

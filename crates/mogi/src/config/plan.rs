@@ -105,10 +105,14 @@ fn cluster(config: &Config) -> Result<Option<ClusterPlan>, String> {
         (None, Some(address)) => address.to_string(),
         (None, None) => format!("{}:{port}", host_name().unwrap_or_else(|_| "localhost".into())),
     };
-    let node = match &config.cluster.node {
-        Some(node) => node.clone(),
-        None => format!("{}-{port}", host_name().unwrap_or_else(|_| "localhost".into())),
-    };
+    let node = config.persistence.redis.node.clone();
+    let node = node.unwrap_or_else(|| format!("{}-{port}", host_name().unwrap_or_default()));
+    if config.persistence.redis.store.is_none() {
+        return Err(format!(
+            "Error: cluster_listener needs a store that all brokers share: set persistence_store. \
+             ({place})"
+        ));
+    }
     let Cluster { name, lease_ms, buffer_limit, .. } = config.cluster.clone();
     Ok(Some(ClusterPlan { node, name, listen, advertise, lease_ms, buffer_limit }))
 }

@@ -4,7 +4,7 @@ use super::Kind::{Number, Other, Text};
 use super::Scope::Mogi;
 use super::Status::Works;
 use super::{Spec, range, row};
-use crate::config::apply;
+use crate::config::{apply, redis};
 
 const BETWEEN: &str = "Error: '{name}' must be between {low} and {high} inclusive.";
 
@@ -35,9 +35,10 @@ pub(super) const ROWS: &[Spec] = &[
         Works(Text(|to, text| to.config.cluster.name = text)),
         "the name of the cluster: nodes of another one are not let in")
         .restart(),
-    row("cluster_node_id", Mogi, "text", "–",
-        Works(Text(|to, text| to.config.cluster.node = Some(text))),
-        "the name of this node, which no other node has and which it keeps over restarts; without \
-         it the host name and the port of `cluster_listener`")
+    row("cluster_node_id", Mogi, "letters, digits, `-`, `_`, `.`", "–",
+        Works(Other(redis::cluster_node_id)),
+        "the name under which this broker owns sessions in Redis: another one for each broker, the \
+         same over restarts; without it `mogi`, or with `cluster_listener` the host name and its \
+         port")
         .restart(),
 ];

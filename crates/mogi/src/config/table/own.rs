@@ -19,9 +19,6 @@ const fn between(low: i32, high: i32) -> Range {
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Spec] = &[
-    row("cluster_node_id", Mogi, "letters, digits, `-`, `_`, `.`", "mogi",
-        Works(Other(redis::cluster_node_id)),
-        "the name of this broker among those that share a store in Redis; no other has it"),
     row("connect_timeout", Mogi, "seconds, 1 to 3600", "30",
         Works(Number(between(1, 3600), |to, n| to.config.connect_timeout_ms = n as u64 * 1000)),
         "how long a connection may take to send its CONNECT"),

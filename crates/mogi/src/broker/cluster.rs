@@ -1,0 +1,188 @@
+//! The start of a broker that is one of several: its number, who else is there, and what of the
+//! store is its own.
+
+use crate::broker::plan::{Settings, StorePlan};
+use crate::broker::store::{answer_questions, answers, notices, tell, tell_progress};
+use crate::cluster::{ClusterPlan, Links};
+use crate::log::why;
+use crate::net::event_loop::EventLoop;
+use crate::net::shared::{LogSink, Shared};
+use mogi_core::LogKind;
+use mogi_core::cluster::roster::ShadowRecord;
+use mogi_core::cluster::{Cluster, NOWHERE};
+use mogi_core::store::{StoredSession, StoredWill};
+use mogi_store::redis::{self, Owner, RedisStore};
+use mogi_store::{LoadReport, Loaded, StoreError};
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A node about to join the others.
+pub(super) struct Joining {
+    plan: ClusterPlan,
+    store: RedisStore,
+    /// The number in what it gives numbers to.
+    pub(super) slot: u8,
+}
+
+/// Opens the store and asks for a number, if the broker is to be one of several.
+///
+/// # Errors
+/// A line for the log: why the broker cannot start.
+pub(super) fn join(
+    settings: &Settings,
+    log: &'static dyn LogSink,
+) -> Result<Option<Joining>, String> {
+    let (Some(plan), Some(StorePlan { redis: Some(options), .. })) =
+        (&settings.cluster, &settings.store)
+    else {
+        return Ok(None);
+    };
+    let mut options = options.clone();
+    options.node.clone_from(&plan.node);
+    let store = RedisStore::open(&options).map_err(|error| error.to_string())?;
+    store.listen(move |notice| log.log(LogKind::Notice, &format!("{notice}.")));
+    let slot = store.nodes().take_slot().map_err(|error| error.to_string())?;
+    let slot = slot.ok_or("Error: Cluster: there are 256 nodes already.")?;
+    Ok(Some(Joining { plan: plan.clone(), store, slot }))
+}
+
+impl Joining {
+    /// Opens the listener for other nodes.
+    ///
+    /// # Errors
+    /// A line for the log: why it cannot be opened.
+    pub(super) fn listen(&self) -> Result<Vec<TcpListener>, String> {
+        let open = |address: &SocketAddr| {
+            let listener = TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        };
+        let all: io::Result<Vec<TcpListener>> = self.plan.listen.iter().map(open).collect();
+        all.map_err(|error| format!("Error: cluster_listener: {}.", why(&error)))
+    }
+}
+
+/// Joins: others know of this node from now on. Then gives the workers what is theirs.
+///
+/// # Errors
+/// A line for the log: why the broker cannot start.
+pub(super) fn start(
+    joining: Joining,
+    shared: &Arc<Shared>,
+    loops: &mut [EventLoop],
+) -> Result<(), String> {
+    let Joining { plan, mut store, slot } = joining;
+    let begun = Instant::now();
+    let failed = |error: StoreError| error.to_string();
+    let ttl = Duration::from_millis(plan.lease_ms);
+    let nodes = store.nodes();
+    nodes.renew(&plan.advertise, ttl).map_err(failed)?;
+    if let Some(cluster) = shared.node.cluster() {
+        let mut places = shared.places.lock().unwrap_or_else(PoisonError::into_inner);
+        for seen in nodes.all().map_err(failed)? {
+            if seen.alive
+                && seen.node != plan.node
+                && let Some(peer) = cluster.add_node(&seen.node)
+            {
+                places.insert(seen.node, peer);
+            }
+        }
+    }
+    let report = restore(&mut store, &plan, shared, loops).map_err(failed)?;
+    tell(shared.log, store.place(), &report, begun);
+    let committer = redis::Committer::start(store, answers(shared), notices(shared.log));
+    // It is the first: nobody else starts a store.
+    let _ = shared.store.set(Box::new(committer.map_err(failed)?));
+    let links = Links::new(plan, slot, shared.now_ms());
+    let _ = shared.links.set(Arc::new(links));
+    Ok(())
+}
+
+/// What is read of the store.
+struct Restoring<'a> {
+    shared: &'a Shared,
+    cluster: &'a Cluster,
+    loops: &'a mut [EventLoop],
+    node: &'a str,
+    now_ms: u64,
+    alive_at_ms: u64,
+    own: BTreeSet<Arc<str>>,
+    wills: Vec<(Arc<str>, StoredWill)>,
+}
+
+fn restore(
+    store: &mut RedisStore,
+    plan: &ClusterPlan,
+    shared: &Shared,
+    loops: &mut [EventLoop],
+) -> Result<LoadReport, StoreError> {
+    let now_ms = shared.now_ms();
+    let Some(cluster) = shared.node.cluster() else {
+        return Ok(LoadReport::default());
+    };
+    let mut restoring = Restoring {
+        shared,
+        cluster,
+        loops,
+        node: &plan.node,
+        now_ms,
+        alive_at_ms: now_ms,
+        own: BTreeSet::new(),
+        wills: Vec::new(),
+    };
+    let report = store.load_owned(&mut |loaded, owner| restoring.take(loaded, owner))?;
+    let Restoring { own, wills, loops, alive_at_ms, .. } = restoring;
+    let node = &shared.node;
+    node.continue_from(report.last_session, report.last_entry, report.last_version);
+    for (client, will) in wills.into_iter().filter(|(client, _)| own.contains(client)) {
+        if let Some(owner) = loops.get_mut(usize::from(node.owner(&client))) {
+            owner.worker_mut().restore_will(now_ms, &client, &will, alive_at_ms);
+        }
+    }
+    answer_questions(store, now_ms, loops)?;
+    Ok(report)
+}
+
+impl Restoring<'_> {
+    fn take(&mut self, loaded: Loaded, owner: Option<Owner>) {
+        match loaded {
+            Loaded::Alive { at_ms } => self.alive_at_ms = at_ms.unwrap_or(self.now_ms),
+            Loaded::Session(session) => self.session(session, owner),
+            Loaded::Retained { message, version } => {
+                self.shared.node.retained.restore(message, version);
+            }
+            Loaded::Will { client, will } => self.wills.push((client, will)),
+            Loaded::Progress(so_far) => tell_progress(self.shared.log, so_far),
+            // Redis is never found damaged on the way.
+            Loaded::Anew => {}
+        }
+    }
+
+    fn session(&mut self, session: StoredSession, owner: Option<Owner>) {
+        let owner = owner.unwrap_or(Owner { node: None, epoch: 0 });
+        let client = Arc::clone(&session.record.client);
+        if owner.node.as_deref() == Some(self.node) {
+            let worker = usize::from(self.shared.node.owner(&client));
+            if let Some(event_loop) = self.loops.get_mut(worker) {
+                let worker = event_loop.worker_mut();
+                worker.restore_at(self.now_ms, session, self.alive_at_ms, owner.epoch);
+            }
+            self.own.insert(client);
+            return;
+        }
+        let places = self.shared.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = owner.node.as_deref().and_then(|node| places.get(node));
+        let peer = place.copied().unwrap_or(NOWHERE);
+        let record = ShadowRecord {
+            session: session.session,
+            client,
+            mount: session.record.mount,
+            epoch: owner.epoch,
+            subscriptions: session.subscriptions,
+        };
+        self.cluster.add_shadow(&self.shared.node.interest, peer, &record);
+    }
+}
