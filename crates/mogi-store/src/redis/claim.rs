@@ -47,13 +47,15 @@ pub(super) struct Claiming {
     damage: Damage,
     /// Nothing is claimed.
     only_reads: bool,
+    /// What there is was read, or begun to be.
+    read: bool,
 }
 
 impl Claiming {
     pub(super) fn new(client: &Arc<str>) -> Self {
         let damage = Damage::default();
         let (client, tag) = (Arc::clone(client), Tag::of(client));
-        Self { client, tag, claimed: None, partial: None, damage, only_reads: false }
+        Self { client, tag, claimed: None, partial: None, damage, only_reads: false, read: false }
     }
 
     /// A look at what there is, without a claim.
@@ -127,12 +129,13 @@ impl Claiming {
             claimed.will = Found::of(will).will().map(|(_, will)| will);
         }
         self.partial = read::begin(&self.client, session, &mut self.damage);
+        self.read = true;
         Ok(())
     }
 
     /// Whether nothing is left to be read.
     pub(super) fn is_complete(&self, directory: &Directory) -> bool {
-        self.claimed.is_some()
+        self.read
             && self.partial.as_ref().is_none_or(|it| it.rest(directory).is_empty())
     }
 
@@ -143,7 +146,7 @@ impl Claiming {
 
     /// Reads the session once more: it has changed.
     pub(super) fn begin_anew(&mut self) {
-        self.partial = None;
+        (self.partial, self.read) = (None, false);
     }
 
     pub(super) fn finish(self) -> Option<Claimed> {

@@ -352,8 +352,8 @@ impl Runner {
     /// The claim goes behind all changes of its slot.
     fn claim_on(&mut self, id: u64) {
         let Some(claim) = self.claims.get(&id) else { return };
-        let commands = claim.claiming.commands(&self.lanes.directory, &self.node);
-        if !commands.is_empty() {
+        if !claim.claiming.is_complete(&self.lanes.directory) {
+            let commands = claim.claiming.commands(&self.lanes.directory, &self.node);
             let request = Request::new(claim.claiming.tag.slot, commands);
             let request = Request { durable: true, ..request };
             return self.send(request, Whose::Claim(id));
