@@ -68,6 +68,8 @@ pub struct CoreConfig {
     /// Whether state is durable: changes become store operations and acknowledgements wait for
     /// them.
     pub durable: bool,
+    /// Where 5.0 clients are told to go when the broker stops (`cluster_server_reference`).
+    pub server_reference: Option<String>,
 }
 
 impl Default for CoreConfig {
@@ -100,6 +102,7 @@ impl Default for CoreConfig {
             route_cache_bytes: 4 << 20,
             log_mask: 0,
             durable: false,
+            server_reference: None,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::store::{EntryNo, SessionNo, StoreOp};
 use crate::timers::Due;
 use crate::turn::{SharedCopy, Turn};
 use crate::worker::Worker;
-use mogi_codec::{DecodeError, Disconnect, Properties, QoS, Reason};
+use mogi_codec::{DecodeError, Disconnect, PropertyBuf, PropertyId, QoS, Reason};
 use std::sync::Arc;
 
 /// Why a connection ends.
@@ -160,7 +160,16 @@ impl Worker {
                 && link.open
                 && out.as_slice().is_some()
             {
-                Disconnect { reason, properties: Properties::default() }
+                let mut properties = PropertyBuf::new();
+                let mut reason = reason;
+                if ending == Ending::ShuttingDown
+                    && let Some(reference) = &self.turn.cfg.server_reference
+                {
+                    // Other brokers of the cluster serve on (section 4.11).
+                    reason = Reason::ServerMoved;
+                    properties.str(PropertyId::ServerReference, reference);
+                }
+                Disconnect { reason, properties: properties.as_properties() }
                     .encode(link.version, &mut last);
                 self.turn.stats.packets_sent += 1;
             }

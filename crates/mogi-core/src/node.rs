@@ -42,11 +42,17 @@ impl Node {
         Self::build(workers, seed, Some(slot), Some(cluster))
     }
 
+    /// A node whose numbers are those of a cluster, though it is the only one: others may join
+    /// later.
+    pub fn numbered(workers: u16, seed: u64, slot: u8) -> Self {
+        Self::build(workers, seed, Some(slot), None)
+    }
+
     fn build(workers: u16, seed: u64, slot: Option<u8>, cluster: Option<Arc<Cluster>>) -> Self {
         debug_assert!((1..=crate::interest::MAX_PEERS as u16).contains(&workers));
         Self {
             interest: Interest::new(seed, cluster.clone()),
-            retained: Retained::new(seed, slot),
+            retained: Retained::new(seed, slot, cluster.is_some()),
             sessions: AtomicUsize::new(0),
             cluster,
             session_numbers: Numbers::new(slot),

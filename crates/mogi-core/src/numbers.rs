@@ -70,6 +70,11 @@ pub(crate) const fn numbers_at(now_ms: u64) -> u64 {
     first_of(now_ms, 0)
 }
 
+/// The time in a number of a node of a cluster.
+pub(crate) const fn ms_of(number: u64) -> u64 {
+    number >> MS_SHIFT
+}
+
 const fn first_of(ms: u64, slot: u8) -> u64 {
     (ms << MS_SHIFT) | ((slot as u64) << SLOT_SHIFT)
 }

@@ -57,8 +57,8 @@ pub(crate) enum Stored {
 }
 
 impl Retained {
-    /// `slot`: the node's, if there are several.
-    pub(crate) fn new(seed: u64, slot: Option<u8>) -> Self {
+    /// `slot`: the node's, if others may use its store; `clustered`: some do.
+    pub(crate) fn new(seed: u64, slot: Option<u8>, clustered: bool) -> Self {
         let topics = RetainedTree::new(seed);
         Self {
             seed,
@@ -66,7 +66,7 @@ impl Retained {
             count: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             versions: Numbers::new(slot),
-            clustered: slot.is_some(),
+            clustered,
         }
     }
 

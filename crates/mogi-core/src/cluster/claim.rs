@@ -16,7 +16,7 @@ use crate::connect::lasts;
 use crate::end::Ending;
 use crate::event::Wait;
 use crate::handshake::decode;
-use crate::numbers::numbers_at;
+use crate::numbers::{ms_of, numbers_at};
 use crate::paging::Missing;
 use crate::session::{Catching, Session, Subscription};
 use crate::store::{
@@ -29,7 +29,7 @@ use std::sync::Arc;
 /// What a CONNECT needs before it is served, where there are other nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// Nothing: neither has the client a lasting session nor will it have one.
+    /// Nothing: neither has the client a lasting session nor will it have one, nor a will.
     NotNeeded,
     /// The client's session is to be claimed from the store.
     Needed,
@@ -41,7 +41,10 @@ pub enum Claimed {
     /// The session lived here before, and nobody else had it since.
     Ours,
     /// There is no session.
-    Nothing,
+    Nothing {
+        /// The will of a client whose node died with it: it is due.
+        will: Option<StoredWill>,
+    },
     /// It lived elsewhere, or nowhere.
     Moved {
         /// The session, without the entries that wait.
@@ -59,7 +62,9 @@ impl Worker {
         };
         let known = self.clients.by_id.get(client).and_then(|key| self.clients.get(*key));
         let lasting_here = known.is_some_and(|client| client.session.number != SessionNo::NONE);
-        let will_last = decode(packet).is_ok_and(|connect| lasts(&connect));
+        // A will is to be published by whoever has claimed the client, should this node die.
+        let will_last =
+            decode(packet).is_ok_and(|connect| lasts(&connect) || connect.will.is_some());
         match lasting_here || will_last || cluster.has_shadow(client) {
             true => Claim::Needed,
             false => Claim::NotNeeded,
@@ -86,8 +91,11 @@ impl Worker {
                 session.watch_entries();
                 return Some(0);
             }
-            (Claimed::Nothing, here) => {
+            (Claimed::Nothing { will }, here) => {
                 here.into_iter().for_each(|key| self.leave(key, NOWHERE));
+                if let Some(will) = will {
+                    self.restore_will(now_ms, client, &will, now_ms);
+                }
                 return None;
             }
             (Claimed::Moved { session, will }, here) => {
@@ -223,7 +231,8 @@ impl Worker {
         };
         let session = &mut client.session;
         session.epoch = match epoch {
-            0 => self.node.next_session(now_ms).0,
+            // As the store counts: in milliseconds.
+            0 => ms_of(self.node.next_session(now_ms).0),
             epoch => epoch,
         };
         let (epoch, client) = (session.epoch, Arc::clone(&client.id));

@@ -51,6 +51,9 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     };
     let node = match &joining {
         Some(joining) => Node::clustered(workers, settings.seed, joining.slot),
+        None if settings.store.as_ref().is_some_and(|store| store.redis.is_some()) => {
+            Node::numbered(workers, settings.seed, 0)
+        }
         None => Node::new(workers, settings.seed),
     };
     let mut polls = Vec::new();
@@ -107,7 +110,13 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     announce();
     let result = Captain::new(Arc::clone(&shared), loops)?.run();
     if let Some(store) = shared.store.get() {
+        let nodes = store.cluster().filter(|_| shared.links.get().is_some());
+        let nodes = nodes.map(|store| store.nodes().clone());
         store.close().map_err(|error| io::Error::other(error.to_string()))?;
+        if let Some(nodes) = nodes {
+            // Others look after its sessions at once, and not when its lease has run out.
+            nodes.leave().map_err(|error| io::Error::other(error.to_string()))?;
+        }
     }
     result
 }

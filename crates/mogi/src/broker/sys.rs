@@ -3,8 +3,10 @@
 //! All are retained. After the first time a value is published when it has changed; the uptime
 //! always is.
 
+use crate::cluster::Links;
 use crate::net::shared::Shared;
 use mogi_codec::QoS;
+use mogi_core::cluster::Cluster;
 use mogi_core::{MessageView, Stats, Worker};
 use mogi_store::{Keeper, Status, Usage};
 use std::sync::atomic::Ordering;
@@ -82,6 +84,17 @@ const STORE: &[(&str, StoreGauge)] = &[
     ("failing", |status, _| u64::from(status.failing_since.is_some())),
 ];
 
+type ClusterGauge = fn(&Links, &Cluster) -> u64;
+
+/// Topics below `$SYS/broker/cluster/`, where there are other nodes.
+const CLUSTER: &[(&str, ClusterGauge)] = &[
+    ("nodes", |links, _| links.backlog().0 as u64 + 1),
+    ("bytes/pending", |links, _| links.backlog().1 as u64),
+    ("batches/dropped", |links, _| links.backlog().2),
+    ("sessions/here", |_, cluster| cluster.log().residents() as u64),
+    ("sessions/elsewhere", |_, cluster| cluster.shadows() as u64),
+];
+
 /// The spans of the averages: name and seconds.
 const SPANS: [(&str, f64); 3] = [("1min", 60.0), ("5min", 300.0), ("15min", 900.0)];
 
@@ -94,6 +107,7 @@ pub(super) struct Sys {
     gauges: Vec<Option<u64>>,
     loads: Vec<Load>,
     store: Vec<Option<u64>>,
+    cluster: Vec<Option<u64>>,
     /// What is wrong with the store.
     store_error: Option<String>,
     published: bool,
@@ -114,6 +128,7 @@ impl Sys {
             gauges: vec![None; GAUGES.len()],
             loads: vec![Load::default(); LOADS.len()],
             store: vec![None; STORE.len()],
+            cluster: vec![None; CLUSTER.len()],
             store_error: None,
             published: false,
             clients_max: 0,
@@ -150,7 +165,19 @@ impl Sys {
         if let Some(store) = shared.store.get() {
             self.publish_store(&**store, &mut out);
         }
+        if let (Some(links), Some(cluster)) = (shared.links.get(), shared.node.cluster()) {
+            self.publish_cluster(links, cluster, &mut out);
+        }
         self.published = true;
+    }
+
+    fn publish_cluster(&mut self, links: &Links, cluster: &Cluster, out: &mut Out<'_>) {
+        for ((name, gauge), last) in CLUSTER.iter().zip(&mut self.cluster) {
+            let value = gauge(links, cluster);
+            if last.replace(value) != Some(value) {
+                out.publish(&format!("cluster/{name}"), &value.to_string());
+            }
+        }
     }
 
     fn publish_store(&mut self, store: &dyn Keeper, out: &mut Out<'_>) {

@@ -3,6 +3,7 @@
 use super::ClusterPlan;
 use super::queue::LinkQueue;
 use mogi_core::cluster::{FIRST_NODE, MAX_NODES};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -18,12 +19,18 @@ pub(crate) struct Links {
     queues: RwLock<Vec<Option<Arc<LinkQueue>>>>,
     /// Changes of interest all other nodes know of.
     told: AtomicU64,
+    /// The other nodes that live.
+    living: RwLock<BTreeSet<String>>,
+    /// Until when the others take this node for alive, by this node's clock.
+    leased_until_ms: AtomicU64,
 }
 
 impl Links {
     pub(crate) fn new(plan: ClusterPlan, slot: u8, incarnation: u64) -> Self {
         let queues = RwLock::new((0..MAX_NODES).map(|_| None).collect());
-        Self { plan, slot, incarnation, queues, told: AtomicU64::new(u64::MAX) }
+        let (told, living) = (AtomicU64::new(u64::MAX), RwLock::default());
+        let leased_until_ms = AtomicU64::new(u64::MAX);
+        Self { plan, slot, incarnation, queues, told, living, leased_until_ms }
     }
 
     /// Hands messages over for the node at that place.
@@ -33,6 +40,28 @@ impl Links {
         if let Some(Some(queue)) = at.and_then(|at| queues.get(at)) {
             queue.push(bytes);
         }
+    }
+
+    /// Whether that node has a lease.
+    pub(crate) fn lives(&self, node: &str) -> bool {
+        self.living.read().unwrap_or_else(PoisonError::into_inner).contains(node)
+    }
+
+    /// Whether this node has one, as far as it knows. A node that was stopped for a while may have
+    /// been taken for dead: it promises nothing before it has asked.
+    pub(crate) fn is_leased(&self, now_ms: u64) -> bool {
+        now_ms < self.leased_until_ms.load(Ordering::Acquire)
+    }
+
+    /// The lease was renewed; whether it had run out.
+    pub(super) fn renewed(&self, now_ms: u64, asked_ms: u64) -> bool {
+        let until_ms = asked_ms + self.plan.lease_ms;
+        self.leased_until_ms.swap(until_ms, Ordering::AcqRel) <= now_ms
+    }
+
+    /// Takes note of who has one.
+    pub(super) fn set_living(&self, living: BTreeSet<String>) {
+        *self.living.write().unwrap_or_else(PoisonError::into_inner) = living;
     }
 
     /// Whether all other nodes know of the first `seq` changes of interest.

@@ -170,6 +170,7 @@ impl Membership {
     /// Renews the lease, and takes note of who is there.
     async fn renew(&mut self) {
         let (store, links) = (self.store.clone(), Arc::clone(&self.links));
+        let asked_ms = self.shared.now_ms();
         let asked = tokio::task::spawn_blocking(move || {
             let ttl = Duration::from_millis(links.plan.lease_ms);
             let kept = store.renew(&links.plan.advertise, ttl)?;
@@ -189,6 +190,10 @@ impl Membership {
                     self.log(LogKind::Notice, "Cluster: the store answers again.");
                 }
                 self.renewed = Instant::now();
+                if self.links.renewed(self.shared.now_ms(), asked_ms) {
+                    // What was held back in the meantime may be answered.
+                    self.shared.send_all(|| Mail::Told);
+                }
                 self.update(nodes);
             }
             Ok(Err(why)) if !silent => {
@@ -203,6 +208,7 @@ impl Membership {
         let others = nodes.into_iter().filter(|node| node.alive && node.node != *me);
         let others: BTreeMap<String, String> =
             others.map(|node| (node.node, node.address)).collect();
+        self.links.set_living(others.keys().cloned().collect());
         let moved = |id: &String, address: &String| others.get(id) != Some(address);
         let tasks = self.tasks.iter();
         let gone: Vec<String> = tasks

@@ -94,7 +94,7 @@ fn what_waits_for_a_full_disk_is_bounded() {
     let payload = vec![b'x'; 50_000];
     let mut sent = 0u32;
     flood.stream().set_write_timeout(Some(Duration::from_secs(2))).expect("a time-out");
-    let mut write = |bytes: &[u8]| flood.stream().write_all(bytes).is_ok();
+    let write = |bytes: &[u8]| flood.stream().write_all(bytes).is_ok();
     while write(&Out::new(&format!("r/{sent}"), &payload).retain().bytes(V5)) {
         sent += 1;
         assert!(sent < 20_000, "the broker reads on and on");

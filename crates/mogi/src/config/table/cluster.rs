@@ -41,4 +41,8 @@ pub(super) const ROWS: &[Spec] = &[
          same over restarts; without it `mogi`, or with `cluster_listener` the host name and its \
          port")
         .restart(),
+    row("cluster_server_reference", Mogi, "`HOST[:PORT] …`", "–",
+        Works(Text(|to, text| to.config.core.server_reference = Some(text))),
+        "where MQTT 5 clients are told to go when this broker stops (DISCONNECT 0x9D)")
+        .restart(),
 ];

@@ -23,6 +23,8 @@ pub(super) struct Claims {
     pending: HashMap<Arc<str>, Pending>,
     /// What the store was asked, by token: about whom, and the epoch known here.
     asked: Slab<(Arc<str>, u64)>,
+    /// Turns that became durable while this node had no lease: it may have been taken for dead.
+    late: Vec<Done>,
 }
 
 #[derive(Debug)]
@@ -114,9 +116,14 @@ impl EventLoop {
         let Some((client, known)) = self.claims.asked.try_remove(token as usize) else {
             return;
         };
-        let redis::Claimed { session, epoch, epoch_before, will, .. } = claimed;
+        let redis::Claimed { session, epoch, epoch_before, will, old_owner, .. } = claimed;
         let claimed = match session {
-            None => Claimed::Nothing,
+            None => {
+                // A node that lives publishes it itself when it hears of the new connection.
+                let links = self.shared.links.get();
+                let lives = links.zip(old_owner).is_some_and(|(links, it)| links.lives(&it));
+                Claimed::Nothing { will: will.filter(|_| !lives) }
+            }
             Some(_) if known != 0 && epoch_before == known => Claimed::Ours,
             Some(mut session) => {
                 // What waits is read when all others know where it is to go.
@@ -214,21 +221,31 @@ impl EventLoop {
     }
 
     pub(super) fn stored(&mut self, now_ms: u64, turn: u64) {
-        let mut done = Vec::new();
-        let links = self.shared.links.get();
-        self.gate.stored(turn, |seq| knows(links, seq), &mut done);
-        self.answer(now_ms, &done);
+        self.durable(now_ms, Done::UpTo(turn));
     }
 
     pub(super) fn stored_one(&mut self, now_ms: u64, turn: u64) {
-        let mut done = Vec::new();
+        self.durable(now_ms, Done::One(turn));
+    }
+
+    fn durable(&mut self, now_ms: u64, turn: Done) {
         let links = self.shared.links.get();
-        self.gate.stored_one(turn, |seq| knows(links, seq), &mut done);
+        if links.is_some_and(|links| !links.is_leased(now_ms)) {
+            return self.claims.late.push(turn);
+        }
+        let mut done = Vec::new();
+        match turn {
+            Done::UpTo(turn) => self.gate.stored(turn, |seq| knows(links, seq), &mut done),
+            Done::One(turn) => self.gate.stored_one(turn, |seq| knows(links, seq), &mut done),
+        }
         self.answer(now_ms, &done);
     }
 
     /// Other nodes know of more changes of interest.
     pub(super) fn told(&mut self, now_ms: u64) {
+        for turn in std::mem::take(&mut self.claims.late) {
+            self.durable(now_ms, turn);
+        }
         let mut done = Vec::new();
         let links = self.shared.links.get();
         self.gate.told(|seq| knows(links, seq), &mut done);
