@@ -23,7 +23,7 @@ use crate::message::{Message, MessageView};
 use crate::peer::{PeerEntry, PeerMessage, put_item, put_message, read_message};
 use crate::route::Target;
 use crate::shared::{Group, Member};
-use crate::store::{EntryNo, SessionNo};
+use crate::store::{EntryNo, SessionNo, StoreOp};
 use crate::turn::SharedCopy;
 use crate::worker::Worker;
 use mogi_codec::reader::Reader;
@@ -235,9 +235,19 @@ impl Worker {
             }
             client.deliver(target.client, &mut self.turn, &view, &mut shared, way);
         }
-        // What nobody took is of a session that does not live here any more, or is subscribed no
-        // more: its client gets it when its queue is read the next time.
+        self.drop_unwanted(&written);
         Ok(())
+    }
+
+    /// Entries nobody took. A session that lives here is not subscribed any more, or not the same,
+    /// and does without. One that does not live here any more gets its message where it is.
+    fn drop_unwanted(&mut self, written: &FarEntries) {
+        let Some(cluster) = &self.node.cluster else { return };
+        for (session, entry) in written.rest() {
+            if cluster.log().epoch_of(session).is_some() {
+                self.turn.record(|| StoreOp::Delivered { session, entry });
+            }
+        }
     }
 
     /// A message of another node for one of a group: for a client of this worker, or of the one it
@@ -338,5 +348,11 @@ impl FarEntries {
         let of_session = self.0[first..].iter_mut().take_while(|(other, ..)| *other == session);
         let mut free = of_session.filter(|(_, of, entry)| *of == qos && *entry != EntryNo::NONE);
         free.next().map_or(EntryNo::NONE, |(.., entry)| std::mem::take(entry))
+    }
+
+    /// Those nobody took.
+    fn rest(&self) -> impl Iterator<Item = (SessionNo, EntryNo)> {
+        let left = self.0.iter().filter(|(.., entry)| *entry != EntryNo::NONE);
+        left.map(|(session, _, entry)| (*session, *entry))
     }
 }
