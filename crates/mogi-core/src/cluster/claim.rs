@@ -15,7 +15,7 @@ use super::roster::{Eviction, ShadowRecord};
 use crate::connect::lasts;
 use crate::end::Ending;
 use crate::handshake::decode;
-use crate::numbers::numbers_at;
+use crate::numbers::{claim_at, numbers_at};
 use crate::paging::Missing;
 use crate::session::{Catching, Session, Subscription};
 use crate::store::{
@@ -79,11 +79,14 @@ impl Worker {
         let here = self.clients.by_id.get(client).copied();
         let (stored, will) = match (claimed, here) {
             (Claimed::Ours, _) => {
-                self.resident(client)?.epoch = epoch;
+                self.resident(client)?.epoch = claim_at(epoch);
                 return None;
             }
             (Claimed::Nothing, here) => {
                 here.into_iter().for_each(|key| self.leave(key, NOWHERE));
+                // Whatever was known of one: it has ended.
+                let cluster = self.node.cluster.as_ref()?;
+                cluster.settled_here(&self.node.interest, client, SessionNo::NONE);
                 return None;
             }
             (Claimed::Moved { session, will }, here) => {
@@ -149,6 +152,11 @@ impl Worker {
             return false;
         };
         if client.session.epoch >= eviction.epoch {
+            // What was told is history: the client is here.
+            if let Some(cluster) = &self.node.cluster {
+                let session = client.session.number;
+                cluster.settled_here(&self.node.interest, &eviction.client, session);
+            }
             return false;
         }
         if eviction.moved {
@@ -162,12 +170,15 @@ impl Worker {
         true
     }
 
-    /// The store refuses changes of a session: another node has it.
-    pub fn fenced(&mut self, now_ms: u64, session: SessionNo) {
+    /// The store refuses a change of a session that was made under the claim of `epoch`: another
+    /// node has it, unless this one has claimed it again since.
+    pub fn fenced(&mut self, now_ms: u64, session: SessionNo, epoch: u64) {
         self.turn.now_ms = now_ms;
         let of = self.clients.slab.iter().find(|(_, it)| it.session.number == session);
-        if let Some(key) = of.map(|(key, _)| key as u32) {
-            self.leave(key, NOWHERE);
+        if let Some((key, client)) = of
+            && client.session.epoch <= claim_at(epoch)
+        {
+            self.leave(key as u32, NOWHERE);
         }
     }
 
@@ -180,7 +191,7 @@ impl Worker {
         let session = &mut client.session;
         session.epoch = match epoch {
             0 => self.node.next_session(now_ms).0,
-            epoch => epoch,
+            epoch => claim_at(epoch),
         };
         let (epoch, client) = (session.epoch, Arc::clone(&client.id));
         cluster.log().push(&match session.number_if_lasting() {
@@ -217,7 +228,7 @@ impl Worker {
             cluster.log().moved_away(record.session);
             if lasting != SessionNo::NONE {
                 // Before it is gone here, so that nobody misses it for a moment.
-                cluster.add_shadow(&self.node.interest, peer, &record);
+                cluster.move_away(&self.node.interest, peer, &record);
             }
         }
         self.remove_subscriptions(key);

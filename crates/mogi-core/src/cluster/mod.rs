@@ -29,6 +29,7 @@ pub use claim::{Claim, Claimed};
 pub use far::{FarBatch, put_retained};
 
 use crate::interest::{Interest, PeerSet};
+use crate::numbers::claim_at;
 use crate::store::SessionNo;
 use change::Change;
 use log::ChangeLog;
@@ -106,6 +107,17 @@ impl Cluster {
     /// Notes a lasting session that lives elsewhere, as the store has it; `peer`: where, or
     /// [`NOWHERE`].
     pub fn add_shadow(&self, interest: &Interest, peer: u16, session: &roster::ShadowRecord) {
+        let epoch = claim_at(session.epoch);
+        self.roster().add_shadow(interest, peer, &roster::ShadowRecord { epoch, ..session.clone() });
+    }
+
+    /// Notes a session that lived here until now.
+    pub(crate) fn move_away(
+        &self,
+        interest: &Interest,
+        peer: u16,
+        session: &roster::ShadowRecord,
+    ) {
         self.roster().add_shadow(interest, peer, session);
     }
 

@@ -5,7 +5,7 @@
 //! ```
 
 use crate::site::Site;
-use crate::store::{Answer, Ask, Claim, Reply, Store, of_client, of_topic};
+use crate::store::{Answer, Ask, Claim, Reply, Store, Turn, of_client, of_topic};
 use crate::trace::note;
 use mogi_core::cluster::{Claim as Wanted, Claimed};
 use mogi_core::handshake::admit;
@@ -21,7 +21,8 @@ pub(crate) enum Stage {
     Claiming(u64),
     /// What was left undone is done first: requests that are out.
     Rolling(usize, Box<Claim>),
-    Telling(u64, SessionNo, u64),
+    /// All others are to know: changes, session, epoch; and turns that write for it.
+    Telling(u64, SessionNo, u64, Vec<Turn>),
     Reading(u64, u64),
 }
 
@@ -142,8 +143,13 @@ impl Site {
         self.note_closes(self.node.owner(client));
         match told.zip(number) {
             Some((seq, number)) => {
+                // What was routed here before is written down before it is read.
+                for worker in 0..self.workers.len() as u16 {
+                    self.end_turn(store, worker, now_ms);
+                }
+                let turns = self.writes_for(number);
                 if let Some(door) = self.doors.get_mut(client) {
-                    door.stage = Stage::Telling(seq, number, epoch);
+                    door.stage = Stage::Telling(seq, number, epoch, turns);
                 }
                 self.told_doors(store);
             }
@@ -158,11 +164,12 @@ impl Site {
     pub(crate) fn told_doors(&mut self, store: &mut Store) {
         let (confirmed, index) = (self.confirmed(), self.index);
         for (client, door) in &mut self.doors {
-            if let Stage::Telling(seq, number, epoch) = door.stage
-                && seq <= confirmed
+            if let Stage::Telling(seq, number, epoch, turns) = &door.stage
+                && *seq <= confirmed
+                && turns.iter().all(|turn| self.pending.get(turn).is_none_or(|it| it.left == 0))
             {
-                let request = store.ask(index, &of_client(client), Ask::Waiting(number), None);
-                door.stage = Stage::Reading(request, epoch);
+                let request = store.ask(index, &of_client(client), Ask::Waiting(*number), None);
+                door.stage = Stage::Reading(request, *epoch);
             }
         }
     }
@@ -204,6 +211,7 @@ impl Site {
     /// A reply of the store.
     pub(crate) fn reply(&mut self, store: &mut Store, reply: Reply, now_ms: u64) {
         let Reply { request, answer } = reply;
+        store.heard(self.index, &request.key);
         match answer {
             Answer::Done => match request.turn {
                 Some((DOOR, epoch)) => self.one_rolled(store, epoch, now_ms),
@@ -267,11 +275,11 @@ impl Site {
     /// A change was refused because another node has the session.
     fn fenced(&mut self, store: &mut Store, request: &crate::store::Request, now_ms: u64) {
         note(|| format!("site {}: fenced: {}", self.index, request.key));
-        if let Ask::Own { ops, .. } = &request.ask
+        if let Ask::Own { ops, epoch, .. } = &request.ask
             && let Some(session) = ops.first().and_then(crate::kept::session_of)
             && let Some(client) = self.clients.get(&session).cloned()
         {
-            self.worker_of(&client).fenced(now_ms, session);
+            self.worker_of(&client).fenced(now_ms, session, *epoch);
             self.note_closes(self.node.owner(&client));
         }
         if let Some(turn) = request.turn {

@@ -41,8 +41,8 @@ pub(crate) struct Subject {
     pub(crate) ever: BTreeSet<String>,
     /// Message → copies the application got.
     pub(crate) got: BTreeMap<u32, usize>,
-    /// (publisher's connection, topic, QoS) → newest message.
-    newest: BTreeMap<(u32, String, u8), u32>,
+    /// (publisher's connection, topic, both QoS) → newest message.
+    newest: BTreeMap<(u32, String, u8, u8), u32>,
 }
 
 /// Everything that was sent and seen.
@@ -93,9 +93,18 @@ impl Oracle {
         if dup || *copies > 1 || message.sends > 1 || message.will || topic.starts_with("g/") {
             return;
         }
-        let key = (message.token, topic.to_owned(), qos as u8);
-        let newest = subject.newest.entry(key).or_insert(id);
-        assert!(*newest <= id, "client {client} gets {id} behind {newest}, out of order");
+        // The order holds while the subscription stays as it is.
+        let settled = subject.subs.iter().any(|sub| {
+            let current = sub.acked_at.is_some_and(|at| at < message.sent_at);
+            sub.matches(topic) && sub.sure_until == OPEN && current
+        });
+        if !settled {
+            return;
+        }
+        // The order of each QoS is one by itself, of what was published and of what is delivered.
+        let key = (message.token, topic.to_owned(), message.qos as u8, qos as u8);
+        let newest = subject.newest.entry(key.clone()).or_insert(id);
+        assert!(*newest <= id, "client {client} gets {id} behind {newest} of {key:?}");
         *newest = id;
     }
 

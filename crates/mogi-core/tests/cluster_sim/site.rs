@@ -7,7 +7,7 @@ use crate::store::{Ask, Key, Store, Turn, of_client};
 use crate::trace::note;
 use mogi_core::cluster::{Cluster, FarBatch};
 use mogi_core::output::MAX_SLICES;
-use mogi_core::{Ending, Next, Node, SessionNo, StoreOp, Wait, Worker};
+use mogi_core::{Ending, Fetch, Next, Node, SessionNo, StoreOp, Wait, Worker};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -101,6 +101,8 @@ pub(crate) struct Site {
     pub(crate) mail: BTreeMap<(u16, u16), VecDeque<Vec<u8>>>,
     pub(crate) conns: BTreeMap<u32, Conn>,
     pub(crate) pending: BTreeMap<Turn, Pending>,
+    /// Entries to be asked for.
+    fetches: Vec<(u16, Fetch)>,
     /// Which client a session number belongs to.
     pub(crate) clients: BTreeMap<SessionNo, Arc<str>>,
     /// Epochs of claims, by client id.
@@ -128,6 +130,7 @@ impl Site {
             mail: BTreeMap::new(),
             conns: BTreeMap::new(),
             pending: BTreeMap::new(),
+            fetches: Vec::new(),
             clients: BTreeMap::new(),
             epochs: BTreeMap::new(),
             doors: BTreeMap::new(),
@@ -225,10 +228,8 @@ impl Site {
         } else {
             assert!(stored.is_empty(), "a stored batch without changes");
         }
-        for fetch in fetches {
-            let (key, _) = self.key_of(fetch.session).expect("a session of its own");
-            store.ask(self.index, &key, Ask::Fetch(worker, fetch), None);
-        }
+        self.fetches.extend(fetches.into_iter().map(|fetch| (worker, fetch)));
+        self.fetch(store);
         for (to, batch) in batches {
             assert_ne!(to, worker, "a batch to itself");
             self.mail.entry((worker, to)).or_default().push_back(batch);
@@ -295,6 +296,22 @@ impl Site {
             return true;
         }
         self.ask_for(store, turn, op, &[]).is_some()
+    }
+
+    /// Asks for entries, behind everything of theirs.
+    fn fetch(&mut self, store: &mut Store) {
+        for (worker, fetch) in std::mem::take(&mut self.fetches) {
+            let mut follows = self.pending.values().flat_map(|pending| &pending.follows);
+            let asked = |op: &StoreOp| {
+                crate::parts::added(op).is_some_and(|entry| fetch.entries.contains(&entry))
+            };
+            if follows.any(|follow| !follow.begun && follow.ops.iter().any(asked)) {
+                self.fetches.push((worker, fetch));
+                continue;
+            }
+            let (key, _) = self.key_of(fetch.session).expect("a session of its own");
+            store.ask(self.index, &key, Ask::Fetch(worker, fetch), None);
+        }
     }
 
     /// A packet id is written down, or was refused: what follows, follows, or does not.
@@ -378,6 +395,7 @@ impl Site {
     pub(crate) fn release(&mut self, store: &mut Store, now_ms: u64) -> bool {
         let confirmed = self.confirmed();
         let mut moved = false;
+        self.fetch(store);
         for worker in 0..self.workers.len() as u16 {
             let mut all_before = true;
             let turns: Vec<u64> = self.turns_of(worker).collect();

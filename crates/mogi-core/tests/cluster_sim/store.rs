@@ -11,7 +11,7 @@ use crate::rng::Rng;
 use crate::trace::note;
 use mogi_core::store::{StoredDelivery, StoredSession, StoredWaiting, StoredWill};
 use mogi_core::{EntryNo, Fetch, SessionNo, StoreOp};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Masters.
@@ -101,6 +101,8 @@ pub(crate) struct Store {
     queues: BTreeMap<(usize, Key), VecDeque<Request>>,
     pub(crate) replies: Vec<VecDeque<Reply>>,
     numbers: u64,
+    /// Queues in which nothing goes on before the site has heard of its claim.
+    claimed: BTreeSet<(usize, Key)>,
     pub(crate) failovers: u32,
 }
 
@@ -144,6 +146,9 @@ impl Store {
     /// Lets a master carry out the oldest request of a queue, or its replica take one; whether
     /// there was something to do.
     pub(crate) fn work(&mut self, at: &(usize, Key), now_ms: u64) -> bool {
+        if self.claimed.contains(at) {
+            return false;
+        }
         let Some(request) = self.queues.get_mut(at).and_then(VecDeque::front_mut) else {
             return false;
         };
@@ -171,6 +176,9 @@ impl Store {
             && queue.front().is_some_and(|request| request.number == number)
             && let Some(request) = queue.pop_front()
         {
+            if matches!(request.ask, Ask::Claim) {
+                self.claimed.insert(at.clone());
+            }
             self.replies[site].push_back(Reply { request, answer });
             if queue.is_empty() {
                 self.queues.remove(&at);
@@ -206,6 +214,12 @@ impl Store {
             self.queues.remove(&at);
         }
         self.replies[site].clear();
+        self.claimed.retain(|(of, _)| *of != site);
+    }
+
+    /// The site has a reply.
+    pub(crate) fn heard(&mut self, site: usize, key: &Key) {
+        self.claimed.remove(&(site, Arc::clone(key)));
     }
 
     /// After a claim that found nothing new, what waits behind it is of the new epoch.
