@@ -50,6 +50,17 @@ pub enum Claimed {
     },
 }
 
+/// Where a claim leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// There is nothing to wait for: the client may connect.
+    Here,
+    /// Other nodes have to know of that many changes; then [`Worker::catch_up`] follows.
+    After(u64),
+    /// Another node has claimed the client since: whoever wanted in here is taken over.
+    Stale,
+}
+
 impl Worker {
     /// What the CONNECT packet of that client needs. To be asked of the worker that owns the id.
     pub fn wants_claim(&self, client: &str, packet: &[u8]) -> Claim {
@@ -65,45 +76,53 @@ impl Worker {
         }
     }
 
-    /// The store has given the client id to this node, as of `epoch`. Returns how many changes
-    /// other nodes have to know of before [`Self::catch_up`]; `None`: nothing was brought here, and
-    /// there is nothing to catch up with.
+    /// The store has given the client id to this node, as of `epoch`.
     pub fn claimed(
         &mut self,
         now_ms: u64,
         client: &Arc<str>,
         claimed: Claimed,
         epoch: u64,
-    ) -> Option<u64> {
+    ) -> Settled {
         self.turn.now_ms = now_ms;
-        let here = self.clients.by_id.get(client).copied();
-        let (stored, will) = match (claimed, here) {
-            (Claimed::Ours, _) => {
-                self.resident(client)?.epoch = claim_at(epoch);
-                return None;
+        let node = Arc::clone(&self.node);
+        let Some(cluster) = node.cluster.as_ref() else { return Settled::Here };
+        if cluster.is_stale(client, epoch) {
+            return Settled::Stale;
+        }
+        let (stored, will) = match claimed {
+            Claimed::Ours => {
+                if let Some(session) = self.resident(client) {
+                    session.epoch = claim_at(epoch);
+                }
+                return Settled::Here;
             }
-            (Claimed::Nothing, here) => {
-                here.into_iter().for_each(|key| self.leave(key, NOWHERE));
+            Claimed::Nothing => {
+                self.leave_if_here(client);
                 // Whatever was known of one: it has ended.
-                let cluster = self.node.cluster.as_ref()?;
-                cluster.settled_here(&self.node.interest, client, SessionNo::NONE);
-                return None;
+                cluster.settled_here(&node.interest, client, SessionNo::NONE);
+                return Settled::Here;
             }
-            (Claimed::Moved { session, will }, here) => {
-                here.into_iter().for_each(|key| self.leave(key, NOWHERE));
-                (session, will)
-            }
+            Claimed::Moved { session, will } => (session, will),
         };
+        self.leave_if_here(client);
         let session = stored.session;
         self.restore_at(now_ms, *stored, now_ms, epoch);
         if let Some(will) = will {
             self.restore_will(now_ms, client, &will, now_ms);
         }
-        let node = Arc::clone(&self.node);
-        let cluster = node.cluster.as_ref()?;
         cluster.settled_here(&node.interest, client, session);
-        self.resident(client)?.watch_entries();
-        Some(cluster.log().seq())
+        match self.resident(client) {
+            Some(session) => session.watch_entries(),
+            None => return Settled::Here,
+        }
+        Settled::After(cluster.log().seq())
+    }
+
+    fn leave_if_here(&mut self, client: &str) {
+        if let Some(key) = self.clients.by_id.get(client).copied() {
+            self.leave(key, NOWHERE);
+        }
     }
 
     /// Begins to notice which entries of a session that lives here end, because its waiting entries

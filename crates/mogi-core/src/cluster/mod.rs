@@ -25,7 +25,7 @@ pub(crate) mod far;
 pub mod log;
 pub mod roster;
 
-pub use claim::{Claim, Claimed};
+pub use claim::{Claim, Claimed, Settled};
 pub use far::{FarBatch, put_retained};
 
 use crate::interest::{Interest, PeerSet};
@@ -124,6 +124,11 @@ impl Cluster {
     /// Whether that client has a lasting session on another node, or nowhere.
     pub fn has_shadow(&self, client: &str) -> bool {
         self.roster().has_shadow(client)
+    }
+
+    /// Whether another node is known to have claimed that client after this claim.
+    pub fn is_stale(&self, client: &str, epoch: u64) -> bool {
+        self.roster().epoch_of(client).is_some_and(|known| known > claim_at(epoch))
     }
 
     /// Clients whose lasting sessions are nowhere.

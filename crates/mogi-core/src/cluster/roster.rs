@@ -173,6 +173,10 @@ impl Roster {
         self.by_client.contains_key(client)
     }
 
+    pub(crate) fn epoch_of(&self, client: &str) -> Option<u64> {
+        Some(self.shadows.get(self.by_client.get(client)?)?.epoch)
+    }
+
     pub(crate) fn homeless(&self) -> Vec<Arc<str>> {
         let nowhere = self.shadows.values().filter(|shadow| shadow.peer == NOWHERE);
         nowhere.map(|shadow| Arc::clone(&shadow.client)).collect()

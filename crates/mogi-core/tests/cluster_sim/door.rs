@@ -7,7 +7,7 @@
 use crate::site::Site;
 use crate::store::{Answer, Ask, Claim, Reply, Store, Turn, of_client, of_topic};
 use crate::trace::note;
-use mogi_core::cluster::{Claim as Wanted, Claimed};
+use mogi_core::cluster::{Claim as Wanted, Claimed, Settled};
 use mogi_core::handshake::admit;
 use mogi_core::{Arrival, CoreConfig, ListenerConfig, SessionNo, StoreOp};
 use std::collections::VecDeque;
@@ -141,8 +141,8 @@ impl Site {
         self.epochs.insert(Arc::clone(client), epoch);
         let told = self.worker_of(client).claimed(now_ms, client, claimed, epoch);
         self.note_closes(self.node.owner(client));
-        match told.zip(number) {
-            Some((seq, number)) => {
+        match (told, number) {
+            (Settled::After(seq), Some(number)) => {
                 // What was routed here before is written down before it is read.
                 for worker in 0..self.workers.len() as u16 {
                     self.end_turn(store, worker, now_ms);
@@ -153,7 +153,7 @@ impl Site {
                 }
                 self.told_doors(store);
             }
-            None => {
+            _ => {
                 self.let_in(store, client, epoch, now_ms);
                 self.serve(store, client, now_ms);
             }
@@ -182,8 +182,11 @@ impl Site {
             self.adopted += 1;
             return;
         };
-        let alive = self.conns.get(&token).is_some_and(|conn| !conn.ended);
-        if !alive {
+        let stale = epoch != 0 && self.cluster().is_stale(client, epoch);
+        let Some(conn) = self.conns.get_mut(&token).filter(|conn| !conn.ended) else { return };
+        if stale {
+            note(|| format!("site {}: {token} comes too late", self.index));
+            (conn.ended, conn.down_closed, conn.at_door) = (true, true, false);
             return;
         }
         let owner = self.node.owner(client);
