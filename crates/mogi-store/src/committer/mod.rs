@@ -80,6 +80,8 @@ pub enum Answer {
         session: SessionNo,
         /// The client id.
         client: Arc<str>,
+        /// The epoch it was changed under.
+        epoch: u64,
     },
 }
 

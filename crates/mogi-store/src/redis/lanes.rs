@@ -56,6 +56,8 @@ pub(super) struct Lanes {
 pub(super) struct Fenced {
     pub(super) client: Arc<str>,
     pub(super) session: SessionNo,
+    /// The epoch it was changed under.
+    pub(super) epoch: u64,
 }
 
 /// What was done, and what there is more of.
@@ -486,16 +488,16 @@ impl Lanes {
         for session in &outcome.fenced {
             self.drop_units_of(*session);
             if let Some(home) = self.directory.home(*session) {
-                let client = Arc::clone(&home.client);
-                self.fenced.push(Fenced { client, session: *session });
+                let (client, epoch) = (Arc::clone(&home.client), home.epoch);
+                self.fenced.push(Fenced { client, session: *session, epoch });
             }
         }
         for index in &outcome.fenced_wills {
             if let Some(StoreOp::WillSet { client, .. } | StoreOp::WillEnd { client }) =
                 ops.get(*index)
             {
-                let client = Arc::clone(client);
-                self.fenced.push(Fenced { client, session: SessionNo::NONE });
+                let (client, epoch) = (Arc::clone(client), self.directory.epoch(client));
+                self.fenced.push(Fenced { client, session: SessionNo::NONE, epoch });
             }
         }
     }

@@ -4,7 +4,7 @@ use super::claim::Claiming;
 use super::committer::{Pending, Question, Shared, Whose, claimed, failing};
 use super::fetch::Search;
 use super::keys::Tag;
-use super::lanes::Lanes;
+use super::lanes::{Fenced, Lanes};
 use super::link::Link;
 use super::store::{Marks, RedisStore};
 use super::wire::{self, Commands, Request, Value};
@@ -406,8 +406,8 @@ impl Runner {
     fn answer(&mut self) {
         let mut answers = Vec::new();
         for fenced in self.lanes.fenced.drain(..) {
-            let (client, session) = (fenced.client, fenced.session);
-            answers.push((OWN, Answer::Fenced { session, client }));
+            let Fenced { client, session, epoch } = fenced;
+            answers.push((OWN, Answer::Fenced { session, client, epoch }));
         }
         self.lanes.answers(&mut answers);
         let (bytes, ops) = self.lanes.tickets.take_done();

@@ -6,7 +6,7 @@ use crate::net::event_loop::EventLoop;
 use crate::net::mailbox::Mail;
 use crate::net::shared::{LogSink, Shared};
 use mogi_core::store::StoredWill;
-use mogi_core::{Fetch, LogKind};
+use mogi_core::{Fetch, LogKind, SessionNo};
 use mogi_store::committer::{OnAnswer, OnNotice};
 use mogi_store::redis::{self, RedisOptions, RedisStore};
 use mogi_store::{
@@ -93,12 +93,14 @@ pub(super) fn answers(shared: &Arc<Shared>) -> OnAnswer {
             Answer::StoredOne { turn } => Mail::StoredOne { turn },
             Answer::Claimed { token, claimed } => Mail::Claimed { token, claimed },
             Answer::Read { token, session } => Mail::Read { token, session },
-            Answer::Fenced { client, session } => {
+            Answer::Fenced { client, session, epoch } => {
                 let line = format!("Another broker has taken over the client {client}.");
                 shared.log.log(LogKind::Notice, &line);
                 let owner = usize::from(shared.node.owner(&client));
-                if let Some(mailbox) = shared.mailboxes.get(owner) {
-                    mailbox.send(Mail::Fenced { session }, false);
+                if session != SessionNo::NONE
+                    && let Some(mailbox) = shared.mailboxes.get(owner)
+                {
+                    mailbox.send(Mail::Fenced { session, epoch }, false);
                 }
                 return;
             }

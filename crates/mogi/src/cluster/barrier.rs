@@ -6,31 +6,36 @@
 //! in it is durable.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::Notify;
+use std::sync::{Mutex, PoisonError};
 
 /// Passed by every worker once.
-#[derive(Debug)]
 pub(crate) struct Barrier {
     left: AtomicUsize,
-    passed: Notify,
+    then: Mutex<Option<Then>>,
 }
 
+type Then = Box<dyn FnOnce() + Send>;
+
 impl Barrier {
-    pub(super) fn new(workers: usize) -> Self {
-        Self { left: AtomicUsize::new(workers), passed: Notify::new() }
+    /// `then` is called when that many workers have passed, by the last of them.
+    pub(crate) fn new(workers: usize, then: Then) -> Self {
+        Self { left: AtomicUsize::new(workers), then: Mutex::new(Some(then)) }
     }
 
     /// A worker passes it.
     pub(crate) fn pass(&self) {
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.passed.notify_one();
+        if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        let then = self.then.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(then) = then {
+            then();
         }
     }
+}
 
-    /// Waits until all have.
-    pub(super) async fn all_passed(&self) {
-        if self.left.load(Ordering::Acquire) > 0 {
-            self.passed.notified().await;
-        }
+impl std::fmt::Debug for Barrier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Barrier").field("left", &self.left).finish_non_exhaustive()
     }
 }

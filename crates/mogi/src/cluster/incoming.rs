@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 /// How long a connection has to say who it is.
@@ -162,9 +163,12 @@ impl Incoming {
                     self.nodes.heard_all_of(peer);
                 }
                 if moves {
-                    let barrier = Arc::new(Barrier::new(shared.mailboxes.len()));
+                    let (passed, has_passed) = oneshot::channel();
+                    // Nobody listens any more if the link is gone.
+                    let then = Box::new(move || drop(passed.send(())));
+                    let barrier = Arc::new(Barrier::new(shared.mailboxes.len(), then));
                     shared.send_all(|| Mail::Barrier(Arc::clone(&barrier)));
-                    barrier.all_passed().await;
+                    let _ = has_passed.await;
                 }
             }
             Some(Kind::Messages) => {

@@ -9,8 +9,9 @@ use super::EventLoop;
 use super::entry::Newcomer;
 use super::gate::Done;
 use crate::cluster::{Barrier, Links};
+use crate::net::mailbox::Mail;
 use crate::net::socket::State;
-use mogi_core::cluster::{Claim, Claimed, FarBatch};
+use mogi_core::cluster::{Claim, Claimed, FarBatch, Settled};
 use mogi_core::store::StoredSession;
 use mogi_store::redis;
 use slab::Slab;
@@ -41,6 +42,8 @@ enum Stage {
     Claiming,
     /// Other nodes are to know of so many changes before the entries are read.
     Telling(u64),
+    /// The workers of this node are to know of them.
+    Standing,
     /// The store was asked for the entries.
     Reading,
 }
@@ -131,17 +134,23 @@ impl EventLoop {
                 Claimed::Moved { session: Box::new(session), will }
             }
         };
-        let told = self.worker.claimed(now_ms, &client, claimed, epoch);
+        let settled = self.worker.claimed(now_ms, &client, claimed, epoch);
         let Some(pending) = self.claims.pending.get_mut(&client) else {
             return;
         };
         pending.epoch = epoch;
-        match told {
-            Some(told) => {
+        match settled {
+            Settled::After(told) => {
                 pending.stage = Stage::Telling(told);
                 self.read_if_told(&client);
             }
-            None => self.arrived(now_ms, &client),
+            Settled::Here => self.arrived(now_ms, &client),
+            Settled::Stale => {
+                let pending = self.claims.pending.remove(&client);
+                if let Some(Waiting { place, serial, .. }) = pending.and_then(|it| it.newcomer) {
+                    self.give_up(place, serial);
+                }
+            }
         }
     }
 
@@ -153,7 +162,27 @@ impl EventLoop {
         let Stage::Telling(told) = pending.stage else {
             return;
         };
-        if knows(self.shared.links.get(), told) {
+        if !knows(self.shared.links.get(), told) {
+            return;
+        }
+        pending.stage = Stage::Standing;
+        // The other workers of this node have to know as well, and what they decided before is to
+        // be in the store.
+        let (shared, worker) = (Arc::clone(&self.shared), usize::from(self.index));
+        let client = Arc::clone(client);
+        let then = Box::new(move || {
+            if let Some(mailbox) = shared.mailboxes.get(worker) {
+                mailbox.send(Mail::Passed { client }, false);
+            }
+        });
+        let barrier = Arc::new(Barrier::new(self.shared.mailboxes.len(), then));
+        self.shared.send_all(|| Mail::Barrier(Arc::clone(&barrier)));
+    }
+
+    /// All workers have passed: what is in the store now is all that did not come here.
+    pub(super) fn passed(&mut self, client: &Arc<str>) {
+        let standing = |pending: &&mut Pending| pending.stage == Stage::Standing;
+        if let Some(pending) = self.claims.pending.get_mut(client).filter(standing) {
             pending.stage = Stage::Reading;
             self.read(Arc::clone(client));
         }

@@ -51,8 +51,9 @@ impl EventLoop {
                 Mail::Arrival(moved) => self.arrive(now_ms, *moved),
                 Mail::Stored { turn } => self.stored(now_ms, turn),
                 Mail::StoredOne { turn } => self.stored_one(now_ms, turn),
-                Mail::Fenced { session } => self.worker.fenced(now_ms, session),
+                Mail::Fenced { session, epoch } => self.worker.fenced(now_ms, session, epoch),
                 Mail::Barrier(barrier) => self.barrier(now_ms, barrier),
+                Mail::Passed { client } => self.passed(&client),
                 Mail::Told => self.told(now_ms),
                 Mail::Evict(eviction) => {
                     self.worker.evict(now_ms, &eviction);
