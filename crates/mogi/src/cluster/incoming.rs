@@ -164,8 +164,10 @@ impl Incoming {
                 }
                 if moves {
                     let (passed, has_passed) = oneshot::channel();
-                    // Nobody listens any more if the link is gone.
-                    let then = Box::new(move || drop(passed.send(())));
+                    let then = Box::new(move || {
+                        // Nobody listens any more if the link is gone.
+                        let _ = passed.send(());
+                    });
                     let barrier = Arc::new(Barrier::new(shared.mailboxes.len(), then));
                     shared.send_all(|| Mail::Barrier(Arc::clone(&barrier)));
                     let _ = has_passed.await;
