@@ -107,6 +107,13 @@ impl FarLanes {
         out.len() - before
     }
 
+    /// Adds items that were put together before, and are durable.
+    pub(crate) fn append(&mut self, peer: u16, items: &[u8]) {
+        if let Some(out) = self.lane(peer, false) {
+            out.extend_from_slice(items);
+        }
+    }
+
     pub(crate) fn end_turn(&mut self, out: &mut Vec<FarBatch>) {
         for (at, lanes) in self.lanes.iter_mut().enumerate() {
             for (lane, bytes) in lanes.iter_mut().enumerate() {

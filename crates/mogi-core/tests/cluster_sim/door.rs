@@ -286,6 +286,12 @@ impl Site {
             self.note_closes(self.node.owner(&client));
         }
         if let Some(turn) = request.turn {
+            if let Ask::Own { ops, .. } = &request.ask
+                && let Some(StoreOp::Received { session, packet_id }) = ops.first()
+            {
+                let worker = &mut self.workers[usize::from(turn.0)];
+                worker.not_received(turn.1, *session, *packet_id);
+            }
             self.follow(store, turn, request.number, false);
             self.one_done(store, turn);
         }
