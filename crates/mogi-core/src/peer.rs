@@ -324,14 +324,25 @@ impl Entries {
         Ok(Self(entries))
     }
 
-    /// The next entry of that client's session, if it has one: one that was written down as what
-    /// the client gets, or a message would have another QoS after a crash, with the same packet id.
-    pub(crate) fn take(&mut self, client: u32, session: SessionNo, qos: QoS) -> EntryNo {
+    /// Gives `way` the next entry of that client's session, if it has one; and the QoS it was written
+    /// down with, should the subscription have changed since: a message would have another one after
+    /// a crash, with the same packet id.
+    pub(crate) fn take(&mut self, client: u32, session: SessionNo, way: &mut Way<'_>) {
         let first = self.0.partition_point(|one| one.client < client);
-        let of_client = self.0[first..].iter_mut().take_while(|one| one.client == client);
-        let mut free = of_client
-            .filter(|one| one.session == session && one.qos == qos && one.entry != EntryNo::NONE);
-        free.next().map_or(EntryNo::NONE, |one| std::mem::take(&mut one.entry))
+        let mut of_client = self.0[first..].iter_mut().take_while(|one| one.client == client);
+        let free = |one: &&mut PeerEntry| one.session == session && one.entry != EntryNo::NONE;
+        let mut found = None;
+        for one in of_client.by_ref().filter(free) {
+            if one.qos == way.qos {
+                found = Some(one);
+                break;
+            }
+            found = found.or(Some(one));
+        }
+        if let Some(one) = found {
+            way.qos = one.qos;
+            way.entry = std::mem::take(&mut one.entry);
+        }
     }
 
     /// Those nobody took.

@@ -199,8 +199,8 @@ impl Worker {
                 continue;
             };
             let mut way = Way::live(target, &view, self.turn.cfg.upgrade_outgoing_qos, None);
-            way.entry = entries.take(target.client, client.session.number, way.qos);
-            if client.session.has_caught(way.entry) {
+            entries.take(target.client, client.session.number, &mut way);
+            if client.session.has_caught(way.entry) || self.node.wrote_elsewhere(client, &way) {
                 continue;
             }
             client.deliver(target.client, &mut self.turn, &view, &mut shared, way);

@@ -214,7 +214,9 @@ impl Site {
     /// A reply of the store.
     pub(crate) fn reply(&mut self, store: &mut Store, reply: Reply, now_ms: u64) {
         let Reply { request, answer } = reply;
-        store.heard(self.index, &request.key);
+        if matches!(request.ask, Ask::Claim) {
+            store.heard(self.index, &request.key);
+        }
         match answer {
             Answer::Done => match request.turn {
                 Some((DOOR, epoch)) => self.one_rolled(store, epoch, now_ms),
