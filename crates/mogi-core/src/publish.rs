@@ -2,6 +2,7 @@
 
 use crate::client::{Way, enqueue};
 use crate::cluster::NOWHERE;
+use crate::deferred::Deferring;
 use crate::end::Ending;
 use crate::event::LogKind;
 use crate::handshake::too_deep;
@@ -107,6 +108,23 @@ impl Worker {
             frame,
         };
         let mut shared = SharedCopy::for_receivers(route.targets.len());
+        if publish.qos == QoS::ExactlyOnce && self.defers(key) {
+            let mut outbox = Outbox::new(self.node.workers());
+            if view.retain {
+                retain(&self.node, &mut self.turn, &mut outbox, &view, &mut shared);
+            }
+            let (clients, turn) = (&mut self.clients, &mut self.turn);
+            let (share_turn, worker) = (&mut self.share_turn, self.index);
+            let deferred = Deferring { clients, turn, outbox, share_turn, worker }.run(
+                key,
+                publish.packet_id,
+                &view,
+                &mut shared,
+                route,
+            );
+            self.deferred.extend(deferred);
+            return !route.is_empty();
+        }
         if view.retain {
             retain(&self.node, &mut self.turn, &mut self.outbox, &view, &mut shared);
         }
@@ -163,6 +181,7 @@ impl Worker {
         &mut self,
         message: &PeerMessage<'_>,
         entries: &mut Entries,
+        origin: Option<u32>,
     ) -> Result<(), DecodeError> {
         let version = self.node.interest.version();
         let route = match self.routing.find(message.topic, version) {
@@ -173,12 +192,15 @@ impl Worker {
         let view = message.view(route.topic.as_bytes());
         let mut shared = SharedCopy::for_receivers(route.targets.len());
         for target in &route.targets {
+            if target.no_local() && Some(target.client) == origin {
+                continue;
+            }
             let Some(client) = self.clients.get_mut(target.client) else {
                 continue;
             };
             let mut way = Way::live(target, &view, self.turn.cfg.upgrade_outgoing_qos, None);
-            way.entry = entries.take(target.client, client.session.number, way.qos);
-            if client.session.has_caught(way.entry) {
+            entries.take(target.client, client.session.number, &mut way);
+            if client.session.has_caught(way.entry) || self.node.wrote_elsewhere(client, &way) {
                 continue;
             }
             client.deliver(target.client, &mut self.turn, &view, &mut shared, way);

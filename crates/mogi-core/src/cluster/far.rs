@@ -107,6 +107,13 @@ impl FarLanes {
         out.len() - before
     }
 
+    /// Adds items that were put together before, and are durable.
+    pub(crate) fn append(&mut self, peer: u16, items: &[u8]) {
+        if let Some(out) = self.lane(peer, false) {
+            out.extend_from_slice(items);
+        }
+    }
+
     pub(crate) fn end_turn(&mut self, out: &mut Vec<FarBatch>) {
         for (at, lanes) in self.lanes.iter_mut().enumerate() {
             for (lane, bytes) in lanes.iter_mut().enumerate() {
@@ -217,7 +224,7 @@ impl Worker {
         let here = route.lasting.iter().filter(|one| !super::is_far(one.worker));
         for Lasting { worker, session, target } in here {
             let qos = Way::live(target, &view, upgrade, None).qos;
-            let entry = written.take(*session, qos);
+            let (entry, qos) = written.take(*session, qos);
             if entry != EntryNo::NONE {
                 let (worker, session, client) = (*worker, *session, target.client);
                 for_peers.push(PeerEntry { worker, client, session, qos, entry });
@@ -230,8 +237,8 @@ impl Worker {
                 continue;
             };
             let mut way = Way::live(target, &view, upgrade, None);
-            way.entry = written.take(client.session.number, way.qos);
-            if client.session.has_caught(way.entry) {
+            (way.entry, way.qos) = written.take(client.session.number, way.qos);
+            if client.session.has_caught(way.entry) || self.node.wrote_elsewhere(client, &way) {
                 continue;
             }
             client.deliver(target.client, &mut self.turn, &view, &mut shared, way);
@@ -340,15 +347,25 @@ impl FarEntries {
         Ok(Self(entries))
     }
 
-    /// See [`crate::peer::Entries::take`].
-    fn take(&mut self, session: SessionNo, qos: QoS) -> EntryNo {
+    /// An entry of that session and its QoS; see [`crate::peer::Entries::take`].
+    fn take(&mut self, session: SessionNo, qos: QoS) -> (EntryNo, QoS) {
         if session == SessionNo::NONE {
-            return EntryNo::NONE;
+            return (EntryNo::NONE, qos);
         }
         let first = self.0.partition_point(|(other, ..)| *other < session);
         let of_session = self.0[first..].iter_mut().take_while(|(other, ..)| *other == session);
-        let mut free = of_session.filter(|(_, of, entry)| *of == qos && *entry != EntryNo::NONE);
-        free.next().map_or(EntryNo::NONE, |(.., entry)| std::mem::take(entry))
+        let mut found = None;
+        for (_, of, entry) in of_session.filter(|(.., entry)| *entry != EntryNo::NONE) {
+            if *of == qos {
+                found = Some((entry, *of));
+                break;
+            }
+            found = found.or(Some((entry, *of)));
+        }
+        match found {
+            Some((entry, of)) => (std::mem::take(entry), of),
+            None => (EntryNo::NONE, qos),
+        }
     }
 
     /// Those nobody took.

@@ -214,7 +214,9 @@ impl Site {
     /// A reply of the store.
     pub(crate) fn reply(&mut self, store: &mut Store, reply: Reply, now_ms: u64) {
         let Reply { request, answer } = reply;
-        store.heard(self.index, &request.key);
+        if matches!(request.ask, Ask::Claim) {
+            store.heard(self.index, &request.key);
+        }
         match answer {
             Answer::Done => match request.turn {
                 Some((DOOR, epoch)) => self.one_rolled(store, epoch, now_ms),
@@ -284,6 +286,12 @@ impl Site {
             self.note_closes(self.node.owner(&client));
         }
         if let Some(turn) = request.turn {
+            if let Ask::Own { ops, .. } = &request.ask
+                && let Some(StoreOp::Received { session, packet_id }) = ops.first()
+            {
+                let worker = &mut self.workers[usize::from(turn.0)];
+                worker.not_received(*session, *packet_id);
+            }
             self.follow(store, turn, request.number, false);
             self.one_done(store, turn);
         }

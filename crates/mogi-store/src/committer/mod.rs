@@ -82,6 +82,8 @@ pub enum Answer {
         client: Arc<str>,
         /// The epoch it was changed under.
         epoch: u64,
+        /// QoS 2 packet ids of the session that were refused: what they stand for was not taken.
+        packet_ids: Vec<u16>,
     },
 }
 

@@ -58,6 +58,8 @@ pub(super) struct Fenced {
     pub(super) session: SessionNo,
     /// The epoch it was changed under.
     pub(super) epoch: u64,
+    /// QoS 2 packet ids of the session that were refused.
+    pub(super) packet_ids: Vec<u16>,
 }
 
 /// What was done, and what there is more of.
@@ -489,7 +491,8 @@ impl Lanes {
             self.drop_units_of(*session);
             if let Some(home) = self.directory.home(*session) {
                 let (client, epoch) = (Arc::clone(&home.client), home.epoch);
-                self.fenced.push(Fenced { client, session: *session, epoch });
+                let packet_ids = received(ops, *session);
+                self.fenced.push(Fenced { client, session: *session, epoch, packet_ids });
             }
         }
         for index in &outcome.fenced_wills {
@@ -497,7 +500,8 @@ impl Lanes {
                 ops.get(*index)
             {
                 let (client, epoch) = (Arc::clone(client), self.directory.epoch(client));
-                self.fenced.push(Fenced { client, session: SessionNo::NONE, epoch });
+                let (session, packet_ids) = (SessionNo::NONE, Vec::new());
+                self.fenced.push(Fenced { client, session, epoch, packet_ids });
             }
         }
     }
@@ -523,6 +527,15 @@ impl Lanes {
             self.lanes.remove(&slot);
         }
     }
+}
+
+/// The QoS 2 packet ids the session gets in these changes.
+fn received(ops: &[StoreOp], session: SessionNo) -> Vec<u16> {
+    let of_session = ops.iter().filter_map(|op| match op {
+        StoreOp::Received { session: of, packet_id } if *of == session => Some(*packet_id),
+        _ => None,
+    });
+    of_session.collect()
 }
 
 /// Whether a message goes to a queue in this turn because of what ends in it: a will, or a message

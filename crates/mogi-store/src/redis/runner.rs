@@ -428,8 +428,8 @@ impl Runner {
     fn answer(&mut self) {
         let mut answers = Vec::new();
         for fenced in self.lanes.fenced.drain(..) {
-            let Fenced { client, session, epoch } = fenced;
-            answers.push((OWN, Answer::Fenced { session, client, epoch }));
+            let Fenced { client, session, epoch, packet_ids } = fenced;
+            answers.push((OWN, Answer::Fenced { session, client, epoch, packet_ids }));
         }
         self.lanes.answers(&mut answers);
         let (bytes, ops) = self.lanes.tickets.take_done();

@@ -29,7 +29,7 @@ pub(crate) enum Mail {
     /// The changes of that turn are durable, though others before it may not be.
     StoredOne { turn: u64 },
     /// The store refuses changes of the session: another node has it.
-    Fenced { session: SessionNo, epoch: u64 },
+    Fenced { session: SessionNo, epoch: u64, packet_ids: Vec<u16> },
     /// Other nodes know of more changes of interest than they did.
     Told,
     /// To be passed when everything decided so far is in the store.

@@ -227,6 +227,9 @@ impl EventLoop {
         if self.sockets.get(place as usize).is_none_or(|socket| socket.serial != serial) {
             return;
         }
+        if self.shared.node.cluster().is_some_and(|it| it.is_stale(client, epoch)) {
+            return self.give_up(place, serial);
+        }
         let (address, bytes) = (&*address, &*bytes);
         let newcomer = Newcomer { place, assigned, address, bytes, connect_len, epoch };
         self.let_in(now_ms, client, &newcomer);

@@ -51,7 +51,12 @@ impl EventLoop {
                 Mail::Arrival(moved) => self.arrive(now_ms, *moved),
                 Mail::Stored { turn } => self.stored(now_ms, turn),
                 Mail::StoredOne { turn } => self.stored_one(now_ms, turn),
-                Mail::Fenced { session, epoch } => self.worker.fenced(now_ms, session, epoch),
+                Mail::Fenced { session, epoch, packet_ids } => {
+                    for packet_id in packet_ids {
+                        self.worker.not_received(session, packet_id);
+                    }
+                    self.worker.fenced(now_ms, session, epoch);
+                }
                 Mail::Barrier(barrier) => self.barrier(now_ms, barrier),
                 Mail::Passed { client } => self.passed(&client),
                 Mail::Told => self.told(now_ms),
