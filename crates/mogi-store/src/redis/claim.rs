@@ -71,6 +71,11 @@ impl Claiming {
         Self { claimed: Some(nothing), only_reads: true, ..Self::new(client) }
     }
 
+    /// Whether the claim itself is out, and not only what follows from it.
+    pub(super) const fn holds(&self) -> bool {
+        self.claimed.is_none()
+    }
+
     pub(super) const fn only_reads(&self) -> bool {
         self.only_reads
     }

@@ -82,6 +82,8 @@ struct Lane {
     /// Packet ids whose messages are in all queues.
     settled: Vec<(SessionNo, u16)>,
     flight: Option<Flight>,
+    /// Claims that are out.
+    claims: u32,
 }
 
 /// A request on its way.
@@ -169,7 +171,7 @@ impl Lanes {
     pub(super) fn next(&mut self, now_ms: u64) -> Option<(u16, Commands)> {
         while let Some(slot) = self.dirty.pop_front() {
             let Some(lane) = self.lanes.get_mut(&slot) else { continue };
-            if lane.flight.is_some() {
+            if lane.flight.is_some() || lane.claims > 0 {
                 continue;
             }
             let mut ops = std::mem::take(&mut lane.ops);
@@ -233,6 +235,21 @@ impl Lanes {
         self.dirty.push_back(slot);
         self.tidy(slot);
         Ok(None)
+    }
+
+    /// A claim of a client of that slot is out: what is decided meanwhile is written under what
+    /// becomes of it.
+    pub(super) fn hold_back(&mut self, slot: u16) {
+        self.lanes.entry(slot).or_default().claims += 1;
+    }
+
+    /// The claim has been answered.
+    pub(super) fn let_go(&mut self, slot: u16) {
+        if let Some(lane) = self.lanes.get_mut(&slot) {
+            lane.claims = lane.claims.saturating_sub(1);
+            self.dirty.push_back(slot);
+        }
+        self.tidy(slot);
     }
 
     /// The request of a slot that is out.
@@ -519,6 +536,7 @@ impl Lanes {
     fn tidy(&mut self, slot: u16) {
         let idle = self.lanes.get(&slot).is_some_and(|lane| {
             lane.flight.is_none()
+                && lane.claims == 0
                 && lane.ops.is_empty()
                 && lane.settled.is_empty()
                 && lane.waiters.is_empty()

@@ -367,6 +367,9 @@ impl Runner {
 
     fn begin_claim(&mut self, worker: u16, token: u64, claiming: Claiming) {
         self.last_id += 1;
+        if !claiming.only_reads() {
+            self.lanes.hold_back(claiming.tag.slot);
+        }
         self.claims.insert(self.last_id, Claim { worker, token, claiming, rolls: None });
         self.claim_on(self.last_id);
     }
@@ -393,10 +396,20 @@ impl Runner {
 
     fn claim_returned(&mut self, id: u64, values: &[Value]) {
         let Some(claim) = self.claims.get_mut(&id) else { return };
+        let (slot, held) = (claim.claiming.tag.slot, claim.claiming.holds());
         if let Err(what) = claim.claiming.take(values) {
             // The client is not let in as long as nobody knows whose it is.
-            self.health.breaks(claim.claiming.tag.slot, what);
-            claim.claiming.begin_anew();
+            self.health.breaks(slot, what);
+            if held {
+                self.lanes.let_go(slot);
+            }
+            if let Some(Claim { worker, token, claiming, .. }) = self.claims.remove(&id) {
+                let client = Arc::clone(&claiming.client);
+                self.waiting.push(match claiming.only_reads() {
+                    true => Question::Read { worker, token, client },
+                    false => Question::Claim { worker, token, client },
+                });
+            }
             return;
         }
         if claim.claiming.only_reads() {
@@ -405,6 +418,9 @@ impl Runner {
         let client = Arc::clone(&claim.claiming.client);
         let session = claim.claiming.partial.as_ref().map(|it| it.session.session);
         self.lanes.directory.claimed(&client, claim.claiming.epoch(), session);
+        if held {
+            self.lanes.let_go(slot);
+        }
         let pending = claim.claiming.partial.as_mut().map(|it| std::mem::take(&mut it.pending));
         let mut left = Batch::new();
         for (_, parts) in pending.unwrap_or_default() {
