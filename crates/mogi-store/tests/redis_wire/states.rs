@@ -12,7 +12,8 @@ fn refused(kind: Refusal) -> impl Fn(&Trouble) -> bool {
 
 #[test]
 fn a_cluster_that_is_down_comes_back() {
-    let servers = Servers::start(&["--replicas", "0"]);
+    let all = "cluster-require-full-coverage yes";
+    let servers = Servers::start(&["--replicas", "0", "--config", all]);
     let (cluster, notices) = connect(servers.options());
     let load = Load::start(&cluster, keys(100, 0..SLOTS), How::default());
     std::thread::sleep(Duration::from_millis(500));

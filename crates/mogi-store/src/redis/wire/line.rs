@@ -205,7 +205,7 @@ impl Line {
             (Some(lagging), Some(wait)) => {
                 if world.now.saturating_duration_since(lagging.since) >= wait.timeout {
                     let why = Trouble::Replicas { have: lagging.have, want: wait.replicas };
-                    let slots = world.topology.masters().get(node).copied().unwrap_or(0);
+                    let slots = world.topology.slots(node);
                     world.troubles.begin((node, Kind::Replicas), why, slots, world.now);
                 }
             }

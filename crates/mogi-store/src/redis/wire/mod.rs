@@ -183,7 +183,10 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.inbox.close();
-        if let Some(thread) = self.thread.take() {
+        let thread = self.thread.take();
+        // The last owner may be a `done`, which runs there.
+        let elsewhere = |it: &JoinHandle<()>| it.thread().id() != std::thread::current().id();
+        if let Some(thread) = thread.filter(elsewhere) {
             // It has said why it panicked, if it did.
             drop(thread.join());
         }

@@ -87,7 +87,6 @@ impl Track {
 
     /// Something came from a lane.
     pub(super) fn hear(&mut self, node: &Address, id: u64, news: News, world: &mut World) {
-        let slots = world.topology.masters().get(node).copied();
         let Some(line) = self.lines.get_mut(node).filter(|line| line.id() == id) else { return };
         match news {
             News::Up => {
@@ -97,12 +96,13 @@ impl Track {
             }
             News::Down(why) => {
                 world.doubt = true;
+                let slots = world.topology.slots(node);
                 let kind = match why {
                     Trouble::Refused(..) => Kind::Rejected,
                     _ => Kind::Unreachable,
                 };
-                world.troubles.begin((node, kind), why, slots.unwrap_or(0), world.now);
-                if slots.is_none() {
+                world.troubles.begin((node, kind), why, slots, world.now);
+                if slots == 0 {
                     let jobs = line.take_queue();
                     self.put_back(jobs, world);
                 }
@@ -114,13 +114,9 @@ impl Track {
             }
             News::Broken { why, sent, unsent } => {
                 world.doubt = true;
+                let slots = world.topology.slots(node);
                 let trouble = Trouble::Unreachable(why);
-                world.troubles.begin(
-                    (node, Kind::Unreachable),
-                    trouble,
-                    slots.unwrap_or(0),
-                    world.now,
-                );
+                world.troubles.begin((node, Kind::Unreachable), trouble, slots, world.now);
                 self.broken(node, sent, unsent, world);
             }
         }
@@ -164,7 +160,7 @@ impl Track {
         }
         for (node, jobs) in lost {
             self.lines.remove(&node);
-            world.troubles.end_where(world.now, |other, kind| {
+            world.troubles.replaced(world.now, |other, kind| {
                 let lane = matches!(kind, Kind::Unreachable | Kind::Rejected | Kind::Replicas);
                 *other == node && lane
             });
@@ -265,7 +261,7 @@ impl Track {
         }
         // That is how slots move, and no trouble.
         if !matches!(kind, Refusal::Moved | Refusal::TryAgain) {
-            let slots = world.topology.masters().get(node).copied().unwrap_or(0);
+            let slots = world.topology.slots(node);
             let why = Trouble::Refused(kind, text.to_owned());
             world.troubles.begin((node, Kind::Refused(kind)), why, slots, world.now);
         }
