@@ -35,8 +35,8 @@ pub(super) struct Driver {
     rounds: (usize, u32),
     /// An older view than the topology, and for how many rounds nobody has had a newer one.
     older: (Option<View>, u32),
-    /// The masters and the number of replicas last told of.
-    told: Option<(Vec<Address>, usize)>,
+    /// The masters last told of.
+    told: Vec<Address>,
 }
 
 /// While something is wrong, nodes are asked this often.
@@ -91,7 +91,7 @@ impl Driver {
             scouted: None,
             rounds: (0, 0),
             older: (None, 0),
-            told: None,
+            told: Vec::new(),
         })
     }
 
@@ -201,12 +201,11 @@ impl Driver {
         self.aside.reroute(&changed, &mut self.world);
         let masters = self.world.topology.masters();
         self.ordered.connect(masters.keys());
-        let told = (masters.keys().cloned().collect(), self.world.topology.replicas());
-        if self.told.as_ref() != Some(&told) {
-            let masters = masters.into_iter().collect();
-            let notice = Notice::Topology { masters, replicas: told.1 };
+        if !self.told.iter().eq(masters.keys()) {
+            self.told = masters.keys().cloned().collect();
+            let replicas = self.world.topology.replicas();
+            let notice = Notice::Topology { masters: masters.into_iter().collect(), replicas };
             self.world.troubles.notices.push(notice);
-            self.told = Some(told);
         }
     }
 
@@ -263,7 +262,13 @@ impl Driver {
     }
 
     fn pause(&self) -> Duration {
-        if self.ordered.restless() || self.aside.restless() { TICK } else { self.every() }
+        if self.ordered.restless() || self.aside.restless() {
+            TICK
+        } else if self.ordered.flying() || self.aside.flying() {
+            self.every().min(ASK_LATER)
+        } else {
+            self.every()
+        }
     }
 }
 

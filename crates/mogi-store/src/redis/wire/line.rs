@@ -23,6 +23,8 @@ pub(super) struct Line {
     unwaited: VecDeque<Job>,
     lagging: Option<Lagging>,
     reload: bool,
+    /// When the pipeline was sent.
+    sent: Option<Instant>,
     /// The node has lost all its slots.
     fading: Option<Instant>,
     killed: bool,
@@ -45,6 +47,8 @@ const PIPELINE_BYTES: usize = 1 << 20;
 const PIPELINE_COMMANDS: usize = 4096;
 /// A connection waits so long for replicas. Nothing else goes over it meanwhile.
 const WAIT_MS: u64 = 100;
+/// After so long without an answer others are asked who has the slots.
+const SILENCE: Duration = Duration::from_millis(400);
 /// Between looks at replicas that lack something.
 const LOOK: Duration = Duration::from_millis(50);
 /// A node that has lost its slots still gets so long to answer what is out.
@@ -61,6 +65,7 @@ impl Line {
             unwaited: VecDeque::new(),
             lagging: None,
             reload: false,
+            sent: None,
             fading: None,
             killed: false,
         }
@@ -88,10 +93,9 @@ impl Line {
         if self.fading.is_some() {
             self.mark_unwaited();
         }
-        if self.out {
-            return;
+        if !self.out {
+            self.rest();
         }
-        self.ready = true;
     }
 
     /// The pipeline is back, and this one of it has to wait for replicas.
@@ -106,6 +110,7 @@ impl Line {
     pub(super) fn broken(&mut self) -> Vec<Job> {
         self.ready = false;
         self.out = false;
+        self.sent = None;
         self.flying.clear();
         if let Some(lagging) = &mut self.lagging {
             lagging.marks.clear();
@@ -115,8 +120,7 @@ impl Line {
 
     /// So many replicas have everything.
     pub(super) fn waited(&mut self, have: u32, wait: Option<Wait>, inbox: &Inbox, now: Instant) {
-        self.out = false;
-        self.ready = true;
+        self.rest();
         if wait.is_none_or(|wait| have >= wait.replicas) {
             self.unwaited.drain(..).for_each(|job| inbox.finish(job));
             self.lagging = None;
@@ -136,8 +140,7 @@ impl Line {
         inbox: &Inbox,
         now: Instant,
     ) {
-        self.out = false;
-        self.ready = true;
+        self.rest();
         let want = wait.map_or(0, |wait| wait.replicas);
         let have = |offset: u64| replicas.iter().filter(|acked| **acked >= offset).count() as u32;
         let Some(lagging) = &mut self.lagging else { return };
@@ -244,9 +247,20 @@ impl Line {
         };
         self.out = after != After::Nothing;
         self.ready = false;
+        self.sent = Some(now);
         let load = std::mem::take(&mut self.reload);
         // The task has ended only if everything ends.
         drop(self.lane.orders.send(Order { jobs, after, load }));
+    }
+
+    /// Whether a pipeline is out.
+    pub(super) const fn flying(&self) -> bool {
+        self.sent.is_some()
+    }
+
+    /// Whether the node has not answered for so long that others may have replaced it.
+    pub(super) fn silent(&self, now: Instant) -> bool {
+        self.sent.is_some_and(|sent| now.saturating_duration_since(sent) > SILENCE)
     }
 
     /// Whether something waits for time to pass.
@@ -272,6 +286,13 @@ impl Line {
             return None;
         }
         Some(self.unwaited.drain(..).collect())
+    }
+
+    /// Nothing is out any more, and the connection is well.
+    fn rest(&mut self) {
+        self.out = false;
+        self.ready = true;
+        self.sent = None;
     }
 
     fn mark_fading(&mut self) {

@@ -80,7 +80,10 @@ impl Track {
             }
         }
         match world.topology.owner(job.slot()) {
-            Some(owner) => Self::line(&mut self.lines, &mut self.open, owner).push(job),
+            Some(owner) => match self.lines.get_mut(owner) {
+                Some(line) => line.push(job),
+                None => Self::line(&mut self.lines, &mut self.open, owner).push(job),
+            },
             None => Self::hold(&mut self.held, job.slot(), world.now).jobs.push_back(job),
         }
     }
@@ -153,6 +156,7 @@ impl Track {
         let mut lost = Vec::new();
         for (node, line) in &mut self.lines {
             line.tell(node, self.wait, world);
+            world.doubt |= line.silent(world.now);
             line.pump(self.wait, world.now);
             if let Some(jobs) = line.fade(world.now) {
                 lost.push((node.clone(), jobs));
@@ -171,6 +175,11 @@ impl Track {
     /// Whether something waits for time to pass.
     pub(super) fn restless(&self) -> bool {
         !self.held.is_empty() || self.lines.values().any(Line::restless)
+    }
+
+    /// Whether anything is out.
+    pub(super) fn flying(&self) -> bool {
+        self.lines.values().any(Line::flying)
     }
 
     /// Whether a slot waits because of this.
@@ -246,7 +255,7 @@ impl Track {
         for job in line.take_held(|job| {
             self.held.get(&job.slot()).is_some_and(|held| {
                 let full = matches!(held.why, Some((Refusal::OutOfMemory, _)));
-                !(full && job.frees()) && !job.probe
+                !(job.probe || full && job.frees())
             })
         }) {
             Self::hold(&mut self.held, job.slot(), world.now).jobs.push_back(job);
@@ -372,10 +381,7 @@ impl Track {
         open: &mut Box<dyn FnMut(&Address) -> Opened + Send>,
         node: &Address,
     ) -> &'a mut Line {
-        if !lines.contains_key(node) {
-            lines.insert(node.clone(), Line::new(open(node)));
-        }
-        lines.get_mut(node).expect("just put there")
+        lines.entry(node.clone()).or_insert_with(|| Line::new(open(node)))
     }
 }
 
