@@ -101,6 +101,7 @@ fn a_server_that_hangs_is_given_up_and_tried_again() {
     let mut options = servers.options();
     options.timeout = Duration::from_millis(800);
     let (cluster, notices) = connect(options);
+    value(&cluster, &["GET", "a"]);
     let load = Load::start(&cluster, keys(20, 0..SLOTS), How::default());
     std::thread::sleep(Duration::from_millis(300));
     servers.signal(0, "STOP");

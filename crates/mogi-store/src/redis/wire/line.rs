@@ -1,6 +1,6 @@
 //! What waits for one node, what is out there, and what its replicas still lack.
 
-use super::lane::{After, Order};
+use super::lane::{After, Order, Replica};
 use super::notice::Trouble;
 use super::options::{Address, Wait};
 use super::track::World;
@@ -36,6 +36,8 @@ struct Lagging {
     have: u32,
     /// When to look again.
     look: Instant,
+    /// Enough replicas are alive for waiting to make sense.
+    alive: bool,
     /// Where the master's stream of changes ended, and how many of `unwaited` lie before that
     /// and behind the mark before.
     marks: VecDeque<(u64, usize)>,
@@ -51,6 +53,8 @@ const WAIT_MS: u64 = 100;
 const SILENCE: Duration = Duration::from_millis(400);
 /// Between looks at replicas that lack something.
 const LOOK: Duration = Duration::from_millis(50);
+/// A replica reports every second unless it is asked, as `WAIT` does.
+const ALIVE_S: u64 = 1;
 /// A node that has lost its slots still gets so long to answer what is out.
 const GRACE: Duration = Duration::from_millis(300);
 
@@ -125,8 +129,12 @@ impl Line {
             self.unwaited.drain(..).for_each(|job| inbox.finish(job));
             self.lagging = None;
         } else {
-            let marks = VecDeque::new();
-            self.lagging = Some(Lagging { since: now, have, look: now + LOOK, marks });
+            let begin =
+                || Lagging { since: now, have, look: now, alive: false, marks: VecDeque::new() };
+            let lagging = self.lagging.get_or_insert_with(begin);
+            lagging.have = have;
+            lagging.look = now + LOOK;
+            lagging.alive = false;
         }
         self.mark_fading();
     }
@@ -135,14 +143,15 @@ impl Line {
     pub(super) fn looked(
         &mut self,
         offset: u64,
-        replicas: &[u64],
+        replicas: &[Replica],
         wait: Option<Wait>,
         inbox: &Inbox,
         now: Instant,
     ) {
         self.rest();
         let want = wait.map_or(0, |wait| wait.replicas);
-        let have = |offset: u64| replicas.iter().filter(|acked| **acked >= offset).count() as u32;
+        let count = |is: &dyn Fn(&&Replica) -> bool| replicas.iter().filter(is).count() as u32;
+        let have = |offset: u64| count(&|replica| replica.offset >= offset);
         let Some(lagging) = &mut self.lagging else { return };
         let marked: usize = lagging.marks.iter().map(|mark| mark.1).sum();
         let fresh = self.unwaited.len().saturating_sub(marked);
@@ -150,6 +159,7 @@ impl Line {
             lagging.marks.push_back((offset, fresh));
         }
         lagging.look = now + LOOK;
+        lagging.alive = count(&|replica| replica.lag_s <= ALIVE_S) >= want;
         while let Some(&(offset, count)) = lagging.marks.front() {
             lagging.have = have(offset);
             if lagging.have < want {
@@ -238,8 +248,8 @@ impl Line {
             jobs.push(job);
         }
         let after = match wait {
-            Some(_) if self.lagging.is_some() => After::Look,
-            Some(wait) if durable => After::Wait {
+            Some(_) if self.lagging.as_ref().is_some_and(|it| !it.alive) => After::Look,
+            Some(wait) if durable || self.lagging.is_some() => After::Wait {
                 replicas: wait.replicas,
                 timeout_ms: (wait.timeout.as_millis() as u64).clamp(1, WAIT_MS),
             },
