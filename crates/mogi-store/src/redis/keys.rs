@@ -1,9 +1,9 @@
 //! Where things stand in Redis.
 //!
-//! Everything of a session has its client id in braces, the hash tag of Redis Cluster: so it lies in
-//! one slot and can change as one. What belongs to no client stands in one hash per slot, whose tag
-//! is a short text of that slot; so everything there is can be listed by asking for 16,384 names,
-//! without `SCAN`.
+//! Everything of a session has its client id in braces, the hash tag of Redis Cluster: so it lies
+//! in one slot and can change as one. What belongs to no client stands in one hash per slot, whose
+//! tag is a short text of that slot; so everything there is can be listed by asking for 16,384
+//! names, without `SCAN`.
 //! ```text
 //!  session:{C} subs:{C} queue:{C} inflight:{C} recv:{C} late:{C} msg:{C}:<packet id> will:{C}
 //!  retained:<topic>   retained-meta:{t} retained-gone:{t}:<time>   sessions:{t} wills:{t}
