@@ -151,6 +151,8 @@ impl Worker {
         known.extend(client.session.inflight.iter().map(|flight| flight.delivery.entry));
         let Missing { plain, grouped } = client.session.queue.missing(&known, waiting);
         let fresh = plain.iter().map(|(entry, _)| *entry).chain(grouped.iter().copied());
+        // What an earlier reading found may still be on its way as well.
+        let fresh = fresh.chain(catching.caught);
         let caught = lately(now_ms, fresh);
         if !caught.is_empty() {
             client.session.catching = Some(Box::new(Catching { ended: None, caught }));
