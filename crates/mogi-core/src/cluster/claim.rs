@@ -163,6 +163,8 @@ impl Worker {
         known.extend(client.session.inflight.iter().map(|flight| flight.delivery.entry));
         let Missing { plain, grouped } = client.session.queue.missing(&known, waiting);
         let fresh = plain.iter().map(|(entry, _)| *entry).chain(grouped.iter().copied());
+        // What an earlier reading found may still be on its way as well.
+        let fresh = fresh.chain(catching.caught);
         let caught = lately(now_ms, fresh);
         if !caught.is_empty() {
             client.session.catching = Some(Box::new(Catching { ended: None, caught }));
@@ -224,12 +226,11 @@ impl Worker {
         }
     }
 
-    /// The connected clients with lasting sessions.
+    /// The clients with lasting sessions that live here.
     pub fn lasting_clients(&self) -> Vec<Arc<str>> {
         let clients = self.clients.slab.iter().map(|(_, client)| client);
-        let lasting = clients.filter(|client| {
-            client.link.is_some() && client.session.number_if_lasting() != SessionNo::NONE
-        });
+        let lasting =
+            clients.filter(|client| client.session.number_if_lasting() != SessionNo::NONE);
         lasting.map(|client| Arc::clone(&client.id)).collect()
     }
 

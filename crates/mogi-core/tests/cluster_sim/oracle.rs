@@ -66,7 +66,15 @@ impl Oracle {
     }
 
     /// The application gets a message it has not seen under that packet id.
-    pub(crate) fn delivered(&mut self, client: usize, id: u32, topic: &str, qos: QoS, dup: bool) {
+    /// `kept`: it answers a SUBSCRIBE, so that it may come with each, and live as well.
+    pub(crate) fn delivered(
+        &mut self,
+        client: usize,
+        id: u32,
+        topic: &str,
+        qos: QoS,
+        (dup, kept): (bool, bool),
+    ) {
         self.delivered += 1;
         let message = &self.messages[id as usize];
         assert_eq!(message.topic, topic, "message {id} on another topic");
@@ -81,11 +89,20 @@ impl Oracle {
             *self.shared.entry((topic.to_owned(), id)).or_default() += 1;
         }
         let copies = subject.got.entry(id).or_default();
-        *copies += 1;
+        *copies += usize::from(!kept || *copies == 0);
         if qos == QoS::ExactlyOnce {
-            assert!(*copies == 1, "client {client} gets {id} {copies} times at QoS 2");
+            assert!(
+                *copies == 1 || message.retain,
+                "client {client} gets {id} {copies} times at QoS 2"
+            );
         }
-        if dup || *copies > 1 || message.sends > 1 || message.will || topic.starts_with("g/") {
+        if dup
+            || kept
+            || *copies > 1
+            || message.sends > 1
+            || message.will
+            || topic.starts_with("g/")
+        {
             return;
         }
         // The order holds while the subscription stays as it is.

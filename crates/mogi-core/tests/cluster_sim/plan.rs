@@ -42,19 +42,19 @@ impl Plan {
         };
         let mut weights = [0; 6];
         weights.iter_mut().for_each(|weight| *weight = rng.range(1, 8));
-        weights[5] = 1;
+        weights[5] = rng.range(1, 2);
         let mut plan = Self {
             sites: rng.range(2, 4),
             workers: rng.range(1, 3),
             clients: rng.range(2, 6),
-            steps: rng.range(300, 2000),
-            hops: often(rng, 150),
-            crashes: often(rng, 20),
-            hangs: often(rng, 20),
-            cuts: often(rng, 60),
-            failovers: often(rng, 40),
+            steps: rng.range(500, 3000),
+            hops: often(rng, 300),
+            crashes: often(rng, 50),
+            hangs: often(rng, 50),
+            cuts: often(rng, 150),
+            failovers: often(rng, 100),
             weights,
-            pace_ms: *rng.pick(&[3, 20, 200]),
+            pace_ms: *rng.pick(&[3, 50, 500]),
             retained: rng.percent(50),
             shared: rng.percent(30),
             wills: rng.percent(40),

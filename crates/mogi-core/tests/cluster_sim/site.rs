@@ -111,6 +111,10 @@ pub(crate) struct Site {
     pub(crate) peers: BTreeMap<usize, Peer>,
     /// Clients whose waiting entries are being read because a link was broken.
     pub(crate) reading: BTreeMap<Arc<str>, u64>,
+    /// Clients whose entries are to be read once more.
+    pub(crate) again: BTreeSet<Arc<str>>,
+    /// Packet ids whose messages are in all queues, once others know of so many changes.
+    pub(crate) unsettled: Vec<(u64, Key, Ask)>,
     pub(crate) adopted: u32,
 }
 
@@ -136,6 +140,8 @@ impl Site {
             doors: BTreeMap::new(),
             peers: BTreeMap::new(),
             reading: BTreeMap::new(),
+            again: BTreeSet::new(),
+            unsettled: Vec::new(),
             adopted: 0,
             node,
         }
@@ -397,6 +403,12 @@ impl Site {
         let confirmed = self.confirmed();
         let mut moved = false;
         self.fetch(store);
+        for (told, key, ask) in std::mem::take(&mut self.unsettled) {
+            match told <= confirmed {
+                true => drop(store.ask(self.index, &key, ask, None)),
+                false => self.unsettled.push((told, key, ask)),
+            }
+        }
         for worker in 0..self.workers.len() as u16 {
             let mut all_before = true;
             let turns: Vec<u64> = self.turns_of(worker).collect();

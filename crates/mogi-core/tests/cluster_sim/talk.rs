@@ -271,10 +271,13 @@ impl World {
         let me = &mut self.clients[client];
         assert_eq!((me.phase, connack.code), (Phase::Greeting, 0), "CONNACK for {client}");
         me.phase = Phase::On;
+        let token = me.token.unwrap_or(0);
         let present = connack.session_present;
         if me.known {
             assert!(present || self.plan.expiry, "the session of client {client} is forgotten");
         }
+        self.wills.greeted(token);
+        let me = &mut self.clients[client];
         me.must_clean = false;
         me.known = me.lasting;
         if !present {
@@ -340,8 +343,8 @@ impl World {
         };
         let id = id_of(publish.payload);
         if let Some(id) = id.filter(|_| fresh) {
-            let dup = publish.dup || publish.retain;
-            self.oracle.delivered(client, id, publish.topic, publish.qos, dup);
+            let how = (publish.dup, publish.retain);
+            self.oracle.delivered(client, id, publish.topic, publish.qos, how);
         }
     }
 

@@ -187,6 +187,8 @@ impl World {
                 note(|| format!("site {site}: {other} is gone"));
                 cluster.remove_node(&node.interest, place);
                 at.peers.remove(&other);
+                // What it wrote down last, and could not tell any more.
+                at.catch_up_all(&mut self.store);
                 moved = true;
             }
             if valid && other != site && !at.peers.contains_key(&other) {

@@ -42,6 +42,8 @@ pub(crate) enum Mail {
     Disown,
     /// Something may have got lost on its way from another node: the store has it.
     CatchUp,
+    /// The same for one client.
+    CatchUpOne { client: Arc<str> },
     /// The client's session is nowhere, and this node looks after it.
     Adopt { client: Arc<str> },
     /// A client id was claimed.

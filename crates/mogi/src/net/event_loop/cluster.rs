@@ -11,11 +11,12 @@ use super::gate::Done;
 use crate::cluster::{Barrier, Links};
 use crate::net::mailbox::Mail;
 use crate::net::socket::State;
+use mogi_core::SessionNo;
 use mogi_core::cluster::{Claim, Claimed, FarBatch, Settled};
 use mogi_core::store::StoredSession;
 use mogi_store::redis;
 use slab::Slab;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Sessions on their way here, by client id.
@@ -24,6 +25,8 @@ pub(super) struct Claims {
     pending: HashMap<Arc<str>, Pending>,
     /// What the store was asked, by token: about whom, and the epoch known here.
     asked: Slab<(Arc<str>, u64)>,
+    /// Clients whose sessions are to look into the store once more.
+    again: HashSet<Arc<str>>,
     /// Turns that became durable while this node had no lease: it may have been taken for dead.
     late: Vec<Done>,
 }
@@ -214,6 +217,7 @@ impl EventLoop {
         if reading == Some(Stage::Reading) {
             self.arrived(now_ms, &client);
         }
+        self.caught_up(&client);
     }
 
     /// The session is here: whoever waits for it comes in.
@@ -243,12 +247,31 @@ impl EventLoop {
         }
     }
 
-    /// Has all sessions of connected clients look into the store for what may have got lost.
+    /// Has all sessions that live here look into the store for what may have got lost.
     pub(super) fn catch_up_all(&mut self) {
         for client in self.worker.lasting_clients() {
-            if self.worker.begin_catch_up(&client).is_some() {
-                self.read(client);
-            }
+            self.catch_up(client);
+        }
+    }
+
+    /// Has a session look into the store; once more if it is looking already.
+    pub(super) fn catch_up(&mut self, client: Arc<str>) {
+        if self.claims.pending.contains_key(&client) {
+            // It reads the store anyway, or did so a moment ago.
+            self.claims.again.insert(client);
+            return;
+        }
+        match self.worker.begin_catch_up(&client) {
+            Some(_) => self.read(client),
+            None if self.worker.session_of(&client) == SessionNo::NONE => {}
+            None => drop(self.claims.again.insert(client)),
+        }
+    }
+
+    /// A look into the store is over.
+    fn caught_up(&mut self, client: &Arc<str>) {
+        if self.claims.again.remove(client) && self.worker.session_of(client) != SessionNo::NONE {
+            self.catch_up(Arc::clone(client));
         }
     }
 

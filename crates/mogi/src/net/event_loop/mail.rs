@@ -65,6 +65,7 @@ impl EventLoop {
                 }
                 Mail::Disown => self.worker.disown(now_ms),
                 Mail::CatchUp => self.catch_up_all(),
+                Mail::CatchUpOne { client } => self.catch_up(client),
                 Mail::Adopt { client } => self.adopt(client),
                 Mail::Claimed { token, claimed } => self.claimed(now_ms, token, *claimed),
                 Mail::Read { token, session } => self.session_read(now_ms, token, session),
