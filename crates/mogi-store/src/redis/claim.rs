@@ -13,7 +13,7 @@ use super::store::RedisStore;
 use super::wire::{Commands, Reply, Request, Value, slot_of};
 use crate::clock::now_ms;
 use crate::error::StoreError;
-use crate::ops::{StoredSession, StoredWill};
+use crate::ops::{SessionNo, StoredSession, StoredWill};
 use crate::store::Damage;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,9 @@ pub struct Claimed {
     pub old_owner: Option<Arc<str>>,
     /// Its will.
     pub will: Option<StoredWill>,
+    /// Sessions that got messages now which the owner before had not handed on: whoever serves
+    /// them has not heard of those.
+    pub rolled: Vec<SessionNo>,
 }
 
 /// A claim on its way: first the claim itself and what can be read at once, then the rest.
@@ -67,6 +70,7 @@ impl Claiming {
             epoch_before: 0,
             old_owner: None,
             will: None,
+            rolled: Vec::new(),
         };
         Self { claimed: Some(nothing), only_reads: true, ..Self::new(client) }
     }
@@ -128,6 +132,7 @@ impl Claiming {
                 epoch_before: text(2).parse().unwrap_or(0),
                 old_owner: Some(text(1)).filter(|it| !it.is_empty()).map(Arc::from),
                 will: None,
+                rolled: Vec::new(),
             });
         }
         if let Some(claimed) = &mut self.claimed {
@@ -151,6 +156,13 @@ impl Claiming {
     /// Reads the session once more: it has changed.
     pub(super) fn begin_anew(&mut self) {
         (self.partial, self.read) = (None, false);
+    }
+
+    /// Notes sessions that got what the owner before left undone.
+    pub(super) fn note_rolled(&mut self, sessions: impl Iterator<Item = SessionNo>) {
+        if let Some(claimed) = &mut self.claimed {
+            claimed.rolled.extend(sessions);
+        }
     }
 
     pub(super) fn finish(self) -> Option<Claimed> {

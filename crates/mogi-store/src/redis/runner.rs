@@ -10,7 +10,7 @@ use super::store::{Marks, RedisStore};
 use super::wire::{self, Commands, Request, Value};
 use crate::clock::now_ms;
 use crate::committer::{Answer, Notice, OnAnswer, OnNotice};
-use crate::ops::{Batch, EntryNo, SessionNo};
+use crate::ops::{Batch, EntryNo, SessionNo, StoreOp};
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 use mogi_core::Wait;
@@ -436,6 +436,11 @@ impl Runner {
             return self.claim_on(id);
         }
         // What the one before left undone comes first; then the session is read anew.
+        let sessions = left.iter().filter_map(|op| match op {
+            StoreOp::Enqueued { session, .. } => Some(*session),
+            _ => None,
+        });
+        claim.claiming.note_rolled(sessions);
         claim.claiming.begin_anew();
         claim.rolls = Some(id);
         self.lanes.submit(OWN, id, left, Wait::ForThis, 0);

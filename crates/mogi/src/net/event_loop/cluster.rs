@@ -122,7 +122,8 @@ impl EventLoop {
         let Some((client, known)) = self.claims.asked.try_remove(token as usize) else {
             return;
         };
-        let redis::Claimed { session, epoch, epoch_before, will, old_owner, .. } = claimed;
+        let redis::Claimed { session, epoch, epoch_before, will, old_owner, rolled, .. } = claimed;
+        self.tell_rolled(rolled);
         let claimed = match session {
             None => {
                 // A node that lives publishes it itself when it hears of the new connection.
@@ -153,6 +154,24 @@ impl EventLoop {
                 if let Some(Waiting { place, serial, .. }) = pending.and_then(|it| it.newcomer) {
                     self.give_up(place, serial);
                 }
+            }
+        }
+    }
+
+    /// A publisher's former node had not handed these sessions their messages: whoever serves them
+    /// is told to look.
+    fn tell_rolled(&self, sessions: Vec<SessionNo>) {
+        let Some(cluster) = self.shared.node.cluster() else {
+            return;
+        };
+        for session in sessions {
+            let Some(client) = cluster.log().client_of(session) else {
+                cluster.tell_waiting(session);
+                continue;
+            };
+            let owner = usize::from(self.shared.node.owner(&client));
+            if let Some(mailbox) = self.shared.mailboxes.get(owner) {
+                mailbox.send(Mail::CatchUpOne { client }, self.together);
             }
         }
     }
