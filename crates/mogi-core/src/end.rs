@@ -110,7 +110,7 @@ impl Worker {
             return;
         };
         self.turn.stats.clients_connected -= 1;
-        if self.turn.cfg.connection_messages {
+        if self.turn.cfg.connection_messages && !link.own {
             let id = &client.id;
             self.turn.log(LogKind::Notice, || {
                 format!("Client {id} [{}] disconnected{}", link.address, ending.text())

@@ -16,7 +16,7 @@ use crate::net::listen::open;
 use crate::net::mailbox::Mailbox;
 use crate::net::shared::{ListenerState, Shared};
 use mio::{Interest, Poll, Waker};
-use mogi_core::{Node, Stats};
+use mogi_core::{ListenerConfig, Node, Stats};
 use plan::Plan;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
@@ -54,6 +54,7 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
         core: Arc::new(settings.core),
         mailboxes,
         listeners: states,
+        bridge_listener: ListenerConfig::default(),
         log,
         connections: AtomicUsize::new(0),
         accepted: AtomicUsize::new(0),

@@ -2,7 +2,7 @@
 //! owns their client id.
 
 use super::{ACCEPT_PAUSE_MS, ACCEPTS, EventLoop};
-use crate::net::mailbox::{Mail, Moved};
+use crate::net::mailbox::{Hello, Mail, Moved};
 use crate::net::socket::{Socket, State};
 use mio::net::TcpListener;
 use mio::{Interest, Token};
@@ -209,8 +209,9 @@ impl EventLoop {
         let address = socket.address();
         let bytes = std::mem::take(&mut socket.partial);
         let mogi_core::Admitted { client_id, assigned } = admitted;
+        let hello = Hello { address, client_id, assigned, bytes, connect_len, bridge: None };
         if owner == self.index {
-            return self.begin(now_ms, place, &client_id, assigned, &address, &bytes, connect_len);
+            return self.begin(now_ms, place, &hello);
         }
         let Some(mut socket) = self.sockets.try_remove(place as usize) else {
             return;
@@ -220,8 +221,7 @@ impl EventLoop {
             return;
         }
         let (stream, peer, listener) = (socket.stream, socket.peer, socket.listener);
-        let moved =
-            Moved { stream, peer, listener, address, client_id, assigned, bytes, connect_len };
+        let moved = Moved { stream, peer, listener, hello };
         if let Some(mailbox) = self.shared.mailboxes.get(usize::from(owner)) {
             mailbox.send(Mail::Arrival(Box::new(moved)), self.together);
         }
@@ -234,44 +234,34 @@ impl EventLoop {
         if !self.keep(place) {
             return;
         }
-        let Moved { client_id, assigned, address, bytes, connect_len, .. } = moved;
-        self.begin(now_ms, place, &client_id, assigned, &address, &bytes, connect_len);
+        self.begin(now_ms, place, &moved.hello);
     }
 
     /// Connects an admitted client to its session.
-    #[allow(clippy::too_many_arguments)] // They are the fields of `Moved`, borrowed.
-    pub(super) fn begin(
-        &mut self,
-        now_ms: u64,
-        place: u32,
-        client_id: &str,
-        assigned: bool,
-        address: &str,
-        bytes: &[u8],
-        connect_len: usize,
-    ) {
+    pub(super) fn begin(&mut self, now_ms: u64, place: u32, hello: &Hello) {
         let Some(socket) = self.sockets.get_mut(place as usize) else {
             return;
         };
         let shared = Arc::clone(&self.shared);
-        let Some(listener) = shared.listeners.get(usize::from(socket.listener)) else {
+        let Some(listener) = shared.listener_core(socket.listener) else {
             return;
         };
-        let (packet, rest) = bytes.split_at(connect_len);
+        let (packet, rest) = hello.bytes.split_at(hello.connect_len);
         let arrival = Arrival {
             token: place,
             packet,
-            client_id,
-            assigned,
-            address,
-            listener: &listener.core,
+            client_id: &hello.client_id,
+            assigned: hello.assigned,
+            address: &hello.address,
+            listener,
+            bridge: hello.bridge,
         };
         match self.worker.connect(now_ms, &arrival) {
             Ok(key) => {
                 socket.state = State::Client(key);
                 self.hand_over(now_ms, place, key, rest);
             }
-            Err(refused) => self.refuse(place, Some(client_id), &refused),
+            Err(refused) => self.refuse(place, Some(&hello.client_id), &refused),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use super::EventLoop;
 use crate::net::mailbox::Mail;
+use mogi_codec::QoS;
+use mogi_core::MessageView;
 use std::sync::atomic::Ordering;
 
 impl EventLoop {
@@ -46,6 +48,10 @@ impl EventLoop {
                 Mail::Arrival(moved) => self.arrive(now_ms, *moved),
                 Mail::Stored { turn } => self.worker.stored(now_ms, turn),
                 Mail::Fetched { token, entries } => self.fetched(now_ms, token, entries),
+                Mail::Publish { topic, payload } => {
+                    let view = MessageView::internal(&topic, &payload, QoS::AtLeastOnce, true);
+                    self.worker.publish_internal(now_ms, &view);
+                }
                 Mail::Measure => self.worker.measure(),
                 Mail::PublishWills => {
                     self.worker.publish_wills(now_ms);
