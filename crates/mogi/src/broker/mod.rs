@@ -10,6 +10,7 @@ pub(crate) mod plan;
 mod store;
 mod sys;
 
+use crate::bridge::Bridges;
 use crate::net::crew::Captain;
 use crate::net::event_loop::{EventLoop, FrontDoor, SIGNALS, WAKER};
 use crate::net::listen::open;
@@ -28,7 +29,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// # Errors
 /// A listening socket cannot be opened, or the system refuses what the loops need.
 pub(crate) fn run(plan: Plan) -> io::Result<()> {
-    let Plan { listeners, settings, log, signals, announce } = plan;
+    let Plan { listeners, settings, log, signals, reload, announce } = plan;
     let mut doors = Vec::new();
     let mut states = Vec::new();
     for listener in listeners {
@@ -79,7 +80,9 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     if let (Some(signals), Some(poll)) = (&mut signals, polls.first()) {
         poll.registry().register(&mut signals.stream, SIGNALS, Interest::READABLE)?;
     }
-    let front_door = FrontDoor { listeners: doors, chores: chores::chores(signals, &shared) };
+    let bridges = Arc::new(Bridges::new(Arc::clone(&shared)));
+    let chores = chores::chores(signals, reload, &shared, &bridges);
+    let front_door = FrontDoor { listeners: doors, chores };
     let mut loops = Vec::new();
     let mut door = Some(front_door);
     for (index, poll) in polls.into_iter().enumerate() {
@@ -88,8 +91,10 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     if let Some(plan) = &settings.store {
         store::start(plan, &shared, &mut loops).map_err(io::Error::other)?;
     }
+    bridges.set(settings.bridges)?;
     announce();
     let result = Captain::new(Arc::clone(&shared), loops)?.run();
+    drop(bridges);
     if let Some(store) = shared.store.get() {
         store.close().map_err(|error| io::Error::other(error.to_string()))?;
     }

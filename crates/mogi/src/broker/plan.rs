@@ -1,5 +1,6 @@
 //! What the broker is to run.
 
+use crate::bridge::plan::BridgePlan;
 use crate::net::shared::LogSink;
 use mio::net::UnixStream;
 use mogi_core::{CoreConfig, ListenerConfig};
@@ -13,9 +14,14 @@ pub(crate) struct Plan {
     pub(crate) settings: Settings,
     pub(crate) log: &'static dyn LogSink,
     pub(crate) signals: Option<Signals>,
+    /// Reads the configuration again: the bridges it has now, unless there is something wrong.
+    pub(crate) reload: Reload,
     /// Called when everything is open and the workers are about to run.
     pub(crate) announce: Box<dyn FnOnce()>,
 }
+
+/// See [`Plan::reload`].
+pub(crate) type Reload = Box<dyn FnMut() -> Option<Vec<BridgePlan>> + Send>;
 
 /// A listener to open.
 #[derive(Clone, Debug)]
@@ -52,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) retain_expiry_interval_s: Option<u64>,
     /// What is kept on disk, if anything is (`persistence`).
     pub(crate) store: Option<StorePlan>,
+    /// Bridges to other brokers (`connection`).
+    pub(crate) bridges: Vec<BridgePlan>,
     /// The text of `$SYS/broker/version`.
     pub(crate) version: String,
 }

@@ -3,12 +3,15 @@
 //! * `table`: every option there is
 //! * `value`: one line
 //! * `builder`: where the lines go
-//! * `apply`: options that are more than a value
+//! * `apply`, `apply_bridge`: options that are more than a value
+//! * `bridge`: what a bridge is
 //! * `reader`: the files
 //! * `plan`: from the configuration to what the broker runs
 //! * `page`: the page about all options
 
 mod apply;
+mod apply_bridge;
+mod bridge;
 mod builder;
 mod page;
 mod plan;
@@ -16,6 +19,7 @@ mod reader;
 mod table;
 mod value;
 
+pub(crate) use bridge::{Bridge, bridge_plans};
 pub(crate) use page::page;
 pub(crate) use plan::{data_dir, describe, plan, warnings};
 
@@ -36,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) log: LogConfig,
     /// Listeners, in the order of the file.
     pub(crate) listeners: Vec<Listener>,
+    /// Bridges, in the order of the file.
+    pub(crate) bridges: Vec<Bridge>,
     /// Whether there is no listener in the file: only this machine may connect.
     pub(crate) local_only: bool,
     /// Where options of a listener stand that local-only mode does not open.
@@ -72,6 +78,7 @@ impl Default for Config {
             core: CoreConfig::default(),
             log: LogConfig::default(),
             listeners: Vec::new(),
+            bridges: Vec::new(),
             local_only: false,
             idle_listener: None,
             per_listener_settings: false,
@@ -204,6 +211,9 @@ pub(crate) fn load(cli: &Cli) -> Loaded {
         && read.is_ok()
     {
         read = reader::read_own(&mut builder, &path);
+    }
+    if read.is_ok() {
+        read = bridge::check(&mut builder.config.bridges, &mut builder.notes);
     }
     let log = builder.config.log.form();
     match read {

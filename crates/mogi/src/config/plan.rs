@@ -1,6 +1,6 @@
 //! From the configuration to what the broker runs, and what that means in words.
 
-use super::{Config, Listener, Persistence, Security};
+use super::{Config, Listener, Persistence, Security, bridge_plans};
 use crate::broker::plan::{ListenerPlan, Settings, StorePlan};
 use crate::log::why;
 use mogi_codec::QoS;
@@ -41,6 +41,7 @@ pub(crate) fn plan(
         sys_interval_s: config.sys_interval_s,
         retain_expiry_interval_s: config.retain_expiry_interval_s,
         store: config.persistence.on.then(|| store_plan(&config.persistence)),
+        bridges: bridge_plans(config),
         version,
     };
     Ok((listeners, settings))
