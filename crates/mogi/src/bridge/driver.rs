@@ -11,7 +11,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use mogi_core::{BridgeEnd, LogKind};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -326,6 +326,9 @@ impl Driver {
                 }
             }
             Action::HangUp => {
+                if let Some(remote) = &mut slot.remote {
+                    remote.finish(|stream| stream.shutdown(Shutdown::Write));
+                }
                 (slot.remote, slot.dial, slot.probe) = (None, None, None);
             }
             Action::OpenLocal { connect, forget } => {

@@ -193,7 +193,8 @@ impl Machine {
             qos: sent,
             retain: publish.retain && self.remote.retain && self.plan.remote.outgoing_retain,
             topic: &topic,
-            dup: publish.dup && sent != QoS::AtMostOnce,
+            // A session that has just begun has seen nothing before.
+            dup: publish.dup && sent != QoS::AtMostOnce && self.remote.resumed,
             properties: if v5 { publish.properties } else { Properties::default() },
             ..publish
         };

@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind, Read, Write};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 * 1024;
+/// Reads before a socket is closed.
+const FINAL_READS: usize = 4;
 /// Bytes that wait to be written before what feeds them is read no further.
 const FULL_BYTES: usize = 1 << 20;
 
@@ -88,6 +90,21 @@ impl<S: Read + Write + Source> Pipe<S> {
             self.written = 0;
         }
         Ok(())
+    }
+
+    /// Says that nothing more is sent, before the socket is closed. What the other side still
+    /// sends is read away first: a socket closed with unread input resets the connection, and what
+    /// was sent last may never be seen.
+    pub(super) fn finish(&mut self, shut: impl FnOnce(&S) -> io::Result<()>) {
+        // If that fails there is nobody to hear of it.
+        let _ = shut(&self.stream);
+        for _ in 0..FINAL_READS {
+            self.input.clear();
+            match self.read() {
+                Ok(read) if read > 0 => {}
+                _ => return,
+            }
+        }
     }
 
     /// Whether so much waits that no more is to be added.

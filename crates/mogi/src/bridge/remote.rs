@@ -26,6 +26,8 @@ pub(super) struct Remote {
     /// Bytes of the largest packet; 0: any.
     pub(super) max_packet_size: u32,
     receive_maximum: u16,
+    /// Whether it had a session.
+    pub(super) resumed: bool,
     keep_alive: KeepAlive,
     /// Topics it knows by an alias; no more than `bridge_max_topic_alias`.
     aliases: HashMap<u16, String>,
@@ -59,6 +61,7 @@ impl Remote {
             retain: true,
             max_packet_size: plan.remote.max_packet_size,
             receive_maximum: u16::MAX,
+            resumed: false,
             keep_alive: KeepAlive::default(),
             aliases: HashMap::new(),
             pending: BTreeMap::new(),
@@ -296,6 +299,7 @@ impl Machine {
             Version::V31 => !self.plan.remote.clean,
             _ => session_present,
         };
+        self.remote.resumed = present;
         self.joined(now_ms, !present);
     }
 
