@@ -331,9 +331,9 @@ impl Driver {
                 }
                 (slot.remote, slot.dial, slot.probe) = (None, None, None);
             }
-            Action::OpenLocal { connect, forget } => {
+            Action::OpenLocal { connect, rest, forget } => {
                 slot.local = None;
-                let local = self.open_local(number, connect, forget)?;
+                let local = self.open_local(number, connect, rest, forget)?;
                 if let Some(slot) = self.slots.get_mut(&number) {
                     slot.local = Some(local);
                 }
@@ -358,7 +358,8 @@ impl Driver {
     fn open_local(
         &self,
         number: usize,
-        connect: Vec<u8>,
+        mut connect: Vec<u8>,
+        rest: Vec<u8>,
         forget: bool,
     ) -> io::Result<Pipe<UnixStream>> {
         let (mut ours, theirs) = UnixStream::pair()?;
@@ -372,11 +373,13 @@ impl Driver {
         };
         let client_id = slot.machine.plan().local.client_id.clone();
         let owner = self.shared.node.owner(&client_id);
+        let connect_len = connect.len();
+        connect.extend(rest);
         let hello = Hello {
             address: format!("bridge {}", slot.machine.plan().name),
             client_id,
             assigned: false,
-            connect_len: connect.len(),
+            connect_len,
             bytes: connect,
             bridge: Some(BridgeEnd { forget_received: forget }),
         };

@@ -20,6 +20,9 @@ pub(super) struct Local {
     unconfirmed: usize,
     /// Whether the session has the bridge's subscriptions.
     known: bool,
+    /// Whether the session was made with this process, and there was no connection to the other
+    /// broker since.
+    fresh: bool,
     drop_logged: bool,
 }
 
@@ -50,12 +53,11 @@ impl Local {
 }
 
 impl Machine {
-    /// Begins a connection: CONNECT, while SUBSCRIBE is in the output. `retained`: whether to ask
-    /// for retained messages.
-    pub(super) fn begin_local(&mut self, retained: bool) -> Vec<u8> {
+    /// Begins a connection: CONNECT, and the packets that follow it.
+    pub(super) fn begin_local(&mut self) -> (Vec<u8>, Vec<u8>) {
         self.local.state = State2::Connecting;
         self.local.out.clear();
-        let handling = if retained { RetainHandling::Send } else { RetainHandling::DoNotSend };
+        let mut rest = Vec::new();
         let filters: Vec<(String, QoS)> = self
             .plan
             .topics
@@ -65,13 +67,29 @@ impl Machine {
         self.local.unconfirmed = filters.len();
         for (at, (filter, qos)) in filters.into_iter().enumerate() {
             let packet_id = (at % usize::from(u16::MAX)) as u16 + 1;
-            let packet = hello::subscribe(Version::V5, packet_id, &filter, qos, handling);
-            self.local.out.extend(packet);
+            let handling = self.retained(qos);
+            rest.extend(hello::subscribe(Version::V5, packet_id, &filter, qos, handling));
             let id = &self.plan.local.client_id;
             let line = format!("Bridge {id} doing local SUBSCRIBE on topic {filter}");
             self.log(LogKind::Debug, line);
         }
-        hello::local_connect(&self.plan)
+        if matches!(self.state, State::Up { .. }) {
+            self.local.fresh = false;
+        }
+        (hello::local_connect(&self.plan), rest)
+    }
+
+    /// Which retained messages are wanted. Of QoS 0 there is no queue, so each connection to the
+    /// other broker begins with them. Others have been sent or are in the queue, unless the
+    /// subscription is new or the other broker has forgotten the bridge.
+    fn retained(&self, qos: QoS) -> RetainHandling {
+        let up = matches!(self.state, State::Up { .. });
+        match qos {
+            QoS::AtMostOnce if up || self.plan.local.clean => RetainHandling::Send,
+            QoS::AtMostOnce => RetainHandling::DoNotSend,
+            _ if up && !self.remote.resumed && !self.local.fresh => RetainHandling::Send,
+            _ => RetainHandling::SendIfNew,
+        }
     }
 
     /// Takes the complete packets off the front of what this broker has sent; how many bytes they
@@ -114,6 +132,9 @@ impl Machine {
         match Packet::decode(Version::V5, header, &packet[header.header_len..])? {
             Packet::Connack(connack) if connack.code == 0 => {
                 self.local.state = State2::Connected;
+                self.local.fresh |= !self.local.known
+                    && !connack.session_present
+                    && !matches!(self.state, State::Up { .. });
                 let limit = connack.properties.int(PropertyId::ReceiveMaximum);
                 let limit = limit.unwrap_or(0xFFFF) as u16;
                 self.incoming.open(limit, &mut self.local.out);

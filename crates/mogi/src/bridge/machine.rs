@@ -35,6 +35,8 @@ pub(crate) struct Machine {
     /// When a message was passed on last.
     pub(super) active_ms: u64,
     probe_ms: u64,
+    /// Whether there was an attempt.
+    begun: bool,
     /// What is to be done, oldest first.
     actions: Vec<Action>,
 }
@@ -63,8 +65,9 @@ pub(crate) enum Action {
     Probe(Address),
     /// Close the connection to the other broker, after what is to be sent was sent.
     HangUp,
-    /// Connect to this broker, closing what there is. `forget`: see [`mogi_core::BridgeEnd`].
-    OpenLocal { connect: Vec<u8>, forget: bool },
+    /// Connect to this broker, closing what there is, with CONNECT and the packets behind it.
+    /// `forget`: see [`mogi_core::BridgeEnd`].
+    OpenLocal { connect: Vec<u8>, rest: Vec<u8>, forget: bool },
     /// Close the connection to this broker.
     CloseLocal,
     /// Say something.
@@ -91,6 +94,7 @@ impl Machine {
             incoming: Flow::default(),
             active_ms: 0,
             probe_ms: 0,
+            begun: false,
             actions: Vec::new(),
             plan,
         }
@@ -105,7 +109,8 @@ impl Machine {
     pub(crate) fn start(&mut self) {
         self.tell(hello::DOWN);
         self.await_messages();
-        if self.plan.start != StartType::Lazy {
+        // Where there is a session to be made first, the rest follows when it is there.
+        if self.plan.start != StartType::Lazy && !self.local.is_there() {
             self.dial();
         }
     }
@@ -302,8 +307,12 @@ impl Machine {
     /// session does the waiting.
     pub(super) fn local_is_ready(&mut self) {
         let used = matches!(self.state, State::Up { .. }) || self.plan.start == StartType::Lazy;
-        if !used {
-            self.close_local();
+        if used {
+            return;
+        }
+        self.close_local();
+        if !self.begun {
+            self.dial();
         }
     }
 
@@ -323,6 +332,7 @@ impl Machine {
         let line = format!("Connecting bridge (step 1) {} ({address})", self.plan.name);
         self.log(LogKind::Notice, line);
         self.state = State::Dialing;
+        self.begun = true;
         self.actions.push(Action::Dial(address));
     }
 
@@ -415,9 +425,8 @@ impl Machine {
         // Messages of QoS 0 that wait already are not repeated by the session.
         self.outgoing.close(true);
         self.incoming.close(false);
-        let up = matches!(self.state, State::Up { .. });
-        let connect = self.begin_local(up || self.plan.local.clean);
-        self.actions.push(Action::OpenLocal { connect, forget });
+        let (connect, rest) = self.begin_local();
+        self.actions.push(Action::OpenLocal { connect, rest, forget });
     }
 
     fn close_local(&mut self) {

@@ -181,7 +181,8 @@ impl Machine {
                 ),
             );
         }
-        if !self.plan.remote.unsubscribe {
+        // Without a session there is nothing to be cancelled.
+        if !self.plan.remote.unsubscribe || !self.remote.resumed {
             return;
         }
         let leftovers: Vec<String> =
