@@ -227,6 +227,10 @@ impl Machine {
         }
         let mut bytes = Vec::with_capacity(len);
         message.encode(self.remote.version, &mut bytes);
+        let comes_back = !self.remote.is_private() && !v5 && !publish.dup;
+        if comes_back && self.plan.topics.to_local(&topic).is_some() {
+            self.echoes.sent(now_ms, &topic, publish.payload);
+        }
         let flight = Flight { qos: publish.qos, sent };
         let flight = (sent != QoS::AtMostOnce).then_some((publish.packet_id, flight));
         self.outgoing.message(bytes, flight, &mut self.remote.out);

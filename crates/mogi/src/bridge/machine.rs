@@ -12,6 +12,7 @@
 
 use super::addresses::Addresses;
 use super::backoff::Backoff;
+use super::echo::Echoes;
 use super::flow::Flow;
 use super::hello;
 use super::local::Local;
@@ -32,6 +33,7 @@ pub(crate) struct Machine {
     pub(super) outgoing: Flow,
     /// From the other broker to this one.
     pub(super) incoming: Flow,
+    pub(super) echoes: Echoes,
     /// When a message was passed on last.
     pub(super) active_ms: u64,
     probe_ms: u64,
@@ -92,6 +94,7 @@ impl Machine {
             local: Local::default(),
             outgoing: Flow::default(),
             incoming: Flow::default(),
+            echoes: Echoes::default(),
             active_ms: 0,
             probe_ms: 0,
             begun: false,
@@ -212,12 +215,16 @@ impl Machine {
         }
         let (id, place) = (&self.plan.local.client_id, self.place());
         self.log(LogKind::Notice, format!("Client {id} [{place}] disconnected: {why}."));
-        if matches!(self.state, State::Joining { .. }) && self.remote.is_private() {
+        let early = matches!(self.state, State::Joining { .. });
+        if early && self.remote.closed_early() {
             let name = &self.plan.name;
             let line = format!(
-                "Bridge {name}: if the other broker does not know bridges, set 'try_private false'."
+                "Bridge {name}: the other broker lets in clients and no bridges. It is a client \
+                 from now on; 'try_private false' says so from the beginning."
             );
-            self.log(LogKind::Information, line);
+            self.log(LogKind::Notice, line);
+            self.hang_up();
+            return self.dial();
         }
         self.hang_up();
         if let State::Up { since_ms } = self.state {
@@ -291,6 +298,13 @@ impl Machine {
             return self.dial();
         }
         self.wait(now_ms);
+    }
+
+    /// Connects again at once, as a bridge.
+    pub(super) fn once_more(&mut self) {
+        self.say_disconnect();
+        self.hang_up();
+        self.dial();
     }
 
     /// A message waits for the other broker, which is not there.

@@ -12,13 +12,14 @@
 //! * `plan`: what a bridge is to do; `topics`: what it carries, and under which names
 //! * `machine`: what it does when something happens, without sockets or clocks; `remote` and
 //!   `local` are its two sides, `flow` what is between them, `hello` the packets they begin with,
-//!   `keep_alive`, `backoff` and `addresses` when it tries what
+//!   `echo` what must not come back, `keep_alive`, `backoff` and `addresses` when it tries what
 //! * `driver`: the thread; `dial`: connections in the making; `pipe`: a socket and its buffers
 
 mod addresses;
 mod backoff;
 mod dial;
 mod driver;
+mod echo;
 mod flow;
 mod hello;
 mod keep_alive;

@@ -16,8 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 #[derive(Debug)]
 pub(super) struct Remote {
     pub(super) version: Version,
-    /// Whether to say that this is a bridge; not any more where that was refused.
-    private: bool,
+    private: Private,
     /// Bytes to be sent.
     pub(super) out: Vec<u8>,
     /// What the other broker takes.
@@ -43,6 +42,18 @@ pub(super) struct Remote {
     pub(super) refusal_logged: bool,
 }
 
+/// Whether to say that this is a bridge (`try_private`). Who does not know bridges refuses them, or
+/// closes the connection, as brokers also do that are about to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Private {
+    Yes,
+    /// The connection was closed. A client tries whether anybody is there.
+    Doubted,
+    /// A client was let in. A bridge tries once more, in case that had another reason.
+    Again,
+    No,
+}
+
 /// One of the bridge's own packets.
 #[derive(Debug)]
 enum Own {
@@ -55,7 +66,7 @@ impl Remote {
     pub(super) fn new(plan: &BridgePlan) -> Self {
         Self {
             version: plan.remote.version,
-            private: plan.remote.private,
+            private: if plan.remote.private { Private::Yes } else { Private::No },
             out: Vec::new(),
             max_qos: QoS::ExactlyOnce,
             retain: true,
@@ -76,7 +87,7 @@ impl Remote {
     pub(super) fn begin(&mut self, plan: &BridgePlan, now_ms: u64) {
         *self = Self { private: self.private, ..Self::new(plan) };
         self.keep_alive = KeepAlive::new(plan.remote.keep_alive_s, now_ms);
-        self.out = hello::remote_connect(plan, self.private);
+        self.out = hello::remote_connect(plan, self.is_private());
     }
 
     /// The connection has ended; what is still to be sent may be.
@@ -88,7 +99,21 @@ impl Remote {
 
     /// Whether the other broker was told that this is a bridge.
     pub(super) const fn is_private(&self) -> bool {
-        self.private && !self.version.is_v5()
+        matches!(self.private, Private::Yes | Private::Again) && !self.version.is_v5()
+    }
+
+    /// The connection was closed instead of CONNACK; whether another attempt at once does better.
+    pub(super) const fn closed_early(&mut self) -> bool {
+        if self.version.is_v5() {
+            return false;
+        }
+        let before = self.private;
+        self.private = match before {
+            Private::Yes => Private::Doubted,
+            Private::Doubted => Private::Yes,
+            Private::Again | Private::No => Private::No,
+        };
+        matches!(before, Private::Again)
     }
 
     /// Messages it takes at once.
@@ -202,6 +227,11 @@ impl Machine {
         if let Some(state) = hello::state(&self.plan, packet_id, hello::DOWN) {
             self.remote.out.extend(state);
         }
+        self.say_disconnect();
+    }
+
+    /// Ends the connection without the will.
+    pub(super) fn say_disconnect(&mut self) {
         let disconnect = mogi_codec::Disconnect {
             reason: Reason::Success,
             properties: mogi_codec::Properties::default(),
@@ -276,8 +306,17 @@ impl Machine {
             let text = refusal(self.remote.version, code);
             // [MQTT-3.1.2-2] of 3.1.1: the protocol level is what it does not accept.
             let again = code == 1 && self.remote.is_private();
-            self.remote.private &= !again;
+            if again {
+                self.remote.private = Private::No;
+            }
             return self.refused(now_ms, &text, again);
+        }
+        if self.remote.private == Private::Doubted {
+            self.remote.private = Private::Again;
+            return self.once_more();
+        }
+        if self.remote.private == Private::Again {
+            self.remote.private = Private::Yes;
         }
         let remote = &mut self.remote;
         let int = |id| properties.int(id);
@@ -308,6 +347,10 @@ impl Machine {
     fn on_remote_publish(&mut self, now_ms: u64, publish: Publish<'_>) -> Result<(), DecodeError> {
         self.active_ms = now_ms;
         let topic = self.remote_topic(&publish)?;
+        if self.echoes.is_one(now_ms, &topic, publish.payload) {
+            self.drop_remote(publish.qos, publish.packet_id);
+            return Ok(());
+        }
         let Some(topic) = self.plan.topics.to_local(&topic) else {
             self.log_stray(&topic);
             self.drop_remote(publish.qos, publish.packet_id);

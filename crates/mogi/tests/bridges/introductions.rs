@@ -77,6 +77,54 @@ fn who_does_not_know_bridges_is_asked_as_a_client() {
     broker.expect_log("Connection Refused: unacceptable protocol version");
 }
 
+/// As RabbitMQ does: it closes the connection of who says that it is a bridge.
+#[test]
+fn who_closes_the_connections_of_bridges_gets_a_client() {
+    let server = Server::new(V311);
+    let broker = setup_to(server.port(), "notifications false\ntopic # both 1").start();
+    let attempt = |bridge: bool, welcome: bool| {
+        let mut client = server.accept();
+        assert_eq!(connect_of(&client.recv()).bridge, bridge);
+        if welcome {
+            server.connack(&mut client, false, 0, Properties::default());
+        }
+        client
+    };
+    drop(attempt(true, false));
+    // Somebody is there; was that the reason?
+    attempt(false, true).expect(PacketKind::Disconnect);
+    drop(attempt(true, false));
+    let mut client = attempt(false, true);
+    broker.client(V311, "near").publish(Out::new("a", "x").qos(1));
+    let message = server.next_message(&mut client);
+    client.puback(message.packet_id);
+    // What comes back to a client is known from before.
+    let mut near = broker.client(V311, "near");
+    near.subscribe("#", 1);
+    client.send_publish(Out::new("a", "x").qos(1).id(1));
+    client.send_publish(Out::new("a", "y").qos(1).id(2));
+    client.expect_ack(PacketKind::Puback, 1, 0);
+    near.receive("a", "y");
+    drop(client);
+    attempt(false, true);
+}
+
+#[test]
+fn who_was_only_away_gets_a_bridge() {
+    let server = Server::new(V311);
+    let _broker = setup_to(server.port(), "notifications false\ntopic # both 1").start();
+    for (bridge, welcome) in [(true, false), (false, true), (true, true), (true, true)] {
+        let mut client = server.accept();
+        assert_eq!(connect_of(&client.recv()).bridge, bridge);
+        if welcome {
+            server.connack(&mut client, false, 0, Properties::default());
+        }
+        if !bridge {
+            client.expect(PacketKind::Disconnect);
+        }
+    }
+}
+
 #[test]
 fn a_refusal_is_told_and_tried_again_later() {
     let server = Server::new(V311);
