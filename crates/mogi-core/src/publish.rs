@@ -517,7 +517,8 @@ fn flags_text(publish: &RawPublish<'_>) -> String {
     )
 }
 
-/// Whether nobody but the broker may publish there. Bridges report their state on the one exception.
+/// Whether nobody but the broker may publish there. Bridges report their state on the one
+/// exception.
 pub(crate) fn is_the_brokers(topic: &[u8]) -> bool {
     let bridge_state = topic.starts_with(b"$SYS/broker/connection/") && topic.ends_with(b"/state");
     let own = topic == b"$SYS" || topic.starts_with(b"$SYS/");

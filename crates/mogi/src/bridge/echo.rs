@@ -1,9 +1,9 @@
 //! Messages that come back because the other broker does not know that this is a bridge.
 //!
-//! To a broker that knows neither bridges nor 5.0 the bridge is a client that gets what it publishes,
-//! where it is subscribed to that. So what was sent is remembered for a while, as a hash, and the
-//! first message that looks the same is taken for it. If it was another one with the same topic
-//! and payload, the echo itself comes later: nobody can tell the two apart.
+//! To a broker that knows neither bridges nor 5.0 the bridge is a client that gets what it
+//! publishes, where it is subscribed to that. So what was sent is remembered for a while, as a
+//! hash, and the first message that looks the same is taken for it. If it was another one with the
+//! same topic and payload, the echo itself comes later: nobody can tell the two apart.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};

@@ -4,10 +4,10 @@
 //!  worker ◄── Unix socket ──► bridge ◄── TCP ──► the other broker
 //!    (a session of the core)    (a machine: no state that a crash could take away)
 //! ```
-//! A bridge joins two MQTT connections: one to a session of its own broker, which holds subscriptions,
-//! queue and messages in flight like any client's, and one to the other broker. Packet ids pass
-//! through, and each side is acknowledged only when the other side has acknowledged. All bridges
-//! share one thread; nothing of theirs can hold up a worker.
+//! A bridge joins two MQTT connections: one to a session of its own broker, which holds
+//! subscriptions, queue and messages in flight like any client's, and one to the other broker.
+//! Packet ids pass through, and each side is acknowledged only when the other side has
+//! acknowledged. All bridges share one thread; nothing of theirs can hold up a worker.
 //!
 //! * `plan`: what a bridge is to do; `topics`: what it carries, and under which names
 //! * `machine`: what it does when something happens, without sockets or clocks; `remote` and
@@ -28,6 +28,8 @@ mod machine;
 mod pipe;
 pub(crate) mod plan;
 mod remote;
+#[cfg(test)]
+mod tests;
 pub(crate) mod topics;
 
 pub(crate) use driver::Bridges;

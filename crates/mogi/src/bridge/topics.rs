@@ -110,11 +110,7 @@ impl Filter {
 impl Topics {
     /// Adds a topic, unless it is there already.
     pub(crate) fn add(&mut self, rule: Rule) -> bool {
-        let known = self.rules.iter().any(|other| {
-            other.local == rule.local
-                && other.remote == rule.remote
-                && other.direction == rule.direction
-        });
+        let known = self.rules.contains(&rule);
         if !known {
             self.rules.push(rule);
         }

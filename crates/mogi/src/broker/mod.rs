@@ -43,13 +43,7 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
         });
     }
     let workers = settings.workers;
-    let mut polls = Vec::new();
-    let mut mailboxes = Vec::new();
-    for _ in 0..workers {
-        let poll = Poll::new()?;
-        mailboxes.push(Mailbox::new(Waker::new(poll.registry(), WAKER)?));
-        polls.push(poll);
-    }
+    let (polls, mailboxes) = polls(workers)?;
     let shared = Arc::new(Shared {
         node: Arc::new(Node::new(workers, settings.seed)),
         core: Arc::new(settings.core),
@@ -99,6 +93,17 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
         store.close().map_err(|error| io::Error::other(error.to_string()))?;
     }
     result
+}
+
+/// What each worker waits with, and how the others wake it.
+fn polls(workers: u16) -> io::Result<(Vec<Poll>, Vec<Mailbox>)> {
+    let (mut polls, mut mailboxes) = (Vec::new(), Vec::new());
+    for _ in 0..workers {
+        let poll = Poll::new()?;
+        mailboxes.push(Mailbox::new(Waker::new(poll.registry(), WAKER)?));
+        polls.push(poll);
+    }
+    Ok((polls, mailboxes))
 }
 
 /// Milliseconds since 1970.

@@ -335,7 +335,8 @@ impl Setup {
         }
         let log = dir.join("log");
         let log = File::options().create(true).append(true).open(log).expect("cannot log");
-        let tested = || std::env::var_os(OTHER).unwrap_or(env!("CARGO_BIN_EXE_mogi").into());
+        let mogi = || env!("CARGO_BIN_EXE_mogi").into();
+        let tested = || std::env::var_os(OTHER).unwrap_or_else(mogi);
         let program = self.program.clone().map_or_else(tested, PathBuf::into_os_string);
         let mut command = match self.wrapper.split_first() {
             Some((first, rest)) => {
