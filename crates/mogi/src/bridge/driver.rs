@@ -478,7 +478,7 @@ impl Slot {
             let consumed = self.machine.remote_bytes(now_ms, &remote.input);
             remote.consumed(consumed);
             if let Err(why) = read {
-                self.machine.remote_lost(now_ms, &why);
+                self.machine.remote_closed(now_ms, &why);
             }
         }
         if self.local_reads()

@@ -207,6 +207,23 @@ impl Machine {
         self.dial();
     }
 
+    /// The other broker has closed the connection. Before its CONNACK that may be because it does
+    /// not let in bridges.
+    pub(crate) fn remote_closed(&mut self, now_ms: u64, why: &str) {
+        let early = matches!(self.state, State::Joining { .. });
+        if !early || !self.remote.closed_early() {
+            return self.remote_lost(now_ms, why);
+        }
+        let name = &self.plan.name;
+        let line = format!(
+            "Bridge {name}: the other broker lets in clients and no bridges. It is a client from \
+             now on; 'try_private false' says so from the beginning."
+        );
+        self.log(LogKind::Notice, line);
+        self.hang_up();
+        self.dial();
+    }
+
     /// The connection to the other broker is gone, or is of no use.
     pub(crate) fn remote_lost(&mut self, now_ms: u64, why: &str) {
         match self.state {
@@ -215,17 +232,6 @@ impl Machine {
         }
         let (id, place) = (&self.plan.local.client_id, self.place());
         self.log(LogKind::Notice, format!("Client {id} [{place}] disconnected: {why}."));
-        let early = matches!(self.state, State::Joining { .. });
-        if early && self.remote.closed_early() {
-            let name = &self.plan.name;
-            let line = format!(
-                "Bridge {name}: the other broker lets in clients and no bridges. It is a client \
-                 from now on; 'try_private false' says so from the beginning."
-            );
-            self.log(LogKind::Notice, line);
-            self.hang_up();
-            return self.dial();
-        }
         self.hang_up();
         if let State::Up { since_ms } = self.state {
             self.backoff.lasted(now_ms.saturating_sub(since_ms));

@@ -203,7 +203,7 @@ fn nothing_either_broker_sends_leads_to_a_panic() {
             match roll(10) {
                 0 => machine.dialed(now_ms, if roll(3) == 0 { Err(String::new()) } else { Ok(()) }),
                 1 => machine.tick(now_ms),
-                2 => machine.remote_lost(now_ms, "it is"),
+                2 => machine.remote_closed(now_ms, "it is"),
                 3 => machine.local_lost(now_ms, "it is"),
                 4 => machine.probed(roll(2) == 0),
                 5 => drop(machine.actions()),
