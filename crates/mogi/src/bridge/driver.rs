@@ -457,14 +457,12 @@ impl Slot {
 
     fn remote_reads(&self) -> bool {
         let room = self.local.as_ref().is_none_or(|local| !local.is_full());
-        room && self.machine.reads_remote()
-            && self.remote.as_ref().is_some_and(|remote| remote.readable && !remote.is_full())
+        let ready = self.remote.as_ref().is_some_and(|remote| remote.readable);
+        room && ready && self.machine.reads_remote()
     }
 
     fn local_reads(&self) -> bool {
-        let room = self.remote.as_ref().is_none_or(|remote| !remote.is_full());
-        room && self.machine.reads_local()
-            && self.local.as_ref().is_some_and(|local| local.readable && !local.is_full())
+        self.local.as_ref().is_some_and(|local| local.readable)
     }
 
     /// Reads each side once, if there is something and room for it; whether it has.
@@ -485,6 +483,7 @@ impl Slot {
             && let Some(local) = &mut self.local
         {
             any = true;
+            self.machine.set_congested(self.remote.as_ref().is_some_and(Pipe::is_full));
             let read = local.read();
             let consumed = self.machine.local_bytes(now_ms, &local.input);
             local.consumed(consumed);

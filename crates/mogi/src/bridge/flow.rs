@@ -16,7 +16,8 @@ pub(crate) struct Flow {
     limit: usize,
     /// Messages the receiver has not acknowledged; never more than `limit`.
     flights: HashMap<u16, Flight>,
-    /// What has to wait; whoever feeds the flow stops at [`Flow::is_full`].
+    /// What has to wait. At [`Flow::is_full`] whoever feeds it stops, or goes on with messages of
+    /// QoS 1 and 2 only, of which there are never more than in flight at their sender.
     held: VecDeque<Held>,
     held_bytes: usize,
     /// Packet ids that other packets of the connection have.

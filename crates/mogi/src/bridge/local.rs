@@ -209,6 +209,9 @@ impl Machine {
             return self.drop_local(&publish);
         };
         let sent = publish.qos.min(self.remote.max_qos);
+        if publish.qos == QoS::AtMostOnce && (self.congested || self.outgoing.is_full()) {
+            return self.log_slow();
+        }
         let v5 = self.remote.version.is_v5();
         let message = Publish {
             qos: sent,
@@ -264,6 +267,14 @@ impl Machine {
         let mut bytes = Vec::new();
         ack.encode(self.remote.version, PacketKind::Pubrel, &mut bytes);
         self.outgoing.packet(&bytes, &mut self.remote.out);
+    }
+
+    fn log_slow(&mut self) {
+        if !std::mem::replace(&mut self.remote.slow_logged, true) {
+            let id = &self.plan.local.client_id;
+            let line = format!("Outgoing messages are being dropped for client {id}.");
+            self.log(LogKind::Notice, line);
+        }
     }
 
     fn log_dropped(&mut self, topic: &str, bytes: usize) {

@@ -37,6 +37,7 @@ pub(crate) struct Machine {
     /// When a message was passed on last.
     pub(super) active_ms: u64,
     probe_ms: u64,
+    pub(super) congested: bool,
     /// Whether there was an attempt.
     begun: bool,
     /// What is to be done, oldest first.
@@ -97,6 +98,7 @@ impl Machine {
             echoes: Echoes::default(),
             active_ms: 0,
             probe_ms: 0,
+            congested: false,
             begun: false,
             actions: Vec::new(),
             plan,
@@ -155,9 +157,11 @@ impl Machine {
         &mut self.local.out
     }
 
-    /// Whether bytes of this broker are to be read.
-    pub(crate) const fn reads_local(&self) -> bool {
-        !self.outgoing.is_full()
+    /// Says whether the connection to the other broker takes no more for now. Bytes of this broker
+    /// are to be read all the same: two brokers that each wait for the other would wait for ever.
+    /// Messages of QoS 0 are dropped meanwhile, as for any client that is too slow.
+    pub(crate) const fn set_congested(&mut self, congested: bool) {
+        self.congested = congested;
     }
 
     /// Whether bytes of the other broker are to be read.

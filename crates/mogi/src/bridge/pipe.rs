@@ -7,8 +7,8 @@ use std::io::{self, ErrorKind, Read, Write};
 const READ_BYTES: usize = 64 * 1024;
 /// Reads before a socket is closed.
 const FINAL_READS: usize = 4;
-/// Bytes that wait to be written before what feeds them is read no further.
-const FULL_BYTES: usize = 1 << 20;
+/// Bytes that wait to be written before what feeds them is read no further, or dropped.
+const FULL_BYTES: usize = 4 << 20;
 
 /// A socket with its buffers. Readiness is remembered, as it is told only when it changes.
 #[derive(Debug)]

@@ -38,6 +38,8 @@ pub(super) struct Remote {
     skip: usize,
     /// Whether a message it should not have sent was logged already.
     stray_logged: bool,
+    /// Whether it was logged that it is too slow.
+    pub(super) slow_logged: bool,
     /// Whether a message it has not taken was logged already.
     pub(super) refusal_logged: bool,
 }
@@ -79,6 +81,7 @@ impl Remote {
             next_id: u16::MAX,
             skip: 0,
             stray_logged: false,
+            slow_logged: false,
             refusal_logged: false,
         }
     }

@@ -243,3 +243,35 @@ fn rubbish_ends_the_connection_and_nothing_else() {
     broker.client(V311, "near").publish(Out::new("a", "x").qos(1));
     assert_eq!(server.next_message(&mut client).text(), "x");
 }
+
+#[test]
+fn a_broker_that_does_not_read_holds_up_nothing_but_its_own_messages() {
+    let server = Server::new(V311);
+    let broker = setup_to(server.port(), &topics("topic # both 1 l/ r/")).start();
+    let mut client = server.welcome(false);
+    let subscribe = client.recv();
+    server.answer(&mut client, &subscribe);
+    super::scene::await_up(&broker, 1);
+    let mut near = broker.client(V311, "near");
+    let load = vec![b'x'; 100_000];
+    while !broker.log().contains("Outgoing messages are being dropped for client local.there.") {
+        near.publish(Out::new("l/load", &load));
+        near.ping();
+    }
+    near.subscribe("l/in", 1);
+    for id in 1..=50 {
+        client.send_publish(Out::new("r/in", id.to_string()).qos(1).id(id));
+        near.receive("l/in", id.to_string());
+    }
+    near.publish(Out::new("l/kept", "x").qos(1));
+    loop {
+        let frame = client.recv();
+        if frame.kind() == PacketKind::Publish {
+            let message = crate::support::Message::of(&frame);
+            if message.topic == "r/kept" {
+                break;
+            }
+            assert_eq!(message.topic, "r/load");
+        }
+    }
+}
