@@ -13,7 +13,7 @@ use mogi_core::LogKind;
 /// What is known of the connection to this broker.
 #[derive(Debug, Default)]
 pub(super) struct Local {
-    state: State2,
+    state: Presence,
     /// Bytes to be sent.
     pub(super) out: Vec<u8>,
     /// Subscriptions that are not confirmed.
@@ -27,7 +27,7 @@ pub(super) struct Local {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State2 {
+enum Presence {
     #[default]
     Away,
     Connecting,
@@ -37,7 +37,7 @@ enum State2 {
 impl Local {
     /// Whether there is a connection.
     pub(super) fn is_there(&self) -> bool {
-        self.state != State2::Away
+        self.state != Presence::Away
     }
 
     /// Whether there is a session with the bridge's subscriptions.
@@ -47,7 +47,7 @@ impl Local {
 
     /// The connection is gone.
     pub(super) fn lost(&mut self) {
-        self.state = State2::Away;
+        self.state = Presence::Away;
         self.out.clear();
     }
 }
@@ -55,7 +55,7 @@ impl Local {
 impl Machine {
     /// Begins a connection: CONNECT, and the packets that follow it.
     pub(super) fn begin_local(&mut self) -> (Vec<u8>, Vec<u8>) {
-        self.local.state = State2::Connecting;
+        self.local.state = Presence::Connecting;
         self.local.out.clear();
         let mut rest = Vec::new();
         let filters: Vec<(String, QoS)> = self
@@ -131,7 +131,7 @@ impl Machine {
         *rest = behind;
         match Packet::decode(Version::V5, header, &packet[header.header_len..])? {
             Packet::Connack(connack) if connack.code == 0 => {
-                self.local.state = State2::Connected;
+                self.local.state = Presence::Connected;
                 self.local.fresh |= !self.local.known
                     && !connack.session_present
                     && !matches!(self.state, State::Up { .. });

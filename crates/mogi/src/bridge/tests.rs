@@ -44,30 +44,30 @@ impl Scene {
         actions.into_iter().filter(|action| !matches!(action, Action::Log(..))).collect()
     }
 
-    fn to_remote(&mut self) -> Vec<PacketKind> {
+    fn remote_got(&mut self) -> Vec<PacketKind> {
         kinds(self.version, &std::mem::take(self.machine.remote_out()))
     }
 
-    fn to_local(&mut self) -> Vec<PacketKind> {
+    fn local_got(&mut self) -> Vec<PacketKind> {
         kinds(Version::V5, &std::mem::take(self.machine.local_out()))
     }
 
-    fn from_remote(&mut self, bytes: &[u8]) {
+    fn remote_sends(&mut self, bytes: &[u8]) {
         assert_eq!(self.machine.remote_bytes(self.now_ms, bytes), bytes.len());
     }
 
-    fn from_local(&mut self, bytes: &[u8]) {
+    fn local_sends(&mut self, bytes: &[u8]) {
         assert_eq!(self.machine.local_bytes(self.now_ms, bytes), bytes.len());
     }
 
     /// The session in this broker is made, or found.
     fn greet_local(&mut self, subscriptions: u16) {
-        self.from_local(&connack(Version::V5, Properties::default()));
+        self.local_sends(&connack(Version::V5, Properties::default()));
         for packet_id in 1..=subscriptions {
             let mut bytes = Vec::new();
             let properties = Properties::default();
             Suback { packet_id, properties, codes: &[2] }.encode(Version::V5, &mut bytes);
-            self.from_local(&bytes);
+            self.local_sends(&bytes);
         }
     }
 
@@ -76,13 +76,13 @@ impl Scene {
         let mut scene = Self::new(lines);
         scene.greet_local(1);
         scene.machine.dialed(0, Ok(()));
-        assert_eq!(scene.to_remote(), [PacketKind::Connect]);
+        assert_eq!(scene.remote_got(), [PacketKind::Connect]);
         let bytes = connack(scene.version, properties);
-        scene.from_remote(&bytes);
+        scene.remote_sends(&bytes);
         let opened = scene.actions();
         assert!(opened.iter().any(|action| matches!(action, Action::OpenLocal { .. })));
         scene.greet_local(1);
-        scene.to_remote();
+        scene.remote_got();
         scene
     }
 }
@@ -122,18 +122,18 @@ fn no_side_is_told_what_the_other_has_not_said() {
     use PacketKind::{Puback, Pubcomp, Publish, Pubrec, Pubrel};
     let (v3, v5) = (Version::V311, Version::V5);
     let mut scene = Scene::up("topic # both 2\n", Properties::default());
-    scene.from_local(&publish(v5, "a", QoS::ExactlyOnce, 5));
-    assert_eq!((scene.to_remote(), scene.to_local()), (vec![Publish], vec![]));
-    scene.from_remote(&ack(v3, Pubrec, 5));
-    assert_eq!((scene.to_remote(), scene.to_local()), (vec![], vec![Pubrec]));
-    scene.from_local(&ack(v5, Pubrel, 5));
-    assert_eq!((scene.to_remote(), scene.to_local()), (vec![Pubrel], vec![]));
-    scene.from_remote(&ack(v3, Pubcomp, 5));
-    assert_eq!((scene.to_remote(), scene.to_local()), (vec![], vec![Pubcomp]));
-    scene.from_remote(&publish(v3, "b", QoS::AtLeastOnce, 9));
-    assert_eq!((scene.to_remote(), scene.to_local()), (vec![], vec![Publish]));
-    scene.from_local(&ack(v5, Puback, 9));
-    assert_eq!((scene.to_remote(), scene.to_local()), (vec![Puback], vec![]));
+    scene.local_sends(&publish(v5, "a", QoS::ExactlyOnce, 5));
+    assert_eq!((scene.remote_got(), scene.local_got()), (vec![Publish], vec![]));
+    scene.remote_sends(&ack(v3, Pubrec, 5));
+    assert_eq!((scene.remote_got(), scene.local_got()), (vec![], vec![Pubrec]));
+    scene.local_sends(&ack(v5, Pubrel, 5));
+    assert_eq!((scene.remote_got(), scene.local_got()), (vec![Pubrel], vec![]));
+    scene.remote_sends(&ack(v3, Pubcomp, 5));
+    assert_eq!((scene.remote_got(), scene.local_got()), (vec![], vec![Pubcomp]));
+    scene.remote_sends(&publish(v3, "b", QoS::AtLeastOnce, 9));
+    assert_eq!((scene.remote_got(), scene.local_got()), (vec![], vec![Publish]));
+    scene.local_sends(&ack(v5, Puback, 9));
+    assert_eq!((scene.remote_got(), scene.local_got()), (vec![Puback], vec![]));
 }
 
 #[test]
@@ -144,12 +144,12 @@ fn a_broker_without_qos_2_has_a_message_with_its_puback() {
     limits.int(PropertyId::MaximumQos, 1);
     let lines = "bridge_protocol_version mqttv50\ntopic # out 2\n";
     let mut scene = Scene::up(lines, limits.as_properties());
-    scene.from_local(&publish(v5, "a", QoS::ExactlyOnce, 5));
-    assert_eq!((scene.to_remote(), scene.to_local()), (vec![Publish], vec![]));
-    scene.from_remote(&ack(v5, Puback, 5));
-    assert_eq!((scene.to_remote(), scene.to_local()), (vec![], vec![Pubrec]));
-    scene.from_local(&ack(v5, Pubrel, 5));
-    assert_eq!((scene.to_remote(), scene.to_local()), (vec![], vec![Pubcomp]));
+    scene.local_sends(&publish(v5, "a", QoS::ExactlyOnce, 5));
+    assert_eq!((scene.remote_got(), scene.local_got()), (vec![Publish], vec![]));
+    scene.remote_sends(&ack(v5, Puback, 5));
+    assert_eq!((scene.remote_got(), scene.local_got()), (vec![], vec![Pubrec]));
+    scene.local_sends(&ack(v5, Pubrel, 5));
+    assert_eq!((scene.remote_got(), scene.local_got()), (vec![], vec![Pubcomp]));
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn packets_may_come_in_any_pieces() {
             input.drain(..consumed);
         }
         let expected = [PacketKind::Publish, PacketKind::Publish, PacketKind::Pubrel];
-        assert_eq!(scene.to_local(), expected, "pieces of {size}");
+        assert_eq!(scene.local_got(), expected, "pieces of {size}");
     }
 }
 
@@ -249,9 +249,9 @@ fn a_lazy_bridge_counts_what_waits() {
     scene.actions();
     for packet_id in 1..=3 {
         assert!(scene.actions().is_empty());
-        scene.from_local(&publish(Version::V5, "a", QoS::AtLeastOnce, packet_id));
+        scene.local_sends(&publish(Version::V5, "a", QoS::AtLeastOnce, packet_id));
     }
     assert!(matches!(scene.actions()[..], [Action::Dial(_)]));
     // The session has them still: nothing was acknowledged.
-    assert!(scene.to_local().is_empty());
+    assert!(scene.local_got().is_empty());
 }
