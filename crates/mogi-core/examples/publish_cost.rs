@@ -108,6 +108,7 @@ fn connect(worker: &mut Worker, token: u32) -> u32 {
     let mut packet = Vec::new();
     connect.encode(&mut packet);
     let arrival = Arrival {
+        bridge: None,
         token,
         packet: &packet,
         client_id: &client_id,

@@ -38,6 +38,20 @@ pub struct Arrival<'a> {
     pub listener: &'a ListenerConfig,
     /// The epoch of its claim; 0: it needed none.
     pub epoch: u64,
+    /// Whether it is this broker's own end of a bridge.
+    pub bridge: Option<BridgeEnd>,
+}
+
+/// The broker's own end of one of its bridges (`connection` of mosquitto.conf(5)).
+///
+/// It is a client like others, but no stranger: it needs no room among the clients, it may leave
+/// its output for as long as the other broker is slow, and the bridge itself logs what becomes of
+/// it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BridgeEnd {
+    /// The other broker has no session any more, so it begins its packet ids anew: those that are
+    /// remembered here would swallow new messages ([MQTT-4.3.3-10]).
+    pub forget_received: bool,
 }
 
 impl Worker {
@@ -49,7 +63,9 @@ impl Worker {
         self.turn.now_ms = now_ms;
         self.turn.gated = false;
         let connect = decode(arrival.packet)?;
-        self.check_room(&connect, arrival.client_id)?;
+        if arrival.bridge.is_none() {
+            self.check_room(&connect, arrival.client_id)?;
+        }
         let key = self.find_or_make(&connect, arrival);
         let (key, present) = match key {
             Found::Old(key) => (key, true),
@@ -64,11 +80,16 @@ impl Worker {
             client.session.inflight.restart();
             client.link = Some(Box::new(link));
         }
+        if arrival.bridge.is_some_and(|bridge| bridge.forget_received) {
+            self.forget_received(key);
+        }
         self.set_will(key, will);
         if idle_limit_ms != 0 {
             self.timers.add(now_ms + idle_limit_ms, key, generation, Due::KeepAlive);
         }
-        self.log_connect(&connect, arrival);
+        if arrival.bridge.is_none() {
+            self.log_connect(&connect, arrival);
+        }
         if !arrival.assigned {
             // Nobody else has an id that was just made.
             self.announce(key, arrival.epoch);
@@ -191,6 +212,7 @@ impl Worker {
             token: arrival.token,
             version: connect.version,
             bridge: connect.bridge,
+            own: arrival.bridge.is_some(),
             open: true,
             dirty: false,
             blocked: false,
@@ -279,6 +301,21 @@ impl Worker {
             properties.int(PropertyId::MaximumQos, arrival.listener.max_qos as u32);
         }
         properties
+    }
+
+    /// Forgets the QoS 2 packet ids of a publisher that has forgotten them itself.
+    fn forget_received(&mut self, key: u32) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let received = std::mem::take(&mut client.session.received);
+        let session = client.session.number_if_lasting();
+        if session == SessionNo::NONE {
+            return;
+        }
+        for packet_id in received.iter() {
+            self.turn.durable(|| StoreOp::ReceivedEnd { session, packet_id });
+        }
     }
 
     /// Notes the session in the store.

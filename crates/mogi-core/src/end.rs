@@ -137,7 +137,7 @@ impl Worker {
     }
 
     pub(crate) fn log_disconnect(&mut self, id: &str, link: &Link, ending: Ending) {
-        if self.turn.cfg.connection_messages {
+        if self.turn.cfg.connection_messages && !link.own {
             self.turn.log(LogKind::Notice, || {
                 format!("Client {id} [{}] disconnected{}", link.address, ending.text())
             });

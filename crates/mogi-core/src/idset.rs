@@ -57,6 +57,16 @@ impl IdSet {
         true
     }
 
+    /// All ids.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u16> {
+        let many = self.many.as_deref().into_iter().flatten().enumerate();
+        let many = many.flat_map(|(at, &word)| {
+            let bits = (0..64).filter(move |bit| word & 1 << bit != 0);
+            bits.map(move |bit| (at as u16) << 6 | bit)
+        });
+        self.few.iter().copied().chain(many)
+    }
+
     pub(crate) const fn len(&self) -> usize {
         self.len
     }
@@ -72,7 +82,11 @@ mod tests {
         for id in 1..=u16::MAX {
             assert!(set.insert(id));
             assert!(!set.insert(id));
+            if id == 3 {
+                assert_eq!(set.iter().collect::<Vec<_>>(), [1, 2, 3]);
+            }
         }
+        assert!(set.iter().eq(1..=u16::MAX));
         assert_eq!(set.len(), 65_535);
         assert!(set.contains(1) && set.contains(65_535) && !set.contains(0));
         for id in 1..=u16::MAX {

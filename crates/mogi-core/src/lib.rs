@@ -58,7 +58,7 @@ mod wills;
 mod worker;
 
 pub use config::{CoreConfig, ListenerConfig};
-pub use connect::Arrival;
+pub use connect::{Arrival, BridgeEnd};
 pub use end::Ending;
 pub use event::{Changes, Close, Effects, Fetch, LogKind, Wait};
 pub use handshake::{Admitted, Refused};

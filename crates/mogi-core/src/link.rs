@@ -16,6 +16,8 @@ pub(crate) struct Link {
     pub(crate) version: Version,
     /// Whether the client said that it is a bridge (bit 0x80 of the protocol level).
     pub(crate) bridge: bool,
+    /// Whether it is this broker's own end of a bridge.
+    pub(crate) own: bool,
     /// Whether CONNACK has left. Until then nothing else may ([MQTT-3.2.0-1]).
     pub(crate) open: bool,
     /// In the turn's list of those with output.

@@ -322,12 +322,8 @@ impl Worker {
         if topic[0] != b'$' {
             return None;
         }
-        // The broker's own topics; bridges report their state on the one exception.
-        let bridge_state =
-            topic.starts_with(b"$SYS/broker/connection/") && topic.ends_with(b"/state");
-        let reserved = topic.starts_with(b"$SYS/") || topic == b"$SYS";
-        let other = topic.starts_with(b"$share/") || topic.starts_with(b"$CONTROL/");
-        (reserved && !bridge_state || other).then_some(Reason::NotAuthorized)
+        let reserved = is_the_brokers(topic) || topic.starts_with(b"$CONTROL/");
+        reserved.then_some(Reason::NotAuthorized)
     }
 
     /// A message that is not taken: acknowledged all the same, because 3.x has no other word for
@@ -569,4 +565,12 @@ fn flags_text(publish: &RawPublish<'_>) -> String {
         u8::from(publish.retain),
         publish.packet_id
     )
+}
+
+/// Whether nobody but the broker may publish there. Bridges report their state on the one
+/// exception.
+pub(crate) fn is_the_brokers(topic: &[u8]) -> bool {
+    let bridge_state = topic.starts_with(b"$SYS/broker/connection/") && topic.ends_with(b"/state");
+    let own = topic == b"$SYS" || topic.starts_with(b"$SYS/");
+    own && !bridge_state || topic.starts_with(b"$share/")
 }

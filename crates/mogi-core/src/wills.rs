@@ -7,6 +7,7 @@
 
 use crate::end::Ending;
 use crate::message::{Message, MessageView, NEVER};
+use crate::publish::is_the_brokers;
 use crate::session::Will;
 use crate::store::{StoreOp, StoredWill};
 use crate::timers::Due;
@@ -120,10 +121,7 @@ impl Worker {
     /// Publishes a will; `client` is whose it is, if it is still there.
     pub(crate) fn publish_will(&mut self, client: Option<u32>, will: &Will) {
         // What only the broker may say is not said by a will (attack P27).
-        let topic = &*will.topic;
-        let reserved =
-            topic == "$SYS" || topic.starts_with("$SYS/") || topic.starts_with("$share/");
-        if reserved || is_too_long(will) {
+        if is_the_brokers(will.topic.as_bytes()) || is_too_long(will) {
             self.turn.stats.publish_refused += 1;
             return;
         }

@@ -140,7 +140,7 @@ impl Worker {
         if sent > 0 || !link.blocked {
             link.blocked_since_ms = now_ms;
         }
-        if blocked && !link.blocked && self.turn.cfg.send_timeout_ms != 0 {
+        if blocked && !link.blocked && !link.own && self.turn.cfg.send_timeout_ms != 0 {
             let at_ms = now_ms + self.turn.cfg.send_timeout_ms;
             self.timers.add(at_ms, key, generation, Due::SendTimeout);
         }

@@ -1,5 +1,6 @@
 //! The `mogi` binary: the broker, or one of the tools, by its name or first argument.
 
+mod bridge;
 mod broker;
 
 mod cli;
@@ -174,7 +175,7 @@ fn serve(name: &Name, cli: &Cli, config: &Config, early: &Logger) -> Result<Exit
     // The workers log until the very end.
     let logger: &'static Logger = Box::leak(Box::new(logger));
     greet(name, config, logger);
-    let code = match run_plan(name, config, logger) {
+    let code = match run_plan(name, cli, config, logger) {
         Ok(()) => 0,
         Err(line) => {
             logger.log(LogKind::Error, &line);
@@ -211,7 +212,12 @@ fn greet(name: &Name, config: &Config, logger: &Logger) {
 
 /// # Errors
 /// A line for the log.
-fn run_plan(name: &Name, config: &Config, logger: &'static Logger) -> Result<(), String> {
+fn run_plan(
+    name: &Name,
+    cli: &Cli,
+    config: &Config,
+    logger: &'static Logger,
+) -> Result<(), String> {
     let told = |error: std::io::Error| format!("Error: {}", log::why(&error));
     let mut seed = [0; 8];
     if getrandom::fill(&mut seed).is_err() {
@@ -224,5 +230,13 @@ fn run_plan(name: &Name, config: &Config, logger: &'static Logger) -> Result<(),
     let signals = Some(process::signals().map_err(told)?);
     let announce =
         Box::new(move || logger.log(LogKind::Information, &format!("{version} running")));
-    broker::run(Plan { listeners, settings, log: logger, signals, announce }).map_err(told)
+    let cli = cli.clone();
+    let reload = Box::new(move || {
+        let loaded = config::load(&cli);
+        for (kind, line) in &loaded.notes {
+            logger.log(*kind, line);
+        }
+        loaded.config.as_ref().map(config::bridge_plans)
+    });
+    broker::run(Plan { listeners, settings, log: logger, signals, reload, announce }).map_err(told)
 }

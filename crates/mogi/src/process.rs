@@ -140,6 +140,13 @@ fn become_user(user: &User) -> nix::Result<()> {
     setuid(user.uid)
 }
 
+/// The name of this machine, which bridges call themselves by.
+pub(crate) fn host_name() -> String {
+    let name = nix::unistd::gethostname().unwrap_or_default();
+    let name = name.to_string_lossy().into_owned();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}
+
 /// A pid file, removed when the process ends.
 pub(crate) struct PidFile<'a>(&'a Path);
 

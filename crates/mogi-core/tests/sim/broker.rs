@@ -224,6 +224,7 @@ impl Broker {
             self.ended(other, Cause::TakenOver { clean });
         }
         let arrival = Arrival {
+            bridge: None,
             token,
             packet: &packet,
             client_id: &admitted.client_id,

@@ -1,6 +1,7 @@
 //! What worker 0 does besides its connections: signals, `$SYS`, log topics, purges.
 
-use crate::broker::plan::{Signal, Signals};
+use crate::bridge::Bridges;
+use crate::broker::plan::{Reload, Signal, Signals};
 use crate::broker::sys::Sys;
 use crate::net::event_loop;
 use crate::net::mailbox::Mail;
@@ -12,10 +13,17 @@ use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Makes the function the loop of worker 0 calls.
-pub(super) fn chores(signals: Option<Signals>, shared: &Arc<Shared>) -> event_loop::Chores {
+pub(super) fn chores(
+    signals: Option<Signals>,
+    reload: Reload,
+    shared: &Arc<Shared>,
+    bridges: &Arc<Bridges>,
+) -> event_loop::Chores {
     let interval_ms = shared.sys_interval_s * 1000;
     let mut chores = Chores {
         signals,
+        reload,
+        bridges: Arc::clone(bridges),
         sys: Sys::new(),
         sys_at_ms: (interval_ms != 0).then_some(0),
         sys_last_ms: shared.now_ms(),
@@ -29,6 +37,8 @@ pub(super) fn chores(signals: Option<Signals>, shared: &Arc<Shared>) -> event_lo
 
 struct Chores {
     signals: Option<Signals>,
+    reload: Reload,
+    bridges: Arc<Bridges>,
     sys: Sys,
     sys_at_ms: Option<u64>,
     sys_last_ms: u64,
@@ -103,9 +113,16 @@ impl Chores {
                     shared.log.log(LogKind::Information, "Reloading config.");
                     shared.log.log(
                         LogKind::Warning,
-                        "Warning: mogi does not reload its configuration yet: restart it instead.",
+                        "Warning: of its configuration mogi reloads bridges only yet: restart it \
+                         instead.",
                     );
                     shared.log.reopen();
+                    if let Some(plans) = (self.reload)()
+                        && let Err(error) = self.bridges.set(plans)
+                    {
+                        let line = format!("Error: no bridges: {}.", crate::log::why(&error));
+                        shared.log.log(LogKind::Error, &line);
+                    }
                 }
                 Signal::Tree => shared.node.interest.for_each(|filter| println!("{filter}")),
             }

@@ -12,6 +12,7 @@ pub(crate) mod plan;
 mod store;
 mod sys;
 
+use crate::bridge::Bridges;
 use crate::net::crew::Captain;
 use crate::net::event_loop::{EventLoop, FrontDoor, SIGNALS, WAKER};
 use crate::net::listen::open;
@@ -19,7 +20,7 @@ use crate::net::mailbox::Mailbox;
 use crate::net::shared::{ListenerState, Shared};
 use mio::{Interest, Poll, Waker};
 use mogi_core::cluster::MAX_CLUSTER_WORKERS;
-use mogi_core::{Node, Stats};
+use mogi_core::{ListenerConfig, Node, Stats};
 use plan::Plan;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
@@ -31,7 +32,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// # Errors
 /// A listening socket cannot be opened, or the system refuses what the loops need.
 pub(crate) fn run(plan: Plan) -> io::Result<()> {
-    let Plan { listeners, settings, log, signals, announce } = plan;
+    let Plan { listeners, settings, log, signals, reload, announce } = plan;
     let mut doors = Vec::new();
     let mut states = Vec::new();
     for listener in listeners {
@@ -56,18 +57,13 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
         }
         None => Node::new(workers, settings.seed),
     };
-    let mut polls = Vec::new();
-    let mut mailboxes = Vec::new();
-    for _ in 0..workers {
-        let poll = Poll::new()?;
-        mailboxes.push(Mailbox::new(Waker::new(poll.registry(), WAKER)?));
-        polls.push(poll);
-    }
+    let (polls, mailboxes) = polls(workers)?;
     let shared = Arc::new(Shared {
         node: Arc::new(node),
         core: Arc::new(settings.core),
         mailboxes,
         listeners: states,
+        bridge_listener: ListenerConfig::default(),
         log,
         connections: AtomicUsize::new(0),
         accepted: AtomicUsize::new(0),
@@ -94,7 +90,9 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     if let (Some(signals), Some(poll)) = (&mut signals, polls.first()) {
         poll.registry().register(&mut signals.stream, SIGNALS, Interest::READABLE)?;
     }
-    let front_door = FrontDoor { listeners: doors, chores: chores::chores(signals, &shared) };
+    let bridges = Arc::new(Bridges::new(Arc::clone(&shared)));
+    let chores = chores::chores(signals, reload, &shared, &bridges);
+    let front_door = FrontDoor { listeners: doors, chores };
     let mut loops = Vec::new();
     let mut door = Some(front_door);
     for (index, poll) in polls.into_iter().enumerate() {
@@ -107,8 +105,10 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     } else if let Some(plan) = &settings.store {
         store::start(plan, &shared, &mut loops).map_err(io::Error::other)?;
     }
+    bridges.set(settings.bridges)?;
     announce();
     let result = Captain::new(Arc::clone(&shared), loops)?.run();
+    drop(bridges);
     if let Some(store) = shared.store.get() {
         let nodes = store.cluster().filter(|_| shared.links.get().is_some());
         let nodes = nodes.map(|store| store.nodes().clone());
@@ -119,6 +119,17 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
         }
     }
     result
+}
+
+/// What each worker waits with, and how the others wake it.
+fn polls(workers: u16) -> io::Result<(Vec<Poll>, Vec<Mailbox>)> {
+    let (mut polls, mut mailboxes) = (Vec::new(), Vec::new());
+    for _ in 0..workers {
+        let poll = Poll::new()?;
+        mailboxes.push(Mailbox::new(Waker::new(poll.registry(), WAKER)?));
+        polls.push(poll);
+    }
+    Ok((polls, mailboxes))
 }
 
 /// Milliseconds since 1970.

@@ -1,5 +1,6 @@
 //! What the broker is to run.
 
+use crate::bridge::plan::BridgePlan;
 use crate::cluster::ClusterPlan;
 use crate::net::shared::LogSink;
 use mio::net::UnixStream;
@@ -15,9 +16,14 @@ pub(crate) struct Plan {
     pub(crate) settings: Settings,
     pub(crate) log: &'static dyn LogSink,
     pub(crate) signals: Option<Signals>,
+    /// Reads the configuration again: the bridges it has now, unless there is something wrong.
+    pub(crate) reload: Reload,
     /// Called when everything is open and the workers are about to run.
     pub(crate) announce: Box<dyn FnOnce()>,
 }
+
+/// See [`Plan::reload`].
+pub(crate) type Reload = Box<dyn FnMut() -> Option<Vec<BridgePlan>> + Send>;
 
 /// A listener to open.
 #[derive(Clone, Debug)]
@@ -56,6 +62,8 @@ pub(crate) struct Settings {
     pub(crate) store: Option<StorePlan>,
     /// What makes it one of several, if it is (`cluster_listener`).
     pub(crate) cluster: Option<ClusterPlan>,
+    /// Bridges to other brokers (`connection`).
+    pub(crate) bridges: Vec<BridgePlan>,
     /// The text of `$SYS/broker/version`.
     pub(crate) version: String,
 }

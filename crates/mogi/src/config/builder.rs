@@ -3,7 +3,7 @@
 
 use super::table::{Kind, Scope, Spec, Status};
 use super::value::{Line, Problem};
-use super::{Config, Listener, Note, Security};
+use super::{Bridge, Config, Listener, Note, Security};
 use crate::cli::Cli;
 use crate::log::LogType;
 use mogi_core::LogKind;
@@ -16,6 +16,8 @@ pub(crate) struct Builder {
     pub(super) notes: Vec<Note>,
     /// Which listener the next line belongs to.
     pub(super) current: Option<usize>,
+    /// Whether there is a bridge above the next line, which belongs to the last one then.
+    pub(super) in_bridge: bool,
     /// The listener of `port` and `bind_address`, and of options without a listener above them.
     default: Option<usize>,
     /// Whether a line asks for connections from elsewhere.
@@ -88,8 +90,8 @@ impl Builder {
             Scope::Security if self.config.per_listener_settings && self.current.is_none() => {
                 needs("a listener")
             }
-            // Bridges and plugins are not built yet, so none can stand above.
-            Scope::Bridge => needs("a bridge"),
+            Scope::Bridge if !self.in_bridge => needs("a bridge"),
+            // Plugins are not built yet, so none can stand above.
             Scope::Plugin if name == "auth_plugin_deny_special_chars" => Err(Problem(format!(
                 "Error: An {name} option exists in the config file without a plugin."
             ))),
@@ -134,6 +136,21 @@ impl Builder {
             self.begin_listener(Listener::new(1883, None, String::new()));
         }
         &mut self.config.listeners[at]
+    }
+
+    /// Adds a bridge; the lines that follow belong to it.
+    pub(crate) fn begin_bridge(&mut self, bridge: Bridge) {
+        self.config.bridges.push(bridge);
+        self.in_bridge = true;
+    }
+
+    /// The bridge the line belongs to.
+    pub(crate) fn bridge(&mut self) -> &mut Bridge {
+        if self.config.bridges.is_empty() {
+            self.begin_bridge(Bridge::new(String::new(), String::new()));
+        }
+        let last = self.config.bridges.len() - 1;
+        &mut self.config.bridges[last]
     }
 
     /// The security options the line belongs to.

@@ -3,13 +3,16 @@
 //! * `table`: every option there is
 //! * `value`: one line
 //! * `builder`: where the lines go
-//! * `apply`: options that are more than a value
+//! * `apply`, `apply_bridge`: options that are more than a value
+//! * `bridge`: what a bridge is
 //! * `reader`: the files
 //! * `plan`: from the configuration to what the broker runs
 //! * `redis`: options of a store in Redis
 //! * `page`: the page about all options
 
 mod apply;
+mod apply_bridge;
+mod bridge;
 mod builder;
 mod page;
 mod plan;
@@ -18,6 +21,7 @@ mod redis;
 mod table;
 mod value;
 
+pub(crate) use bridge::{Bridge, bridge_plans};
 pub(crate) use page::page;
 pub(crate) use plan::{data_dir, describe, plan, warnings};
 
@@ -38,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) log: LogConfig,
     /// Listeners, in the order of the file.
     pub(crate) listeners: Vec<Listener>,
+    /// Bridges, in the order of the file.
+    pub(crate) bridges: Vec<Bridge>,
     /// Whether there is no listener in the file: only this machine may connect.
     pub(crate) local_only: bool,
     /// Where options of a listener stand that local-only mode does not open.
@@ -76,6 +82,7 @@ impl Default for Config {
             core: CoreConfig::default(),
             log: LogConfig::default(),
             listeners: Vec::new(),
+            bridges: Vec::new(),
             local_only: false,
             idle_listener: None,
             per_listener_settings: false,
@@ -244,6 +251,9 @@ pub(crate) fn load(cli: &Cli) -> Loaded {
         && read.is_ok()
     {
         read = reader::read_own(&mut builder, &path);
+    }
+    if read.is_ok() {
+        read = bridge::check(&mut builder.config.bridges, &mut builder.notes);
     }
     let log = builder.config.log.form();
     match read {

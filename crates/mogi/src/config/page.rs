@@ -24,7 +24,8 @@ mogi's own options may stand in the same file, in a `mogi.conf` beside it, or in
 starting the other program. `mogi -c FILE --test-config` says what each listener will do.
 
 The column *reload* says when Mosquitto applies a change of the file: on SIGHUP, after a restart,
-or, for bridges, as `bridge_reload_type` says. mogi does not reload its configuration yet.
+or, for bridges, as `bridge_reload_type` says. Of all options mogi reloads
+those of bridges only yet.
 
 This page is what `mogi --list-options` prints; `UPDATE_DOCS=1 cargo test -p mogi
 configuration_page` writes it anew.

@@ -1,6 +1,6 @@
 //! From the configuration to what the broker runs, and what that means in words.
 
-use super::{Cluster, ClusterListener, Config, Listener, Persistence, Security};
+use super::{Cluster, ClusterListener, Config, Listener, Persistence, Security, bridge_plans};
 use crate::broker::plan::{ListenerPlan, Settings, StorePlan};
 use crate::cluster::ClusterPlan;
 use crate::log::why;
@@ -43,6 +43,7 @@ pub(crate) fn plan(
         retain_expiry_interval_s: config.retain_expiry_interval_s,
         store: config.persistence.on.then(|| store_plan(&config.persistence)),
         cluster: cluster(config)?,
+        bridges: bridge_plans(config),
         version,
     };
     Ok((listeners, settings))

@@ -1,6 +1,7 @@
 //! Whole files, and what becomes of them. What is said about wrong ones, in Mosquitto's words, is
 //! tested from outside (`tests/config`).
 
+mod bridge;
 mod own;
 
 use super::table::Status;
@@ -165,7 +166,9 @@ fn every_option_that_works_is_tested_here() {
     let lines = BROKER.iter().map(|(line, _)| *line).chain(LISTENER.iter().map(|(line, _)| *line));
     let mut tested: HashSet<&str> = lines.filter_map(|line| line.split(' ').next()).collect();
     // These have tests of their own.
+    tested.extend(bridge::BRIDGE.iter().filter_map(|(line, _)| line.split(' ').next()));
     tested.extend(["include_dir", "listener", "port", "bind_address"]);
+    tested.extend(["connection", "address", "addresses"]);
     for spec in table::all() {
         if matches!(spec.status, Status::Works(_)) {
             assert!(tested.contains(spec.name), "{} is not tested", spec.name);
@@ -570,6 +573,8 @@ fn defaults_are_what_the_table_says() {
         }
         let place = if BROKER.iter().any(|(line, _)| line.split(' ').next() == Some(spec.name)) {
             ""
+        } else if spec.scope == table::Scope::Bridge {
+            bridge::LEAST
         } else {
             "listener 1883\n"
         };
@@ -581,6 +586,9 @@ fn defaults_are_what_the_table_says() {
             let mut config = read(text);
             config.file = None;
             config.listeners.iter_mut().for_each(|listener| listener.place.clear());
+            for bridge in &mut config.bridges {
+                (bridge.place, bridge.topics) = (String::new(), Vec::new());
+            }
             format!("{config:?}")
         };
         assert_eq!(told(&with), told(without), "{} {}", spec.name, spec.default);

@@ -5,7 +5,7 @@ use mio::Waker;
 use mio::net::TcpStream;
 use mogi_core::cluster::roster::Eviction;
 use mogi_core::store::{StoredDelivery, StoredSession};
-use mogi_core::{EntryNo, SessionNo};
+use mogi_core::{BridgeEnd, EntryNo, SessionNo};
 use mogi_store::redis::Claimed;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -50,6 +50,8 @@ pub(crate) enum Mail {
     Claimed { token: u64, claimed: Box<Claimed> },
     /// A session as the store has it.
     Read { token: u64, session: Option<Box<StoredSession>> },
+    /// A message of the broker's own that is to be retained: topic and payload.
+    Publish { topic: String, payload: Vec<u8> },
     /// `$SYS` wants to know what is kept.
     Measure,
     /// The broker stops, first part: wills are published while their receivers are still there.
@@ -64,12 +66,22 @@ pub(crate) struct Moved {
     pub(crate) stream: TcpStream,
     pub(crate) peer: SocketAddr,
     pub(crate) listener: u16,
+    pub(crate) hello: Hello,
+}
+
+/// How a connection has introduced itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Hello {
+    /// `IP:PORT` of the peer, for the log.
     pub(crate) address: String,
     pub(crate) client_id: String,
+    /// Whether the broker made the client id.
     pub(crate) assigned: bool,
     /// The CONNECT packet, and what came behind it.
     pub(crate) bytes: Vec<u8>,
     pub(crate) connect_len: usize,
+    /// Whether it is this broker's own end of a bridge.
+    pub(crate) bridge: Option<BridgeEnd>,
 }
 
 /// A worker's mailbox.

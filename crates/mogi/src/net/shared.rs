@@ -23,6 +23,9 @@ pub(crate) trait LogSink: Send + Sync {
     fn reopen(&self);
 }
 
+/// The number of the listener that bridges come in by; their connections are not counted.
+pub(crate) const BRIDGES: u16 = u16::MAX;
+
 /// A listener as the data plane sees it.
 #[derive(Debug)]
 pub(crate) struct ListenerState {
@@ -39,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) core: Arc<CoreConfig>,
     pub(crate) mailboxes: Vec<Mailbox>,
     pub(crate) listeners: Vec<ListenerState>,
+    /// What bridges meet in their own broker.
+    pub(crate) bridge_listener: ListenerConfig,
     pub(crate) log: &'static dyn LogSink,
     /// Connections of all listeners, known or not.
     pub(crate) connections: AtomicUsize,
@@ -91,6 +96,14 @@ impl Shared {
     /// Whether so much waits for the disk that those who wait for it are not to send more.
     pub(crate) fn store_is_full(&self) -> bool {
         self.store.get().is_some_and(|store| store.pending_bytes() >= self.store_limit)
+    }
+
+    /// What a listener asks of its clients; [`BRIDGES`] is one as well.
+    pub(crate) fn listener_core(&self, listener: u16) -> Option<&ListenerConfig> {
+        if listener == BRIDGES {
+            return Some(&self.bridge_listener);
+        }
+        self.listeners.get(usize::from(listener)).map(|listener| &listener.core)
     }
 
     pub(crate) fn send_all(&self, mail: impl Fn() -> Mail) {

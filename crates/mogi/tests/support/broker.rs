@@ -246,6 +246,7 @@ pub struct Setup {
     args: Vec<String>,
     wrapper: Vec<String>,
     files: Vec<(String, String)>,
+    program: Option<PathBuf>,
 }
 
 impl Setup {
@@ -254,6 +255,12 @@ impl Setup {
     /// broker's folder.
     pub fn conf(mut self, conf: &str) -> Self {
         self.conf = Some(conf.to_owned());
+        self
+    }
+
+    /// Another program than the one under test.
+    pub fn program(mut self, path: &Path) -> Self {
+        self.program = Some(path.to_owned());
         self
     }
 
@@ -328,7 +335,9 @@ impl Setup {
         }
         let log = dir.join("log");
         let log = File::options().create(true).append(true).open(log).expect("cannot log");
-        let program = std::env::var_os(OTHER).unwrap_or_else(|| env!("CARGO_BIN_EXE_mogi").into());
+        let mogi = || env!("CARGO_BIN_EXE_mogi").into();
+        let tested = || std::env::var_os(OTHER).unwrap_or_else(mogi);
+        let program = self.program.clone().map_or_else(tested, PathBuf::into_os_string);
         let mut command = match self.wrapper.split_first() {
             Some((first, rest)) => {
                 let mut command = Command::new(first);

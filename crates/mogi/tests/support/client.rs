@@ -30,6 +30,12 @@ impl Client {
     #[track_caller]
     pub fn open(address: SocketAddr, version: Version) -> Self {
         let stream = TcpStream::connect(address).expect("cannot connect to the broker");
+        Self::of(stream, version)
+    }
+
+    /// The other end of a connection that a broker has made.
+    #[track_caller]
+    pub fn of(stream: TcpStream, version: Version) -> Self {
         stream.set_nodelay(true).expect("cannot set TCP_NODELAY");
         stream.set_read_timeout(Some(PATIENCE)).expect("cannot set a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("cannot set a timeout");

@@ -6,10 +6,9 @@
 //! Of several connections that wait for one session the last gets it.
 
 use super::EventLoop;
-use super::entry::Newcomer;
 use super::gate::Done;
 use crate::cluster::{Barrier, Links};
-use crate::net::mailbox::Mail;
+use crate::net::mailbox::{Hello, Mail};
 use crate::net::socket::State;
 use mogi_core::SessionNo;
 use mogi_core::cluster::{Claim, Claimed, FarBatch, Settled};
@@ -56,35 +55,26 @@ enum Stage {
 struct Waiting {
     place: u32,
     serial: u64,
-    assigned: bool,
-    address: String,
-    bytes: Vec<u8>,
-    connect_len: usize,
+    hello: Hello,
 }
 
 impl EventLoop {
     /// Whether the client's session has to come first; then the newcomer waits.
-    pub(super) fn needs_claim(&mut self, client: &str, newcomer: &Newcomer<'_>) -> bool {
+    pub(super) fn needs_claim(&mut self, place: u32, hello: &Hello) -> bool {
         if self.shared.links.get().is_none() {
             return false;
         }
-        let packet = &newcomer.bytes[..newcomer.connect_len];
+        let client = hello.client_id.as_str();
+        let packet = &hello.bytes[..hello.connect_len];
         let pending = self.claims.pending.contains_key(client);
         if !pending && self.worker.wants_claim(client, packet) == Claim::NotNeeded {
             return false;
         }
-        let Some(socket) = self.sockets.get_mut(newcomer.place as usize) else {
+        let Some(socket) = self.sockets.get_mut(place as usize) else {
             return true;
         };
         socket.state = State::Claiming;
-        let waiting = Waiting {
-            place: newcomer.place,
-            serial: socket.serial,
-            assigned: newcomer.assigned,
-            address: newcomer.address.to_owned(),
-            bytes: newcomer.bytes.to_vec(),
-            connect_len: newcomer.connect_len,
-        };
+        let waiting = Waiting { place, serial: socket.serial, hello: hello.clone() };
         let client: Arc<str> = client.into();
         match self.claims.pending.get_mut(&client) {
             Some(pending) => {
@@ -246,16 +236,14 @@ impl EventLoop {
         else {
             return;
         };
-        let Waiting { place, serial, assigned, address, bytes, connect_len } = waiting;
+        let Waiting { place, serial, hello } = waiting;
         if self.sockets.get(place as usize).is_none_or(|socket| socket.serial != serial) {
             return;
         }
         if self.shared.node.cluster().is_some_and(|it| it.is_stale(client, epoch)) {
             return self.give_up(place, serial);
         }
-        let (address, bytes) = (&*address, &*bytes);
-        let newcomer = Newcomer { place, assigned, address, bytes, connect_len, epoch };
-        self.let_in(now_ms, client, &newcomer);
+        self.let_in(now_ms, place, &hello, epoch);
         self.list(place);
     }
 

@@ -2,26 +2,13 @@
 //! owns their client id.
 
 use super::{ACCEPT_PAUSE_MS, ACCEPTS, EventLoop};
-use crate::net::mailbox::{Mail, Moved};
+use crate::net::mailbox::{Hello, Mail, Moved};
 use crate::net::socket::{Socket, State};
 use mio::net::TcpListener;
 use mio::{Interest, Token};
 use mogi_core::{Arrival, Ending, LogKind};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
-
-/// A connection whose CONNECT is whole, and may come in.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Newcomer<'a> {
-    pub(super) place: u32,
-    pub(super) assigned: bool,
-    pub(super) address: &'a str,
-    /// The CONNECT packet, and what came behind it.
-    pub(super) bytes: &'a [u8],
-    pub(super) connect_len: usize,
-    /// The epoch of its session's claim; 0: it needed none.
-    pub(super) epoch: u64,
-}
 
 impl EventLoop {
     pub(super) fn accept(&mut self, now_ms: u64) {
@@ -222,8 +209,9 @@ impl EventLoop {
         let address = socket.address();
         let bytes = std::mem::take(&mut socket.partial);
         let mogi_core::Admitted { client_id, assigned } = admitted;
+        let hello = Hello { address, client_id, assigned, bytes, connect_len, bridge: None };
         if owner == self.index {
-            return self.begin(now_ms, place, &client_id, assigned, &address, &bytes, connect_len);
+            return self.begin(now_ms, place, &hello);
         }
         let Some(mut socket) = self.sockets.try_remove(place as usize) else {
             return;
@@ -233,8 +221,7 @@ impl EventLoop {
             return;
         }
         let (stream, peer, listener) = (socket.stream, socket.peer, socket.listener);
-        let moved =
-            Moved { stream, peer, listener, address, client_id, assigned, bytes, connect_len };
+        let moved = Moved { stream, peer, listener, hello };
         if let Some(mailbox) = self.shared.mailboxes.get(usize::from(owner)) {
             mailbox.send(Mail::Arrival(Box::new(moved)), self.together);
         }
@@ -247,46 +234,34 @@ impl EventLoop {
         if !self.keep(place) {
             return;
         }
-        let Moved { client_id, assigned, address, bytes, connect_len, .. } = moved;
-        self.begin(now_ms, place, &client_id, assigned, &address, &bytes, connect_len);
+        self.begin(now_ms, place, &moved.hello);
     }
 
     /// Connects an admitted client to its session, once that is here.
-    #[allow(clippy::too_many_arguments)] // They are the fields of `Moved`, borrowed.
-    pub(super) fn begin(
-        &mut self,
-        now_ms: u64,
-        place: u32,
-        client_id: &str,
-        assigned: bool,
-        address: &str,
-        bytes: &[u8],
-        connect_len: usize,
-    ) {
-        let newcomer = Newcomer { place, assigned, address, bytes, connect_len, epoch: 0 };
-        if !self.needs_claim(client_id, &newcomer) {
-            self.let_in(now_ms, client_id, &newcomer);
+    pub(super) fn begin(&mut self, now_ms: u64, place: u32, hello: &Hello) {
+        if !self.needs_claim(place, hello) {
+            self.let_in(now_ms, place, hello, 0);
         }
     }
 
-    /// Connects a client whose session is here.
-    pub(super) fn let_in(&mut self, now_ms: u64, client_id: &str, newcomer: &Newcomer<'_>) {
-        let Newcomer { place, assigned, address, bytes, connect_len, epoch } = *newcomer;
+    /// Connects a client whose session is here; `epoch`: that of its claim, 0 if it needed none.
+    pub(super) fn let_in(&mut self, now_ms: u64, place: u32, hello: &Hello, epoch: u64) {
         let Some(socket) = self.sockets.get_mut(place as usize) else {
             return;
         };
         let shared = Arc::clone(&self.shared);
-        let Some(listener) = shared.listeners.get(usize::from(socket.listener)) else {
+        let Some(listener) = shared.listener_core(socket.listener) else {
             return;
         };
-        let (packet, rest) = bytes.split_at(connect_len);
+        let (packet, rest) = hello.bytes.split_at(hello.connect_len);
         let arrival = Arrival {
             token: place,
             packet,
-            client_id,
-            assigned,
-            address,
-            listener: &listener.core,
+            client_id: &hello.client_id,
+            assigned: hello.assigned,
+            address: &hello.address,
+            listener,
+            bridge: hello.bridge,
             epoch,
         };
         match self.worker.connect(now_ms, &arrival) {
@@ -294,7 +269,7 @@ impl EventLoop {
                 socket.state = State::Client(key);
                 self.hand_over(now_ms, place, key, rest);
             }
-            Err(refused) => self.refuse(place, Some(client_id), &refused),
+            Err(refused) => self.refuse(place, Some(&hello.client_id), &refused),
         }
     }
 

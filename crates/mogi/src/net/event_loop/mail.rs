@@ -2,6 +2,8 @@
 
 use super::EventLoop;
 use crate::net::mailbox::Mail;
+use mogi_codec::QoS;
+use mogi_core::MessageView;
 use mogi_core::cluster::FIRST_NODE;
 use std::sync::atomic::Ordering;
 
@@ -70,6 +72,10 @@ impl EventLoop {
                 Mail::Claimed { token, claimed } => self.claimed(now_ms, token, *claimed),
                 Mail::Read { token, session } => self.session_read(now_ms, token, session),
                 Mail::Fetched { token, entries } => self.fetched(now_ms, token, entries),
+                Mail::Publish { topic, payload } => {
+                    let view = MessageView::internal(&topic, &payload, QoS::AtLeastOnce, true);
+                    self.worker.publish_internal(now_ms, &view);
+                }
                 Mail::Measure => self.worker.measure(),
                 Mail::PublishWills => {
                     self.worker.publish_wills(now_ms);
