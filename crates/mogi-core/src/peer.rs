@@ -324,9 +324,9 @@ impl Entries {
         Ok(Self(entries))
     }
 
-    /// Gives `way` the next entry of that client's session, if it has one; and the QoS it was written
-    /// down with, should the subscription have changed since: a message would have another one after
-    /// a crash, with the same packet id.
+    /// Gives `way` the next entry of that client's session, if it has one; and the QoS it was
+    /// written down with, should the subscription have changed since: a message would have another
+    /// one after a crash, with the same packet id.
     pub(crate) fn take(&mut self, client: u32, session: SessionNo, way: &mut Way<'_>) {
         let first = self.0.partition_point(|one| one.client < client);
         let mut of_client = self.0[first..].iter_mut().take_while(|one| one.client == client);

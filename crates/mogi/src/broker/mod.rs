@@ -21,7 +21,8 @@ use crate::net::shared::{ListenerState, Shared};
 use mio::{Interest, Poll, Waker};
 use mogi_core::cluster::MAX_CLUSTER_WORKERS;
 use mogi_core::{ListenerConfig, Node, Stats};
-use plan::Plan;
+use mogi_store::StoreError;
+use plan::{Plan, Settings};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -46,17 +47,8 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
         });
     }
     let joining = cluster::join(&settings, log).map_err(io::Error::other)?;
-    let workers = match joining {
-        Some(_) => settings.workers.min(MAX_CLUSTER_WORKERS),
-        None => settings.workers,
-    };
-    let node = match &joining {
-        Some(joining) => Node::clustered(workers, settings.seed, joining.slot),
-        None if settings.store.as_ref().is_some_and(|store| store.redis.is_some()) => {
-            Node::numbered(workers, settings.seed, 0)
-        }
-        None => Node::new(workers, settings.seed),
-    };
+    let node = make_node(&settings, joining.as_ref());
+    let workers = node.workers();
     let (polls, mailboxes) = polls(workers)?;
     let shared = Arc::new(Shared {
         node: Arc::new(node),
@@ -109,16 +101,32 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     announce();
     let result = Captain::new(Arc::clone(&shared), loops)?.run();
     drop(bridges);
-    if let Some(store) = shared.store.get() {
-        let nodes = store.cluster().filter(|_| shared.links.get().is_some());
-        let nodes = nodes.map(|store| store.nodes().clone());
-        store.close().map_err(|error| io::Error::other(error.to_string()))?;
-        if let Some(nodes) = nodes {
-            // Others look after its sessions at once, and not when its lease has run out.
-            nodes.leave().map_err(|error| io::Error::other(error.to_string()))?;
-        }
-    }
+    close_store(&shared)?;
     result
+}
+
+/// What the workers share.
+fn make_node(settings: &Settings, joining: Option<&cluster::Joining>) -> Node {
+    let (workers, seed) = (settings.workers, settings.seed);
+    let in_redis = settings.store.as_ref().is_some_and(|store| store.redis.is_some());
+    match joining {
+        Some(joining) => Node::clustered(workers.min(MAX_CLUSTER_WORKERS), seed, joining.slot),
+        None if in_redis => Node::numbered(workers, seed, 0),
+        None => Node::new(workers, seed),
+    }
+}
+
+/// Makes the last changes durable, and tells other nodes that this one ends.
+fn close_store(shared: &Shared) -> io::Result<()> {
+    let Some(store) = shared.store.get() else {
+        return Ok(());
+    };
+    let told = |error: StoreError| io::Error::other(error.to_string());
+    let nodes = store.cluster().filter(|_| shared.links.get().is_some());
+    let nodes = nodes.map(|store| store.nodes().clone());
+    store.close().map_err(told)?;
+    // They look after its sessions at once, and not when its lease has run out.
+    nodes.map_or(Ok(()), |nodes| nodes.leave()).map_err(told)
 }
 
 /// What each worker waits with, and how the others wake it.
