@@ -68,7 +68,8 @@ impl Deferring<'_> {
         }
         let client = self.clients.get(origin)?;
         let (local, far) = self.outbox.into_batches();
-        (!local.is_empty() || !far.is_empty()).then(|| Deferred {
+        let some = !local.is_empty() || !far.is_empty();
+        some.then_some(Deferred {
             turn: self.turn.seq,
             session: client.session.number,
             packet_id,

@@ -42,6 +42,9 @@ pub(crate) struct PeerEntry {
     pub(crate) entry: EntryNo,
 }
 
+/// Batches and whom they are for.
+type Batches = Vec<(u16, Vec<u8>)>;
+
 /// Batches under construction.
 #[derive(Debug)]
 pub(crate) struct Outbox {
@@ -132,7 +135,7 @@ impl Outbox {
     }
 
     /// Everything in it: for workers of this node, and for other nodes.
-    pub(crate) fn into_batches(mut self) -> (Vec<(u16, Vec<u8>)>, Vec<(u16, Vec<u8>)>) {
+    pub(crate) fn into_batches(mut self) -> (Batches, Batches) {
         let mut far = Vec::new();
         self.far.end_turn(&mut far);
         let local = (0..).zip(self.batches).filter(|(_, batch)| !batch.is_empty()).collect();

@@ -1,6 +1,7 @@
 //! Several nodes under a storm: links, leases, clients that hop, and one store, all from one seed.
 //!
-//! `SIM_SEED=… SIM_RUNS=… cargo test -p mogi-core --test cluster_sim` repeats or widens the fresh runs;
+//! `SIM_SEED=… SIM_RUNS=… cargo test -p mogi-core --test cluster_sim` repeats or widens the
+//! fresh runs;
 //! `SIM_STEPS` cuts a run short, `SIM_TRACE` says how many events of a failure are shown.
 
 mod client;

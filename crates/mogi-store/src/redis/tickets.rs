@@ -88,7 +88,9 @@ impl Tickets {
         for worker in changed {
             let Some(turns) = self.workers.get_mut(&worker) else { continue };
             let mut all_up_to = None;
-            while let Some(ticket) = turns.tickets.pop_front_if(|ticket| ticket.left == 0) {
+            while turns.tickets.front().is_some_and(|ticket| ticket.left == 0)
+                && let Some(ticket) = turns.tickets.pop_front()
+            {
                 turns.first += 1;
                 if ticket.wait != Wait::Nobody {
                     all_up_to = Some(ticket.turn);

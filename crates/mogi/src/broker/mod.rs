@@ -33,7 +33,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// # Errors
 /// A listening socket cannot be opened, or the system refuses what the loops need.
 pub(crate) fn run(plan: Plan) -> io::Result<()> {
-    let Plan { listeners, settings, log, signals, reload, announce } = plan;
+    let Plan { listeners, settings, log, mut signals, reload, announce } = plan;
     let mut doors = Vec::new();
     let mut states = Vec::new();
     for listener in listeners {
@@ -78,18 +78,17 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
         stopping: AtomicBool::new(false),
         wills_published: AtomicUsize::new(0),
     });
-    let mut signals = signals;
     if let (Some(signals), Some(poll)) = (&mut signals, polls.first()) {
         poll.registry().register(&mut signals.stream, SIGNALS, Interest::READABLE)?;
     }
     let bridges = Arc::new(Bridges::new(Arc::clone(&shared)));
     let chores = chores::chores(signals, reload, &shared, &bridges);
     let front_door = FrontDoor { listeners: doors, chores };
-    let mut loops = Vec::new();
     let mut door = Some(front_door);
-    for (index, poll) in polls.into_iter().enumerate() {
-        loops.push(EventLoop::new(index as u16, poll, Arc::clone(&shared), door.take())?);
-    }
+    let mut loops: Vec<EventLoop> = (0..)
+        .zip(polls)
+        .map(|(index, poll)| EventLoop::new(index, poll, Arc::clone(&shared), door.take()))
+        .collect::<io::Result<_>>()?;
     if let Some(joining) = joining {
         let sockets = joining.listen().map_err(io::Error::other)?;
         cluster::start(joining, &shared, &mut loops).map_err(io::Error::other)?;
@@ -101,8 +100,7 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     announce();
     let result = Captain::new(Arc::clone(&shared), loops)?.run();
     drop(bridges);
-    close_store(&shared)?;
-    result
+    close_store(&shared).and(result)
 }
 
 /// What the workers share.
