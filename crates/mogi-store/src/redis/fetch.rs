@@ -109,7 +109,8 @@ impl Search {
             Step::Single { from } => {
                 let asked = (self.wanted.len() - from).min(PAGE);
                 let mut missing = Vec::new();
-                for (entry, value) in self.wanted[from..from + asked].iter().copied().zip(values) {
+                let wanted = self.wanted[from..from + asked].to_vec();
+                for (entry, value) in wanted.into_iter().zip(values) {
                     match first(value) {
                         Some((_, found)) => self.keep(entry, found),
                         None => missing.push(entry),
