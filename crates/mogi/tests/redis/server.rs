@@ -13,7 +13,7 @@ pub(super) fn port() -> u16 {
 
 /// `MOGI_REDIS_SERVER` names another program than `redis-server`.
 fn start() -> u16 {
-    let program = std::env::var("MOGI_REDIS_SERVER").unwrap_or("redis-server".to_owned());
+    let program = std::env::var("MOGI_REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let port = listener.local_addr().expect("its address").port();
     drop(listener);
