@@ -13,6 +13,8 @@
 //! What ends something whose message goes elsewhere in the same turn is one too: first the message
 //! is there, then the end.
 
+mod free;
+
 use super::directory::{Directory, session_of};
 use super::journal;
 use super::ops::{Extra, Outcome, Plan, Planner};
@@ -84,10 +86,23 @@ struct Lane {
     flight: Option<Flight>,
     /// Claims that are out.
     claims: u32,
+    /// A second request, that only gives memory back.
+    freeing: Option<(Plan, Batch)>,
+}
+
+/// A request to be sent.
+#[derive(Debug)]
+pub(super) struct Out {
+    pub(super) slot: u16,
+    pub(super) commands: Commands,
+    /// It only gives memory back: it may overtake the slot's other request.
+    pub(super) frees: bool,
 }
 
 /// A request on its way.
 struct Flight {
+    /// When it was sent.
+    at_ms: u64,
     ops: Batch,
     plan: Plan,
     waiters: Vec<Waiter>,
@@ -167,12 +182,18 @@ impl Lanes {
         self.tickets.done(ticket);
     }
 
-    /// The next request: its slot and its commands. The reply goes to [`Self::returned`].
-    pub(super) fn next(&mut self, now_ms: u64) -> Option<(u16, Commands)> {
+    /// The next request. The reply goes to [`Self::returned`], or to [`Self::freed`].
+    pub(super) fn next(&mut self, now_ms: u64) -> Option<Out> {
         while let Some(slot) = self.dirty.pop_front() {
             let Some(lane) = self.lanes.get_mut(&slot) else { continue };
-            if lane.flight.is_some() || lane.claims > 0 {
+            if lane.claims > 0 {
                 continue;
+            }
+            if lane.flight.is_some() {
+                match self.free(slot, now_ms) {
+                    Some(out) => return Some(out),
+                    None => continue,
+                }
             }
             let mut ops = std::mem::take(&mut lane.ops);
             let waiters = std::mem::take(&mut lane.waiters);
@@ -194,9 +215,9 @@ impl Lanes {
             let commands = plan.commands.clone();
             self.counts.requests += 1;
             if let Some(lane) = self.lanes.get_mut(&slot) {
-                lane.flight = Some(Flight { ops, plan, waiters });
+                lane.flight = Some(Flight { at_ms: now_ms, ops, plan, waiters });
             }
-            return Some((slot, commands));
+            return Some(Out { slot, commands, frees: false });
         }
         None
     }
@@ -540,6 +561,7 @@ impl Lanes {
                 && lane.ops.is_empty()
                 && lane.settled.is_empty()
                 && lane.waiters.is_empty()
+                && lane.freeing.is_none()
         });
         if idle {
             self.lanes.remove(&slot);

@@ -4,7 +4,7 @@ use super::claim::Claiming;
 use super::committer::{Pending, Question, Shared, Whose, claimed, failing};
 use super::fetch::Search;
 use super::keys::Tag;
-use super::lanes::{Fenced, Lanes};
+use super::lanes::{Fenced, Lanes, Out};
 use super::link::Link;
 use super::store::{Marks, RedisStore};
 use super::wire::{self, Commands, Request, Value};
@@ -205,6 +205,7 @@ impl Runner {
             let Ok(reply) = outcome else { continue };
             match whose {
                 Whose::Lane(slot) => self.lane_returned(slot, &reply.values, now_ms),
+                Whose::Freeing(slot) => self.lanes.freed(slot, &reply.values),
                 Whose::Search(id) => self.search_returned(id, &reply.values),
                 Whose::Claim(id) => self.claim_returned(id, &reply.values),
                 Whose::Marks => self.marks_out = false,
@@ -244,8 +245,13 @@ impl Runner {
     }
 
     fn send_all(&mut self, now_ms: u64) {
-        while let Some((slot, commands)) = self.lanes.next(now_ms) {
-            self.send_lane(slot, commands);
+        while let Some(Out { slot, commands, frees }) = self.lanes.next(now_ms) {
+            if frees {
+                let request = Request { durable: true, frees, ..Request::new(slot, commands) };
+                self.send(request, Whose::Freeing(slot));
+            } else {
+                self.send_lane(slot, commands);
+            }
         }
     }
 
