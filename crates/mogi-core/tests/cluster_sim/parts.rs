@@ -64,3 +64,11 @@ pub(crate) fn added(op: &StoreOp) -> Option<EntryNo> {
         _ => None,
     }
 }
+
+/// The client whose will a change is of.
+pub(crate) fn will_of(op: &StoreOp) -> Option<&str> {
+    match op {
+        StoreOp::WillSet { client, .. } | StoreOp::WillEnd { client } => Some(client),
+        _ => None,
+    }
+}

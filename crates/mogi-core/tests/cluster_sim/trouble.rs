@@ -215,6 +215,11 @@ impl World {
     }
 
     fn load(&mut self, site: usize) {
+        let sessions = self.store.all().filter_map(|(key, kept)| {
+            Some((kept.session.as_ref()?.number, key.strip_prefix("c:")?.into()))
+        });
+        let sessions = sessions.collect();
+        let concerned = self.store.roll_forward(site, &sessions);
         let (store, now_ms) = (&self.store, self.now_ms);
         let at = &mut self.sites[site];
         let node = Arc::clone(&at.node);
@@ -259,6 +264,9 @@ impl World {
         for (client, will) in wills {
             at.worker_of(&client).restore_will(now_ms, &client, &will, now_ms);
         }
+        for session in concerned.into_iter().filter(|it| cluster.log().epoch_of(*it).is_none()) {
+            cluster.tell_waiting(session);
+        }
         at.loaded = true;
         at.ready = true;
         note(|| format!("site {site} is ready"));
@@ -273,7 +281,13 @@ impl World {
         let homeless = at.cluster().homeless();
         let mut moved = false;
         for client in homeless {
-            let owner = self.store.slot(&of_client(&client)).and_then(|kept| kept.owner);
+            let kept = self.store.slot(&of_client(&client));
+            if kept.is_none_or(|kept| kept.session.is_none()) {
+                let at = &self.sites[site];
+                at.cluster().forget_shadow(&at.node.interest, &client);
+                continue;
+            }
+            let owner = kept.and_then(|kept| kept.owner);
             let alive = owner.is_some_and(|owner| self.sites[owner].lease_ms > self.now_ms);
             let at = &mut self.sites[site];
             if alive || at.doors.contains_key(&client) {
