@@ -237,6 +237,7 @@ impl Store {
                     None => continue,
                 },
                 StoreOp::Retained { message, .. } => of_topic(message.topic()),
+                StoreOp::RetainedEnd { topic, .. } => of_topic(topic),
                 other => unreachable!("{other:?} follows nothing"),
             };
             let slot = self.slots.entry(key).or_default();

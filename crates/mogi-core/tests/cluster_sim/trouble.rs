@@ -79,9 +79,7 @@ impl World {
             wire.down = true;
             wire.frames.clear();
             wire.acks.clear();
-            if self.sites[from].life != Life::Up {
-                continue;
-            }
+            let lost = lost && self.sites[from].life == Life::Up;
             if let Some(peer) = self.sites[from].peers.get_mut(&to) {
                 peer.broken(lost);
                 if lost {
@@ -187,8 +185,6 @@ impl World {
                 note(|| format!("site {site}: {other} is gone"));
                 cluster.remove_node(&node.interest, place);
                 at.peers.remove(&other);
-                // What it wrote down last, and could not tell any more.
-                at.catch_up_all(&mut self.store);
                 moved = true;
             }
             if valid && other != site && !at.peers.contains_key(&other) {
@@ -198,6 +194,12 @@ impl World {
                 at.begin_link(&mut self.store, other, now_ms);
                 moved = true;
             }
+        }
+        if moved {
+            // What somebody wrote down last, and could not tell any more.
+            let at = &mut self.sites[site];
+            at.catch_up_all(&mut self.store);
+            at.read_retained(&self.store, now_ms);
         }
         moved |= self.load_if_linked(site);
         moved |= self.adopt_some(site);
