@@ -118,12 +118,10 @@ impl Worker {
             Claimed::Moved { session, will } => (session, will),
         };
         self.leave_if_here(client);
-        let session = stored.session;
         self.restore_at(now_ms, *stored, now_ms, epoch);
         if let Some(will) = will {
             self.restore_will(now_ms, client, &will, now_ms);
         }
-        cluster.settled_here(&node.interest, client, session);
         match self.resident(client) {
             Some(session) => session.watch_entries(),
             None => return Settled::Here,

@@ -303,7 +303,12 @@ impl Worker {
         let group = self.node.interest.group(name, filter);
         let key = self.clients.by_id.get(client).copied();
         let others = |key| group.as_ref().is_some_and(|it| it.others_online(self.index, key));
-        let found = key.filter(|key| {
+        // It may have left the group, and be another client of that id.
+        let member = |key| {
+            let mut members = group.iter().flat_map(|group| group.members());
+            members.any(|member| member.is(self.index, key))
+        };
+        let found = key.filter(|key| member(*key)).filter(|key| {
             self.clients.get(*key).is_some_and(|client| {
                 let same = session == SessionNo::NONE || client.session.number == session;
                 same && (client.link.is_some() || !others(*key))

@@ -160,6 +160,12 @@ impl Cluster {
         self.roster().homeless()
     }
 
+    /// The store has no session of that client, so that nobody will tell of its end: its node was
+    /// gone before it was written down.
+    pub fn forget_shadow(&self, interest: &Interest, client: &str) {
+        self.roster().settled_here(interest, client, SessionNo::NONE);
+    }
+
     /// Lasting sessions that live elsewhere.
     pub fn shadows(&self) -> usize {
         self.roster().len()

@@ -106,6 +106,7 @@ impl Site {
                 StoreOp::Retained { message, .. } => {
                     (of_topic(message.topic()), Ask::Retain(op.clone()))
                 }
+                StoreOp::RetainedEnd { topic, .. } => (of_topic(topic), Ask::Retain(op.clone())),
                 other => unreachable!("{other:?} follows nothing"),
             };
             left += 1;

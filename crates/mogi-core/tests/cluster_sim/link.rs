@@ -128,6 +128,17 @@ impl Site {
         }
     }
 
+    /// Takes what is retained from the store, where it is newer.
+    pub(crate) fn read_retained(&mut self, store: &Store, now_ms: u64) {
+        let mut bytes = Vec::new();
+        for (key, kept) in store.all() {
+            let Some(topic) = key.strip_prefix("t:") else { continue };
+            let (version, message) = &kept.retained;
+            put_retained(message.as_ref().ok_or(topic), *version, &mut bytes);
+        }
+        self.workers[0].far_batch(now_ms, &bytes);
+    }
+
     /// Puts new changes into frames; whether there were any.
     pub(crate) fn read_log(&mut self, to: usize) -> bool {
         let (cluster, node) = (self.cluster(), Arc::clone(&self.node));

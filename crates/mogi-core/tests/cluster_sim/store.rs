@@ -28,6 +28,9 @@ pub(crate) fn of_topic(topic: &str) -> Key {
     format!("t:{topic}").into()
 }
 
+/// Which client a session number belongs to.
+pub(crate) type Clients = BTreeMap<SessionNo, Arc<str>>;
+
 /// A turn of a worker.
 pub(crate) type Turn = (u16, u64);
 
@@ -224,6 +227,38 @@ impl Store {
         }
         self.replies[site].clear();
         self.claimed.retain(|(of, _)| *of != site);
+    }
+
+    /// A site that starts does at once what it had left undone; the sessions that concerns.
+    pub(crate) fn roll_forward(&mut self, owner: usize, clients: &Clients) -> Vec<SessionNo> {
+        let own = self.slots.values().filter(|slot| slot.live.owner == Some(owner));
+        let received = own.filter_map(|slot| slot.live.session.as_ref());
+        let undone = received.flat_map(|session| session.received.values().flatten());
+        let undone: Vec<StoreOp> = undone.cloned().collect();
+        let mut concerned = Vec::new();
+        for op in undone {
+            let key = match &op {
+                StoreOp::Enqueued { session, .. } => match clients.get(session) {
+                    Some(client) => {
+                        concerned.push(*session);
+                        of_client(client)
+                    }
+                    None => continue,
+                },
+                StoreOp::Retained { message, .. } => of_topic(message.topic()),
+                StoreOp::RetainedEnd { topic, .. } => of_topic(topic),
+                other => unreachable!("{other:?} follows nothing"),
+            };
+            let slot = self.slots.entry(key).or_default();
+            let tail = slot.tail.iter_mut().map(|(_, _, kept, _)| kept);
+            for kept in tail.chain([&mut slot.live, &mut slot.safe]) {
+                match op {
+                    StoreOp::Enqueued { .. } => kept.add(&op),
+                    _ => kept.retain(&op),
+                }
+            }
+        }
+        concerned
     }
 
     /// The site has a reply.

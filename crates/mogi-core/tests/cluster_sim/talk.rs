@@ -149,7 +149,7 @@ impl World {
         let message = &mut self.oracle.messages[id as usize];
         message.sends += 1;
         let message = message.clone();
-        if message.retain && !(dup && message.qos == QoS::ExactlyOnce) {
+        if message.retain {
             let all = self.oracle.retaining.entry(message.topic.clone()).or_default();
             all.push((id, false));
         }
@@ -310,7 +310,10 @@ impl World {
         message.acked_at.get_or_insert(now);
         let (id, all) = (message.id, self.oracle.retaining.get_mut(&message.topic));
         let last = all.and_then(|all| all.iter_mut().rev().find(|(other, _)| *other == id));
-        if let Some((_, settled)) = last {
+        // Which of several of QoS 2 was the one is not known.
+        if let Some((_, settled)) = last
+            && (message.qos == QoS::AtLeastOnce || message.sends == 1)
+        {
             *settled = true;
         }
     }

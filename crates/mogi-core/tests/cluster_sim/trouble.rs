@@ -79,9 +79,7 @@ impl World {
             wire.down = true;
             wire.frames.clear();
             wire.acks.clear();
-            if self.sites[from].life != Life::Up {
-                continue;
-            }
+            let lost = lost && self.sites[from].life == Life::Up;
             if let Some(peer) = self.sites[from].peers.get_mut(&to) {
                 peer.broken(lost);
                 if lost {
@@ -187,8 +185,6 @@ impl World {
                 note(|| format!("site {site}: {other} is gone"));
                 cluster.remove_node(&node.interest, place);
                 at.peers.remove(&other);
-                // What it wrote down last, and could not tell any more.
-                at.catch_up_all(&mut self.store);
                 moved = true;
             }
             if valid && other != site && !at.peers.contains_key(&other) {
@@ -198,6 +194,12 @@ impl World {
                 at.begin_link(&mut self.store, other, now_ms);
                 moved = true;
             }
+        }
+        if moved {
+            // What somebody wrote down last, and could not tell any more.
+            let at = &mut self.sites[site];
+            at.catch_up_all(&mut self.store);
+            at.read_retained(&self.store, now_ms);
         }
         moved |= self.load_if_linked(site);
         moved |= self.adopt_some(site);
@@ -215,6 +217,11 @@ impl World {
     }
 
     fn load(&mut self, site: usize) {
+        let sessions = self.store.all().filter_map(|(key, kept)| {
+            Some((kept.session.as_ref()?.number, key.strip_prefix("c:")?.into()))
+        });
+        let sessions = sessions.collect();
+        let concerned = self.store.roll_forward(site, &sessions);
         let (store, now_ms) = (&self.store, self.now_ms);
         let at = &mut self.sites[site];
         let node = Arc::clone(&at.node);
@@ -259,6 +266,9 @@ impl World {
         for (client, will) in wills {
             at.worker_of(&client).restore_will(now_ms, &client, &will, now_ms);
         }
+        for session in concerned.into_iter().filter(|it| cluster.log().epoch_of(*it).is_none()) {
+            cluster.tell_waiting(session);
+        }
         at.loaded = true;
         at.ready = true;
         note(|| format!("site {site} is ready"));
@@ -273,7 +283,13 @@ impl World {
         let homeless = at.cluster().homeless();
         let mut moved = false;
         for client in homeless {
-            let owner = self.store.slot(&of_client(&client)).and_then(|kept| kept.owner);
+            let kept = self.store.slot(&of_client(&client));
+            if kept.is_none_or(|kept| kept.session.is_none()) {
+                let at = &self.sites[site];
+                at.cluster().forget_shadow(&at.node.interest, &client);
+                continue;
+            }
+            let owner = kept.and_then(|kept| kept.owner);
             let alive = owner.is_some_and(|owner| self.sites[owner].lease_ms > self.now_ms);
             let at = &mut self.sites[site];
             if alive || at.doors.contains_key(&client) {
