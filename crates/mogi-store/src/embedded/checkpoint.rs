@@ -71,12 +71,13 @@ impl EmbeddedStore {
     /// Whether it is time for a checkpoint, as seen between two groups.
     pub(super) fn checkpoint_is_due(&self) -> bool {
         let Some(front) = &self.front else { return false };
-        let old = front.since.is_some_and(|since| since.elapsed() >= self.options.young_max);
-        old || front.young.bytes() >= self.options.young_bytes / 2
+        front.since.is_some_and(|since| since.elapsed() >= self.options.young_max)
     }
 
     /// Puts everything into the tables; then the log begins anew.
     pub(super) fn checkpoint(&mut self) -> Result<(), StoreError> {
+        #[cfg(test)]
+        let trouble = self.trouble.clone();
         let done = self.run(|parts| {
             let Parts { engine, mind, front, options, scratch, place, .. } = parts;
             if front.young.is_empty() {
@@ -93,8 +94,14 @@ impl EmbeddedStore {
             let batch = stage.finish(&front.young.marks, front.log.last());
             // From here on the tables may have it, or not.
             front.young.settled = front.young.marks.entry;
+            #[cfg(test)]
+            trouble.before_commit()?;
             engine.commit(batch)?;
+            #[cfg(test)]
+            trouble.before_sync()?;
             engine.sync()?;
+            #[cfg(test)]
+            trouble.synced();
             front.young.settle();
             front.log.restart();
             (front.unsynced, front.since) = (None, None);

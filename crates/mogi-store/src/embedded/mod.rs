@@ -18,6 +18,8 @@
 mod checkpoint;
 mod cursor;
 mod engine;
+#[cfg(test)]
+mod faults;
 mod fetch;
 mod journal;
 mod keys;
@@ -73,6 +75,9 @@ pub struct EmbeddedStore {
     suspect: bool,
     /// Found since the last report.
     damage: Damage,
+    /// Makes checkpoints fail.
+    #[cfg(test)]
+    trouble: faults::Trouble,
     place: Place,
 }
 
@@ -122,6 +127,8 @@ impl EmbeddedStore {
             rubbish: Rubbish::default(),
             suspect: false,
             damage: Damage::default(),
+            #[cfg(test)]
+            trouble: faults::Trouble::default(),
             place,
         };
         store.engine()?;

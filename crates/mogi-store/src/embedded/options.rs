@@ -76,7 +76,7 @@ impl EmbeddedOptions {
             cache_bytes: 4 << 20,
             memtable_bytes: 8 << 20,
             log_bytes: 16 << 20,
-            young_bytes: 24 << 20,
+            young_bytes: 32 << 20,
             young_max: Duration::from_secs(60),
             journal_bytes: 64 << 20,
             share_from_bytes: 256,

@@ -27,9 +27,6 @@ pub(crate) trait LogFile: Send {
 
     /// Makes what was written durable (`fdatasync`).
     fn sync(&mut self) -> io::Result<()>;
-
-    /// The file's length in bytes.
-    fn len(&self) -> io::Result<u64>;
 }
 
 /// The real one.
@@ -86,9 +83,5 @@ impl LogFile for Real {
 
     fn sync(&mut self) -> io::Result<()> {
         self.0.sync_data()
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
     }
 }

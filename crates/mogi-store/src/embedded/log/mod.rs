@@ -26,10 +26,6 @@ use record::Head;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Zeros are written so far ahead of a file's end that grows.
-const AHEAD: usize = 256 << 10;
-static ZEROS: [u8; AHEAD] = [0; AHEAD];
-
 /// Behind the last record, so that a whole end differs from a torn one.
 const END: usize = 8;
 
@@ -47,8 +43,10 @@ pub(super) struct Log {
     current: Option<Current>,
     /// Which of [`NAMES`] it is, or was.
     name: usize,
-    /// A sync failed, or a file could not be begun: neither file is written over.
-    suspect: bool,
+    /// Which of the files this process began, and nothing went wrong with. Others are removed and
+    /// made anew: what was read of a file is in the page cache in large pieces, and each byte
+    /// written over such a piece would write all of it.
+    own: [bool; 2],
     /// The number of the next record.
     next: u64,
     /// The checksum of the last one.
@@ -62,8 +60,6 @@ struct Current {
     file: Box<dyn LogFile>,
     /// Where the next record goes.
     end: u64,
-    /// Up to where something was written.
-    ready: u64,
 }
 
 impl Log {
@@ -133,7 +129,7 @@ impl Log {
             }
             Err(error) => {
                 self.current = None;
-                self.suspect = true;
+                self.own = [false; 2];
                 Err(self.failed("sync the log", &error))
             }
         }
@@ -157,15 +153,15 @@ impl Log {
             Ok((current, checksum)) => {
                 self.current = Some(current);
                 (self.before, self.synced) = (checksum, number);
-                if std::mem::take(&mut self.suspect) {
+                if !self.own[self.name] {
                     // It is void either way.
                     let _ = self.disk.remove(NAMES[self.name]);
                 }
-                self.name = name;
+                (self.name, self.own[name]) = (name, true);
                 Ok(())
             }
             Err(error) => {
-                self.suspect = true;
+                self.own[name] = false;
                 // Void as well: a later one of the other file has a greater number.
                 let _ = self.disk.remove(NAMES[name]);
                 Err(self.failed("begin a new file of the log", &error))
@@ -180,13 +176,13 @@ impl Log {
         buffer: &mut Vec<u8>,
     ) -> io::Result<(Current, u64)> {
         let checksum = seal(self.seed, head, buffer)?;
-        if self.suspect {
+        if !self.own[name] {
             match self.disk.remove(NAMES[name]) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
-        let mut current = Current::open(&*self.disk, NAMES[name], 0)?;
+        let mut current = Current { file: self.disk.open(NAMES[name])?, end: 0 };
         current.write(buffer)?;
         current.file.sync()?;
         Ok((current, checksum))
@@ -206,22 +202,10 @@ impl Log {
 }
 
 impl Current {
-    fn open(disk: &dyn Disk, name: &str, end: u64) -> io::Result<Self> {
-        let file = disk.open(name)?;
-        let ready = file.len()?;
-        Ok(Self { file, end, ready })
-    }
-
     /// Writes the record behind the others.
     fn write(&mut self, record: &mut Vec<u8>) -> io::Result<()> {
         let len = record.len() as u64;
         record.extend_from_slice(&[0; END]);
-        let end = self.end + record.len() as u64;
-        if end > self.ready {
-            // It only makes syncs cheaper: a disk that has no room for it may have room for this.
-            let _ = write_all(&mut *self.file, &ZEROS, end);
-            self.ready = end + AHEAD as u64;
-        }
         write_all(&mut *self.file, record, self.end)?;
         self.end += len;
         Ok(())

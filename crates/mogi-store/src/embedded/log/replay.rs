@@ -72,7 +72,7 @@ impl Log {
             seed,
             current: None,
             name: 0,
-            suspect: false,
+            own: [false; 2],
             next: checkpoint + 1,
             before: 0,
             synced: checkpoint,
@@ -101,8 +101,6 @@ impl Log {
             let file = NAMES[newest.name];
             let words = format!("the log {file} is damaged ({} bytes)", newest.lost);
             found.damaged.push((words, file, newest.bytes));
-            // What counts is written to another file; this one is kept for people.
-            log.suspect = true;
         }
         Ok(log)
     }
@@ -124,7 +122,7 @@ impl File {
         let mut file =
             Self { name, bytes, records: Vec::new(), torn: 0, lost: 0, starts_whole: false };
         let mut at = 0;
-        let mut last = (checkpoint, None);
+        let mut last = (0, None);
         loop {
             let rest = file.bytes.get(at..).unwrap_or_default();
             let next = record::open(seed, rest);
@@ -138,21 +136,29 @@ impl File {
                     last = (it.head.number, Some(it.checksum));
                     at += it.len();
                 }
-                // The checkpoint has all of it.
-                Some(_) if at == 0 => return file,
-                _ => match behind_damage(rest, seed, last.0) {
+                _ => match behind_damage(rest, seed, last.0, checkpoint) {
                     Some(skipped) => {
                         file.lost += skipped as u64;
                         at += skipped;
                         last.1 = None;
                     }
                     None => {
-                        file.torn = if file.records.is_empty() { 0 } else { torn(rest) };
-                        return file;
+                        file.torn = torn(rest);
+                        return file.behind(checkpoint);
                     }
                 },
             }
         }
+    }
+
+    /// Without what is in the tables.
+    fn behind(mut self, checkpoint: u64) -> Self {
+        self.records.retain(|(_, number, _)| *number > checkpoint);
+        if self.records.is_empty() {
+            // Whatever else is there is older.
+            (self.torn, self.lost) = (0, 0);
+        }
+        self
     }
 
     fn steps(&self, seed: u64, each: &mut impl FnMut(Step<'_>)) {
@@ -168,13 +174,15 @@ impl File {
     }
 }
 
-/// How many bytes are to be passed to get to a whole record that says that one behind `last` was
-/// durable, which is not there.
-fn behind_damage(rest: &[u8], seed: u64, last: u64) -> Option<usize> {
+/// How many bytes are to be passed to get to a whole record behind `last` that counts although what
+/// stands before it is not whole: what is missing is in the tables, or was durable, as it says.
+fn behind_damage(rest: &[u8], seed: u64, last: u64, checkpoint: u64) -> Option<usize> {
+    let known = last.max(checkpoint);
     (1..rest.len().saturating_sub(record::HEAD)).find(|at| {
         let bytes = &rest[*at..];
         let likely = record::head(bytes).is_some_and(|head| {
-            head.number > last && head.number - last < FAR && head.synced > last
+            let counts = head.synced > known || head.number <= checkpoint.saturating_add(1);
+            head.number > last && head.number - last < FAR && counts
         });
         likely && record::open(seed, bytes).is_some()
     })
