@@ -1,10 +1,10 @@
 //! The frame around each group of changes.
 //!
 //! ```text
-//!  | length 4 | flags 4 | checksum 8 | checksum of the one before 8 | number 8 | synced 8 | time 8 |
-//!  | changes …                                                                                   |
+//!  | length 4 | flags 4 | checksum 8 | checksum of the one before 8 |
+//!  | number 8 | synced 8 | time 8 | changes …                       |
 //! ```
-//! Numbers rise by one. Each record names the one before it by its checksum: what an earlier life
+//! Numbers rise. Each record names the one before it by its checksum: what an earlier life
 //! of the file left behind the end is never taken for what comes next. `synced` is the number of
 //! the last record that was durable when this one was written: so a record that is missing though
 //! a later one says it was durable is damage, and one that nobody vouches for is a tail that a

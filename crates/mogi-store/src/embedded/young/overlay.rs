@@ -12,9 +12,11 @@ use mogi_core::Message;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+type Messages = Vec<(EntryNo, StoredDelivery)>;
+
 /// Finds messages of the tables: the session's, by rising numbers.
-pub(crate) type Fetch<'a> = dyn FnMut(SessionNo, &[EntryNo], &mut Vec<(EntryNo, StoredDelivery)>) -> Result<(), StoreError>
-    + 'a;
+pub(crate) type Fetch<'a> =
+    dyn FnMut(SessionNo, &[EntryNo], &mut Messages) -> Result<(), StoreError> + 'a;
 
 /// What was given of the tables so far, laid over by a [`Young`].
 pub(crate) struct Overlay<'a> {
