@@ -1,11 +1,12 @@
 //! Makes the fixture of a version of the store's format, as the tests open it.
 //!
 //! ```text
-//! cargo run -p mogi-store --example store_fixture -- crates/mogi-store/tests/fixtures/store-v1
+//! cargo run -p mogi-store --example store_fixture -- crates/mogi-store/tests/fixtures/store-v2
 //! ```
 //! The content is that of `tests/format/content.rs`; the numbers of files and the seed differ each
-//! time. Journals are 64 MiB long and mostly zeros: those at the end are cut off, as the store
-//! itself does when it finds a journal that is shorter than it made it.
+//! time. Half of it is in the tables, half in the log. Journals are 64 MiB long and mostly zeros:
+//! those at the end are cut off, as the store itself does when it finds a journal that is shorter
+//! than it made it.
 
 #[path = "../tests/format/content.rs"]
 mod content;
@@ -20,15 +21,20 @@ fn main() -> io::Result<()> {
     };
     let dir = Path::new(&dir);
     let failed = |error: mogi_store::StoreError| io::Error::other(error.to_string());
-    // What is in the first batches becomes tables, the rest stays in the journal.
+    // What is closed goes to the tables.
     let options = EmbeddedOptions { memtable_bytes: 1, ..EmbeddedOptions::new(dir) };
-    let mut store = EmbeddedStore::open(options).map_err(failed)?;
-    for batch in content::batches() {
-        store.commit(&[&batch]).map_err(failed)?;
-        // Long enough for the engine to write a table.
-        std::thread::sleep(std::time::Duration::from_millis(300));
+    let batches = content::batches();
+    let (first, rest) = batches.split_at(batches.len() / 2);
+    for batch in first {
+        let mut store = EmbeddedStore::open(options.clone()).map_err(failed)?;
+        store.commit(&[batch]).map_err(failed)?;
     }
-    drop(store);
+    let mut store = EmbeddedStore::open(options).map_err(failed)?;
+    for batch in rest {
+        store.commit(&[batch]).map_err(failed)?;
+    }
+    // As if it was killed: the rest stays in the log.
+    std::mem::forget(store);
     fs::remove_file(dir.join("lock"))?;
     for entry in fs::read_dir(dir.join("data"))?.flatten() {
         if entry.path().extension().is_some_and(|extension| extension == "jnl") {

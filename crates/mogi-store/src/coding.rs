@@ -47,9 +47,14 @@ fn checksum(key: &[u8], content: &[u8]) -> u32 {
 pub(crate) struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
-    /// Content without a record's head.
-    pub(crate) const fn new(content: &'a [u8]) -> Self {
-        Self(content)
+    /// All of these bytes.
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// A part whose length stands before it.
+    pub(crate) fn part(&mut self) -> Option<Self> {
+        self.bytes().map(Self)
     }
 
     pub(crate) const fn rest(self) -> &'a [u8] {
@@ -98,7 +103,7 @@ impl<'a> Input<'a> {
     }
 }
 
-fn put_text(text: &str, out: &mut Vec<u8>) {
+pub(crate) fn put_text(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&(text.len() as u32).to_le_bytes());
     out.extend_from_slice(text.as_bytes());
 }
@@ -110,11 +115,11 @@ fn put_optional<T>(value: Option<T>, out: &mut Vec<u8>, put: impl FnOnce(T, &mut
     }
 }
 
-fn put_u64(value: u64, out: &mut Vec<u8>) {
+pub(crate) fn put_u64(value: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-fn put_u32(value: u32, out: &mut Vec<u8>) {
+pub(crate) fn put_u32(value: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
@@ -210,6 +215,17 @@ pub(crate) fn put_entry(delivery: &StoredDelivery, body: Option<u64>, out: &mut 
     if body.is_none() {
         out.extend_from_slice(delivery.message.as_bytes());
     }
+}
+
+/// Appends an entry whose message stands here, or, if not `whole`, elsewhere.
+pub(crate) fn put_delivery(delivery: &StoredDelivery, whole: bool, out: &mut Vec<u8>) {
+    put_entry(delivery, if whole { None } else { Some(0) }, out);
+}
+
+/// Reads what [`put_delivery`] wrote; `message` is that which stands elsewhere.
+pub(crate) fn delivery(input: Input<'_>, message: Option<&Message>) -> Option<StoredDelivery> {
+    let entry = entry(input)?;
+    (entry.body.is_some() == message.is_some()).then(|| entry.delivery(|_| message.cloned()))?
 }
 
 /// Reads the beginning of what [`put_entry`] wrote.

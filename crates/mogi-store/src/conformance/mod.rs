@@ -23,6 +23,9 @@ pub use change::{
     session_set, view_of,
 };
 
+#[cfg(test)]
+pub(crate) use random::groups;
+
 use crate::ops::{
     EntryNo, SessionNo, StoreOp, StoredDelivery, StoredFlight, StoredSession, StoredWaiting,
     StoredWill,

@@ -81,6 +81,15 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
+/// Groups of changes that meet, with numbers as a broker gives them.
+#[cfg(test)]
+pub(crate) fn groups(count: usize) -> impl Strategy<Value = Vec<Vec<StoreOp>>> {
+    vec(vec(change(), 1..8), 1..count).prop_map(|groups| {
+        let mut maker = Maker::default();
+        groups.iter().map(|changes| maker.batch(changes)).collect()
+    })
+}
+
 fn compare(factory: &mut Factory<'_>, steps: &[Step]) {
     let mut subject = Subject::new(factory);
     let mut model = MemoryStore::new();

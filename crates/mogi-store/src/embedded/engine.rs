@@ -64,7 +64,7 @@ impl Engine {
 
     /// Syncs what was committed.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
-        guarded(&self.path, || self.db.persist(PersistMode::SyncData))
+        guarded(&self.path, || self.db.persist(PersistMode::SyncAll))
     }
 
     pub(super) fn path(&self) -> &Path {

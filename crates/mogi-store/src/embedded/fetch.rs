@@ -13,18 +13,14 @@ use mogi_core::Message;
 /// about as much as a dozen steps.
 const PASSED_MAX: u32 = 16;
 
-/// Appends the entries that are there to `out`, by rising number.
+/// Appends those of the wanted entries that are there to `out`, by rising number. `wanted` rises.
 pub(super) fn fetch(
     engine: &Engine,
     session: SessionNo,
-    entries: &[EntryNo],
+    mut wanted: &[EntryNo],
     rubbish: &mut Rubbish,
     out: &mut Vec<(EntryNo, StoredDelivery)>,
 ) -> Result<(), StoreError> {
-    let mut wanted = entries.to_vec();
-    wanted.sort_unstable();
-    wanted.dedup();
-    let mut wanted = &wanted[..];
     // Neighbours often share a body.
     let mut last: Option<(u64, Message)> = None;
     while let (Some(first), Some(end)) = (wanted.first(), wanted.last()) {

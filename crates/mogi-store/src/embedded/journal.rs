@@ -15,7 +15,7 @@ use super::place::Place;
 use crate::error::{ErrorKind, StoreError};
 use std::fs::{self, File, OpenOptions};
 use std::hash::Hasher;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -56,6 +56,28 @@ pub(super) fn mend(place: &Place, on_damage: OnDamage, torn: &mut Torn) -> Resul
         }
     }
     Ok(())
+}
+
+/// Copies the journals, and syncs the copies: after a sync that failed, what the page cache shows
+/// of them need not be on the disk, and no later sync of the same file would say so.
+pub(super) fn renew(place: &Place) -> Result<(), StoreError> {
+    let renew_all = || {
+        for path in place.journals()? {
+            let copy = path.with_extension("jnl-copy");
+            let (whole, mut file) = (fs::read(&path)?, File::create(&copy)?);
+            for (at, part) in whole.chunks(ZEROS.len()).enumerate() {
+                if *part != ZEROS[..part.len()] {
+                    file.seek(SeekFrom::Start((at * ZEROS.len()) as u64))?;
+                    file.write_all(part)?;
+                }
+            }
+            file.set_len(whole.len() as u64)?;
+            file.sync_all()?;
+            fs::rename(copy, &path)?;
+        }
+        File::open(place.data())?.sync_all()
+    };
+    renew_all().map_err(|error| StoreError::io(&place.data(), "copy the journals", &error))
 }
 
 /// Whether there are whole batches behind what does not belong to one.

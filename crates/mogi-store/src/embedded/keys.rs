@@ -7,6 +7,7 @@
 //!                     'r' session  packet id          a QoS 2 packet id of its publisher's side
 //!                     'p' session  entry              a packet id assigned to an entry
 //!                     'w' client id                   a will
+//!                     CHECKPOINT                      up to where the log is in the tables
 //!  keyspace queue     session  entry                  a message on its way to a session
 //!                     MARKS                           the greatest numbers used, and when
 //!  keyspace bodies    number of its first entry       a message that several entries share
@@ -27,6 +28,9 @@ pub(super) const WILL: u8 = b'w';
 
 /// The key of the marks, in the keyspace of the queues. No entry has so short a key.
 pub(super) const MARKS: [u8; 1] = [0];
+
+/// The key of the checkpoint, in the keyspace of the state. No other key there is so short.
+pub(super) const CHECKPOINT: [u8; 1] = [b'c'];
 
 /// Texts up to this length stand in keys as they are. Longer ones, which no store can have as keys,
 /// end in a hash.
@@ -107,6 +111,7 @@ pub(super) fn in_words(keyspace: &str, key: &[u8]) -> String {
             Some((session, entry)) => format!("message {} of session {}", entry.0, session.0),
             None => "a message".to_owned(),
         },
+        (_, key) if key == CHECKPOINT => "the record of the checkpoint".to_owned(),
         (_, [SESSION, ..]) => format!("the record of session {}", session()),
         (_, [ENDED, ..]) => format!("the record of the end of session {}", session()),
         (_, [SUBSCRIPTION, ..]) => {

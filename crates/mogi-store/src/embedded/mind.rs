@@ -1,6 +1,5 @@
 //! What the store remembers of what stands on disk, so that a commit hardly has to read.
 
-use crate::clock::now_ms;
 use crate::coding::{self, Input};
 use crate::ops::{EntryNo, SessionNo};
 use foldhash::fast::RandomState;
@@ -10,9 +9,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// How long it is remembered that a topic has no retained message any more. An older change of the
 /// topic, from another worker, comes within a turn.
 pub(super) const FADE_MS: u64 = 60_000;
-
-/// How old the time of the last commit may be.
-const ALIVE_STEP_MS: u64 = 500;
 
 pub(super) type Map<K, V> = HashMap<K, V, RandomState>;
 
@@ -96,14 +92,12 @@ impl Mind {
 }
 
 impl Marks {
-    /// These marks at this moment, if they have to be written again after `written`.
-    pub(super) fn due(&mut self, written: &Self) -> bool {
-        let now = now_ms();
-        // Also if the clock was set back.
-        if now.abs_diff(self.alive_at_ms) >= ALIVE_STEP_MS {
-            self.alive_at_ms = now;
-        }
-        self != written
+    /// The greater of both.
+    pub(super) fn raise(&mut self, other: &Self) {
+        self.session = self.session.max(other.session);
+        self.entry = self.entry.max(other.entry);
+        self.version = self.version.max(other.version);
+        self.alive_at_ms = self.alive_at_ms.max(other.alive_at_ms);
     }
 
     pub(super) fn put(&self, out: &mut Vec<u8>) {

@@ -48,6 +48,13 @@ pub struct EmbeddedOptions {
     /// Bytes of new data in memory per keyspace before it is written to a table. A store keeps the
     /// value it was made with.
     pub memtable_bytes: u64,
+    /// Bytes of the log before what counts of it is written to tables, or to another file if it is
+    /// little. There are two files of this length.
+    pub log_bytes: u64,
+    /// Bytes of memory for what stands in the log only, before it is written to tables.
+    pub young_bytes: usize,
+    /// How long something may stand in the log only. What ended is removed from disk after that.
+    pub young_max: Duration,
     /// Bytes of journals on disk before tables are written to get rid of them, from 64 MiB.
     pub journal_bytes: u64,
     /// Messages from this weight on, in bytes, are stored once for all sessions of a commit that
@@ -68,6 +75,9 @@ impl EmbeddedOptions {
             on_damage: OnDamage::SetAside,
             cache_bytes: 4 << 20,
             memtable_bytes: 8 << 20,
+            log_bytes: 16 << 20,
+            young_bytes: 32 << 20,
+            young_max: Duration::from_secs(60),
             journal_bytes: 64 << 20,
             share_from_bytes: 256,
             threads: 5,

@@ -4,6 +4,7 @@
 //!  DIR/lock      held as long as a broker has it open; its process id stands in it
 //!  DIR/format    the version of all this, and the seed of long keys
 //!  DIR/data/     fjall's
+//!  DIR/log/      what is not in there yet
 //!  DIR/damaged-<time>/, DIR/data.damaged-<time>/      what was set aside
 //! ```
 
@@ -16,11 +17,12 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// The version this code writes; it reads this one and earlier ones.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 pub(super) const FORMAT_FILE: &str = "format";
 pub(super) const LOCK: &str = "lock";
 pub(super) const DATA: &str = "data";
+pub(super) const LOG: &str = "log";
 pub(super) const NEW_DATA: &str = "data.new";
 
 /// A directory that is ours until it is dropped.
@@ -41,8 +43,10 @@ impl Place {
         made.map_err(doing("make this directory"))?;
         let lock = take_lock(dir)?;
         let seed = match read_format(dir)? {
-            Some((_, seed)) => seed,
-            None => write_format(dir, &dir.join(FORMAT_FILE))?,
+            Some((FORMAT, seed)) => seed,
+            // An earlier one: an earlier mogi must not open it any more, as it knows no log.
+            Some((_, seed)) => write_format(dir, seed)?,
+            None => write_format(dir, RandomState::new().hash_one(now_ms()))?,
         };
         let place = Self { dir: dir.to_owned(), seed, _lock: lock };
         // Between the two renames of a repair: the new one is whole.
@@ -68,6 +72,13 @@ impl Place {
         let failed = |error| StoreError::io(&data, "set this damaged store aside", &error);
         fs::rename(&data, &aside).map_err(failed)?;
         Ok(aside)
+    }
+
+    /// The names of fjall's journals.
+    pub(super) fn journals(&self) -> std::io::Result<Vec<PathBuf>> {
+        let paths = fs::read_dir(self.data())?.map(|entry| Ok(entry?.path()));
+        let is_journal = |path: &PathBuf| path.extension().is_some_and(|it| it == "jnl");
+        paths.filter(|path| path.as_ref().map_or(true, is_journal)).collect()
     }
 
     /// Makes room for a new `data` that is put together while the old one is still in its place.
@@ -106,7 +117,7 @@ impl Place {
 
     /// Bytes in all files, as the file system counts them.
     pub(super) fn disk_bytes(&self) -> u64 {
-        disk_bytes(&self.data())
+        disk_bytes(&self.data()) + disk_bytes(&self.dir.join(LOG))
     }
 
     /// Writes a little and takes it away, to learn what the operating system says to that.
@@ -185,15 +196,15 @@ pub(super) fn read_format(dir: &Path) -> Result<Option<(u32, u64)>, StoreError> 
     }
 }
 
-fn write_format(dir: &Path, path: &Path) -> Result<u64, StoreError> {
-    let seed = RandomState::new().hash_one(now_ms());
-    let failed = |error| StoreError::io(path, "write it", &error);
+fn write_format(dir: &Path, seed: u64) -> Result<u64, StoreError> {
+    let path = dir.join(FORMAT_FILE);
+    let failed = |error| StoreError::io(&path, "write it", &error);
     let new = dir.join("format.new");
     let write = || {
         let mut file = File::create(&new)?;
         write!(file, "mogi-store {FORMAT}\nseed {seed:016x}\n")?;
         file.sync_all()?;
-        fs::rename(&new, path)?;
+        fs::rename(&new, &path)?;
         File::open(dir)?.sync_all()
     };
     write().map_err(failed)?;

@@ -12,13 +12,16 @@
 
 use super::cursor::Cursor;
 use super::engine::Engine;
+use super::fetch;
 use super::keys;
 use super::mind::{Flight, Marks, Mind, retained_head};
 use super::rubbish::Rubbish;
+use super::young::{Overlay, Young};
 use crate::coding::{self, Input};
 use crate::error::StoreError;
 use crate::ops::{
     EntryNo, SessionNo, SessionRecord, StoredDelivery, StoredFlight, StoredSession, StoredWaiting,
+    StoredWill,
 };
 use crate::store::{LoadReport, Loaded, Progress};
 use mogi_core::Message;
@@ -31,10 +34,14 @@ pub(super) struct Scan<'a> {
     engine: &'a Engine,
     rubbish: &'a mut Rubbish,
     visit: &'a mut dyn FnMut(Loaded),
+    /// What stands in the log only; the mind is of the tables without it.
+    over: Overlay<'a>,
     mind: Mind,
     report: LoadReport,
     told: Instant,
     steps: u32,
+    /// Only what the mind needs for a checkpoint is read, and nothing given.
+    light: bool,
 }
 
 impl<'a> Scan<'a> {
@@ -42,23 +49,48 @@ impl<'a> Scan<'a> {
         engine: &'a Engine,
         rubbish: &'a mut Rubbish,
         visit: &'a mut dyn FnMut(Loaded),
+        (young, seed): (&'a Young, u64),
     ) -> Self {
         let (mind, report) = (Mind::default(), LoadReport::default());
-        Self { engine, rubbish, visit, mind, report, told: Instant::now(), steps: 0 }
+        let over = Overlay::new(young, seed);
+        Self {
+            engine,
+            rubbish,
+            visit,
+            over,
+            mind,
+            report,
+            told: Instant::now(),
+            steps: 0,
+            light: false,
+        }
+    }
+
+    /// Reads only what the mind needs to know before a checkpoint; what is damaged is passed.
+    pub(super) fn mind(engine: &Engine) -> Result<Mind, StoreError> {
+        let (rubbish, visit) = (&mut Rubbish::default(), &mut |_| {});
+        let young = Young::default();
+        let mut scan = Scan { light: true, ..Scan::new(engine, rubbish, visit, (&young, 0)) };
+        scan.marks()?;
+        scan.sessions()?;
+        let mut mind = scan.mind;
+        mind.opened_at = mind.marks.entry;
+        Ok(mind)
     }
 
     /// Reads it. The report lacks what was damaged; the rubbish has it.
-    pub(super) fn run(mut self) -> Result<(Mind, LoadReport), StoreError> {
+    pub(super) fn run(mut self, later: &Marks) -> Result<(Mind, LoadReport), StoreError> {
         self.marks()?;
-        let alive_at_ms = self.mind.marks.alive_at_ms;
+        let alive_at_ms = self.mind.marks.alive_at_ms.max(later.alive_at_ms);
         let alive_at_ms = (alive_at_ms > 0).then_some(alive_at_ms);
         (self.visit)(Loaded::Alive { at_ms: alive_at_ms });
         self.report.alive_at_ms = alive_at_ms;
         self.sessions()?;
         self.retained()?;
         self.wills()?;
-        let marks = self.mind.marks;
+        let mut marks = self.mind.marks;
         self.mind.opened_at = marks.entry;
+        marks.raise(later);
         self.report.last_session = SessionNo(marks.session);
         self.report.last_entry = EntryNo(marks.entry);
         self.report.last_version = marks.version;
@@ -100,13 +132,33 @@ impl<'a> Scan<'a> {
             };
             self.mind.marks.session = self.mind.marks.session.max(session.0);
             self.leftovers(&mut runs, Some(session))?;
+            self.fresh_sessions(Some(session));
             let stored = self.session(&mut runs, session, record)?;
-            self.report.loaded.sessions += 1;
-            self.report.subscriptions += stored.subscriptions.len() as u64;
-            (self.visit)(Loaded::Session(stored));
-            self.progress();
+            let rubbish = &mut *self.rubbish;
+            let mut fetch = |session, entries: &[EntryNo], out: &mut Vec<_>| {
+                fetch::fetch(engine, session, entries, rubbish, out)
+            };
+            if let Some(stored) = self.over.session(stored, &mut fetch)? {
+                self.give(stored);
+            }
         }
+        self.fresh_sessions(None);
         self.leftovers(&mut runs, None)
+    }
+
+    /// Those that are not in the tables.
+    fn fresh_sessions(&mut self, until: Option<SessionNo>) {
+        while let Some(stored) = self.over.next_before(until) {
+            self.give(stored);
+        }
+    }
+
+    fn give(&mut self, stored: StoredSession) {
+        self.report.loaded.sessions += 1;
+        self.report.subscriptions += stored.subscriptions.len() as u64;
+        self.report.loaded.entries += (stored.flights.len() + stored.waiting.len()) as u64;
+        (self.visit)(Loaded::Session(stored));
+        self.progress();
     }
 
     /// The session whose record this is.
@@ -127,14 +179,16 @@ impl<'a> Scan<'a> {
         };
         let prefix = |kind| keys::of_session(kind, session);
         let rubbish = &mut *self.rubbish;
-        runs.subscriptions.each(&prefix(keys::SUBSCRIPTION), rubbish, |_, input| {
-            stored.subscriptions.push(coding::subscription(input)?);
-            Some(())
-        })?;
-        runs.received.each(&prefix(keys::RECEIVED), rubbish, |rest, _| {
-            stored.received.push(u16::from_be_bytes(rest.try_into().ok()?));
-            Some(())
-        })?;
+        if !self.light {
+            runs.subscriptions.each(&prefix(keys::SUBSCRIPTION), rubbish, |_, input| {
+                stored.subscriptions.push(coding::subscription(input)?);
+                Some(())
+            })?;
+            runs.received.each(&prefix(keys::RECEIVED), rubbish, |rest, _| {
+                stored.received.push(u16::from_be_bytes(rest.try_into().ok()?));
+                Some(())
+            })?;
+        }
         let mut flights: Vec<(EntryNo, Flight)> = Vec::new();
         runs.flights.each(&prefix(keys::FLIGHT), rubbish, |rest, mut input| {
             let entry = EntryNo(u64::from_be_bytes(rest.try_into().ok()?));
@@ -181,7 +235,6 @@ impl<'a> Scan<'a> {
             self.mind.flights.insert((session, entry), flight);
             stored.flights.push(StoredFlight { entry, packet_id, delivery });
         }
-        self.report.loaded.entries += (stored.flights.len() + stored.waiting.len()) as u64;
         Ok(())
     }
 
@@ -189,7 +242,8 @@ impl<'a> Scan<'a> {
     /// while, anything else is there because the session's record was damaged.
     fn leftovers(&mut self, runs: &mut Runs, until: Option<SessionNo>) -> Result<(), StoreError> {
         let mind = &mut self.mind;
-        for run in [&mut runs.subscriptions, &mut runs.received, &mut runs.flights] {
+        let all = [&mut runs.flights, &mut runs.subscriptions, &mut runs.received];
+        for run in all.into_iter().take(if self.light { 1 } else { 3 }) {
             while let Some(key) = run.peek(self.rubbish)? {
                 if until.is_some_and(|until| keys::session_in(key) >= Some(until)) {
                     break;
@@ -228,12 +282,21 @@ impl<'a> Scan<'a> {
             match message {
                 Some(message) => {
                     self.mind.retained += 1;
-                    self.report.loaded.retained += 1;
-                    (self.visit)(Loaded::Retained { message, version });
+                    if self.over.keeps(message.topic(), version) {
+                        self.report.loaded.retained += 1;
+                        (self.visit)(Loaded::Retained { message, version });
+                    }
                 }
-                None => self.mind.faded.push_back((at, (*key).into())),
+                None => {
+                    self.over.ended(&key, version);
+                    self.mind.faded.push_back((at, (*key).into()));
+                }
             }
             self.progress();
+        }
+        for (version, message) in self.over.retained() {
+            self.report.loaded.retained += 1;
+            (self.visit)(Loaded::Retained { message: message.clone(), version });
         }
         self.mind.faded.make_contiguous().sort_unstable_by_key(|(at, _)| *at);
         Ok(())
@@ -243,12 +306,18 @@ impl<'a> Scan<'a> {
         let mut run = Cursor::new(self.engine, "state", &self.engine.state, &[keys::WILL])?;
         while let Some((key, record)) = run.take(self.rubbish)? {
             match coding::open(&key, &record).and_then(coding::will) {
-                Some((client, will)) => {
+                Some((client, will)) if self.over.keeps_will(&client) => {
                     self.report.wills += 1;
                     (self.visit)(Loaded::Will { client, will });
                 }
+                Some(_) => {}
                 None => self.rubbish.add("state", &key, &record),
             }
+        }
+        for (client, will) in self.over.wills() {
+            self.report.wills += 1;
+            let (client, will) = (client.clone(), StoredWill::clone(will));
+            (self.visit)(Loaded::Will { client, will });
         }
         Ok(())
     }
@@ -285,4 +354,12 @@ pub(super) fn read_body(engine: &Engine, body: u64) -> Option<Message> {
     let key = body.to_be_bytes();
     let record = engine.read(|| engine.bodies.get(key)).ok()??;
     Message::from_bytes(coding::open(&key, &record)?.rest())
+}
+
+/// The number of the last record of the log that is in the tables; 0: none.
+pub(super) fn read_checkpoint(engine: &Engine) -> Result<u64, StoreError> {
+    let key = keys::CHECKPOINT;
+    let Some(record) = engine.read(|| engine.state.get(key))? else { return Ok(0) };
+    // Without it everything in the log is gone through once more.
+    Ok(coding::open(&key, &record).and_then(|mut input| input.u64()).unwrap_or(0))
 }

@@ -5,8 +5,7 @@
 //! table came or went meanwhile, the parts do not belong together, and it is done again; otherwise
 //! the copy is what a crash at this moment would have left.
 
-use super::journal;
-use super::place;
+use super::{journal, log, place};
 use crate::error::{ErrorKind, StoreError};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, TryLockError};
@@ -33,6 +32,7 @@ pub struct Snapshot {
     store: PathBuf,
     user: Option<String>,
     format: u32,
+    seed: u64,
 }
 
 impl Snapshot {
@@ -45,11 +45,12 @@ impl Snapshot {
     /// * [`ErrorKind::Changing`]: tables came and went during each attempt.
     /// * The others if the operating system refuses.
     pub fn take(store: &Path) -> Result<Self, StoreError> {
-        let Some((format, _)) = place::read_format(store)? else {
+        let Some((format, seed)) = place::read_format(store)? else {
             return Err(StoreError::new(ErrorKind::Missing, store, "there is no store here"));
         };
         let user = user(store);
-        let mut snapshot = Self { copy: folder(store)?, store: store.to_owned(), user, format };
+        let mut snapshot =
+            Self { copy: folder(store)?, store: store.to_owned(), user, format, seed };
         let end = Instant::now() + PATIENCE;
         loop {
             let last = Instant::now() >= end;
@@ -89,7 +90,7 @@ impl Snapshot {
     /// Bytes of the store on disk, as the file system counts them; what was set aside is not
     /// counted.
     pub fn disk_bytes(&self) -> u64 {
-        place::disk_bytes(&self.data())
+        place::disk_bytes(&self.data()) + place::disk_bytes(&self.store.join(place::LOG))
     }
 
     fn data(&self) -> PathBuf {
@@ -100,6 +101,8 @@ impl Snapshot {
 
     /// Whether the parts belong together. `last`: there is no other attempt.
     fn copy_all(&mut self, last: bool) -> io::Result<bool> {
+        // The log first: whatever leaves it later is in the tables by then.
+        let copied = self.copy_log()?;
         let (from, to) = (self.data(), self.copy.join(place::DATA));
         let before = list(&from)?;
         fs::copy(self.store.join(place::FORMAT_FILE), self.copy.join(place::FORMAT_FILE))?;
@@ -118,6 +121,9 @@ impl Snapshot {
         if self.user.is_none() || last {
             return Ok(true);
         }
+        if !copied {
+            return Ok(false);
+        }
         // Pages of a journal may become visible while others in front of them are read: that looks
         // like damage, and is none.
         let journals = before.iter().filter(|(_, kind)| **kind == Kind::Journal);
@@ -129,14 +135,33 @@ impl Snapshot {
         Ok(true)
     }
 
-    fn empty(&self) -> Result<(), StoreError> {
-        let data = self.copy.join(place::DATA);
-        match fs::remove_dir_all(&data) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(StoreError::io(&data, "remove it", &error))
-            }
-            _ => Ok(()),
+    /// Copies the log; whether its parts belong together.
+    fn copy_log(&self) -> io::Result<bool> {
+        let (from, to) = (self.store.join(place::LOG), self.copy.join(place::LOG));
+        if !from.exists() {
+            return Ok(true);
         }
+        fs::create_dir_all(&to)?;
+        for path in list(&from)?.keys() {
+            match copy_sparse(&from.join(path), &to.join(path), usize::MAX) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+                copied => copied?,
+            }
+        }
+        log::is_whole(&to, self.seed)
+    }
+
+    fn empty(&self) -> Result<(), StoreError> {
+        for part in [place::DATA, place::LOG] {
+            let path = self.copy.join(part);
+            match fs::remove_dir_all(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(StoreError::io(&path, "remove it", &error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 

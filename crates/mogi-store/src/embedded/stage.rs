@@ -1,4 +1,4 @@
-//! Turns changes into records: one commit is one batch of fjall.
+//! Turns changes into records: a checkpoint is one batch of fjall.
 
 use super::engine::Engine;
 use super::keys;
@@ -42,33 +42,48 @@ enum Found {
     Body(u64),
 }
 
+/// What is known of a commit before it is put together.
+pub(super) struct Survey {
+    share_from_bytes: usize,
+    count: usize,
+    heavy: Map<usize, (u32, Option<u64>)>,
+    /// Something will ask for entries that were changed before it.
+    asked: bool,
+}
+
+impl Survey {
+    /// Of no change yet; messages of this weight on are shared.
+    pub(super) fn new(share_from_bytes: usize) -> Self {
+        Self { share_from_bytes, count: 2, heavy: Map::default(), asked: false }
+    }
+
+    pub(super) fn add(&mut self, op: &StoreOp) {
+        self.count += 1;
+        match op {
+            StoreOp::Enqueued { delivery, .. } => {
+                let message = &delivery.message;
+                if message.weight() >= self.share_from_bytes {
+                    self.heavy.entry(message.as_bytes().as_ptr() as usize).or_default().0 += 1;
+                }
+            }
+            StoreOp::Assigned { .. } | StoreOp::Delivered { .. } => self.asked = true,
+            _ => {}
+        }
+    }
+}
+
 impl<'a> Stage<'a> {
+    /// For the changes of the survey, all of which have to follow.
     pub(super) fn new(
         engine: &'a Engine,
         mind: &'a mut Mind,
         seed: u64,
         scratch: &'a mut Scratch,
-        batches: &[&[StoreOp]],
-        share_from_bytes: usize,
+        survey: Survey,
     ) -> Self {
-        let mut heavy: Map<usize, (u32, Option<u64>)> = Map::default();
-        let mut asked = !mind.bodies.is_empty();
-        let mut count = 1;
-        for op in batches.iter().copied().flatten() {
-            count += 1;
-            match op {
-                StoreOp::Enqueued { delivery, .. } => {
-                    let message = &delivery.message;
-                    if message.weight() >= share_from_bytes {
-                        heavy.entry(message.as_bytes().as_ptr() as usize).or_default().0 += 1;
-                    }
-                }
-                StoreOp::Assigned { .. } => asked = true,
-                _ => {}
-            }
-        }
+        let Survey { count, mut heavy, asked, .. } = survey;
         heavy.retain(|_, (entries, _)| *entries > 1);
-        asked |= !heavy.is_empty();
+        let asked = asked || !heavy.is_empty() || !mind.bodies.is_empty();
         let batch = engine.batch(count);
         let entries = asked.then(Map::default);
         Self { engine, mind, seed, batch, scratch, heavy, entries, versions: Map::default() }
@@ -124,16 +139,16 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// The batch, with new marks if they are due.
-    pub(super) fn finish(self, written: &Marks) -> OwnedWriteBatch {
-        let Self { engine, mind, scratch, mut batch, .. } = self;
-        if mind.marks.due(written) {
-            coding::begin(&mut scratch.value);
-            mind.marks.put(&mut scratch.value);
-            coding::seal(&keys::MARKS, &mut scratch.value);
-            batch.insert(&engine.queue, &keys::MARKS[..], &scratch.value[..]);
-        }
-        batch
+    /// The batch, with the greatest numbers, and up to where the log is in it.
+    pub(super) fn finish(mut self, marks: &Marks, checkpoint: u64) -> OwnedWriteBatch {
+        self.mind.marks.raise(marks);
+        coding::begin(&mut self.scratch.value);
+        self.mind.marks.put(&mut self.scratch.value);
+        self.insert(|it| &it.queue, &keys::MARKS);
+        coding::begin(&mut self.scratch.value);
+        self.scratch.value.extend_from_slice(&checkpoint.to_le_bytes());
+        self.insert(|it| &it.state, &keys::CHECKPOINT);
+        self.batch
     }
 
     fn apply_to(&mut self, session: SessionNo, op: &StoreOp) -> Result<(), StoreError> {
@@ -300,8 +315,8 @@ impl<'a> Stage<'a> {
         if known.is_none_or(|(known, _)| known < version) {
             self.put_retained(&key, version, message);
             let before = known.is_some_and(|(_, present)| present);
-            self.mind.retained -= u64::from(before);
-            self.mind.retained += u64::from(message.is_some());
+            let retained = self.mind.retained + u64::from(message.is_some());
+            self.mind.retained = retained.saturating_sub(u64::from(before));
             self.versions.insert(key.clone(), (version, message.is_some()));
         }
         self.scratch.key = key;

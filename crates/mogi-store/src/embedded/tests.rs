@@ -18,6 +18,51 @@ fn new_dir() -> TempDir {
     TempDir::new().expect("a directory")
 }
 
+/// What `kill -9` does: nothing is written any more.
+fn kill(mut store: EmbeddedStore) {
+    store.front = None;
+}
+
+/// A store that is killed instead of closed.
+struct Killed(EmbeddedStore);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.0.front = None;
+    }
+}
+
+impl Store for Killed {
+    fn write(&mut self, batches: &[&[StoreOp]]) -> Result<(), StoreError> {
+        self.0.write(batches)
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.0.sync()
+    }
+
+    fn load(&mut self, visit: &mut dyn FnMut(Loaded)) -> Result<LoadReport, StoreError> {
+        self.0.load(visit)
+    }
+
+    fn fetch(
+        &mut self,
+        session: SessionNo,
+        entries: &[EntryNo],
+        out: &mut Vec<(EntryNo, StoredDelivery)>,
+    ) -> Result<(), StoreError> {
+        self.0.fetch(session, entries, out)
+    }
+
+    fn usage(&self) -> Usage {
+        self.0.usage()
+    }
+
+    fn tick(&mut self) -> Result<bool, StoreError> {
+        self.0.tick()
+    }
+}
+
 /// The report, and the numbers of entries that wait.
 fn load(store: &mut EmbeddedStore) -> (LoadReport, Vec<u64>) {
     let mut waiting = Vec::new();
@@ -33,24 +78,45 @@ fn load(store: &mut EmbeddedStore) -> (LoadReport, Vec<u64>) {
 
 #[test]
 fn it_conforms() {
-    conforms(&|dir| options(dir));
+    conforms(&|dir| Box::new(open(dir)));
+}
+
+/// Each store goes on from its log.
+#[test]
+fn it_conforms_when_it_is_killed() {
+    conforms(&|dir| Box::new(Killed(open(dir))));
+}
+
+/// The log is full after each commit, so that it begins anew or goes to the tables.
+#[test]
+fn it_conforms_with_a_short_log() {
+    for (log_bytes, young_bytes) in [(1, 1 << 20), (1 << 20, 1), (300, 600)] {
+        conforms(&|dir| {
+            let young_max = Duration::ZERO;
+            let short = EmbeddedOptions { log_bytes, young_bytes, young_max, ..options(dir) };
+            Box::new(Killed(EmbeddedStore::open(short).expect("a store")))
+        });
+    }
 }
 
 /// Bodies for all messages, however short.
 #[test]
 fn it_conforms_with_shared_messages_only() {
-    conforms(&|dir| EmbeddedOptions { share_from_bytes: 0, ..options(dir) });
+    conforms(&|dir| {
+        let shared = EmbeddedOptions { share_from_bytes: 0, ..options(dir) };
+        Box::new(EmbeddedStore::open(shared).expect("a store"))
+    });
 }
 
-fn conforms(options: &dyn Fn(&Path) -> EmbeddedOptions) {
+fn conforms(open: &dyn Fn(&Path) -> Box<dyn Store>) {
     // In memory where there is such a place: new stores are synced, and these are many.
     let new_dir = || TempDir::new_in("/dev/shm").unwrap_or_else(|_| new_dir());
     let dir = RefCell::new(new_dir());
-    conformance::run(&mut |open| {
-        if open == Open::Empty {
+    conformance::run(&mut |which| {
+        if which == Open::Empty {
             dir.replace(new_dir());
         }
-        Box::new(EmbeddedStore::open(options(dir.borrow().path())).expect("a store"))
+        open(dir.borrow().path())
     });
 }
 
@@ -72,10 +138,10 @@ fn a_later_format_is_refused_by_name() {
     drop(open(dir.path()));
     let format = dir.path().join("format");
     let text = fs::read_to_string(&format).expect("a format file");
-    fs::write(&format, text.replace("mogi-store 1", "mogi-store 2")).expect("it is written");
+    fs::write(&format, text.replace("mogi-store 2", "mogi-store 3")).expect("it is written");
     let error = EmbeddedStore::open(options(dir.path())).map(|_| ()).expect_err("too new");
     assert_eq!(error.kind, ErrorKind::TooNew);
-    assert!(error.to_string().contains("format 2"), "{error}");
+    assert!(error.to_string().contains("format 3"), "{error}");
     assert!(dir.path().join("data").exists(), "nothing was touched");
 }
 
@@ -89,14 +155,9 @@ fn a_place_that_cannot_be_a_directory_is_told() {
     assert!(error.to_string().contains("cannot make this directory"), "{error}");
 }
 
-/// The newest journal, and where its last byte that is not zero stands.
-fn journal(dir: &Path) -> (PathBuf, u64) {
-    let entries = fs::read_dir(dir.join("data")).expect("a directory");
-    let paths = entries.map(|entry| entry.expect("an entry").path());
-    let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse::<u64>().ok();
-    let newest =
-        paths.filter(|path| path.extension().is_some_and(|it| it == "jnl")).max_by_key(number);
-    let path = newest.expect("a journal");
+/// The log's file, and where its last byte that is not zero stands.
+fn log_file(dir: &Path) -> (PathBuf, u64) {
+    let path = dir.join("log/1.log");
     let bytes = fs::read(&path).expect("it can be read");
     let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1);
     (path, end)
@@ -105,12 +166,14 @@ fn journal(dir: &Path) -> (PathBuf, u64) {
 /// A store of one session to which entries 1 to 9 were committed, each alone.
 fn nine_entries() -> TempDir {
     let dir = new_dir();
-    let mut store = open(dir.path());
+    let options = EmbeddedOptions { sync: Sync::Always, ..options(dir.path()) };
+    let mut store = EmbeddedStore::open(options).expect("a store");
     store.commit(&[&[session_set(1)]]).expect("it is written");
     for entry in 1..=9 {
         let message = message("t", &[entry as u8; 500]);
         store.commit(&[&[enqueued(1, entry, &message)]]).expect("it is written");
     }
+    kill(store);
     dir
 }
 
@@ -123,11 +186,11 @@ fn flip(path: &Path, at: u64) {
 }
 
 #[test]
-fn a_journal_cut_off_anywhere_in_its_last_batch_loses_that_only() {
+fn a_log_cut_off_anywhere_in_its_last_batch_loses_that_only() {
     for cut in [1, 2, 5, 12, 13, 40, 300, 500] {
         let dir = nine_entries();
-        let (path, end) = journal(dir.path());
-        let file = OpenOptions::new().write(true).open(path).expect("a journal");
+        let (path, end) = log_file(dir.path());
+        let file = OpenOptions::new().write(true).open(path).expect("a log");
         file.set_len(end - cut).expect("it is cut");
         let mut store = open(dir.path());
         let (report, waiting) = load(&mut store);
@@ -145,7 +208,7 @@ fn a_journal_cut_off_anywhere_in_its_last_batch_loses_that_only() {
 fn a_flipped_byte_in_the_last_batch_loses_that_only() {
     for back in [1, 3, 5, 12, 20, 200, 500, 530] {
         let dir = nine_entries();
-        let (path, end) = journal(dir.path());
+        let (path, end) = log_file(dir.path());
         flip(&path, end - back);
         let (report, waiting) = load(&mut open(dir.path()));
         assert_eq!(waiting, [1, 2, 3, 4, 5, 6, 7, 8], "{back} from the end");
@@ -154,12 +217,13 @@ fn a_flipped_byte_in_the_last_batch_loses_that_only() {
 }
 
 #[test]
-fn damage_inside_a_journal_is_told_and_kept() {
+fn damage_inside_the_log_is_told_and_kept() {
     let dir = nine_entries();
-    let (path, end) = journal(dir.path());
+    let (path, end) = log_file(dir.path());
     flip(&path, end - 3 * 560);
     let (report, waiting) = load(&mut open(dir.path()));
-    assert!(!waiting.is_empty() && waiting.len() < 8, "{waiting:?}");
+    let left: Vec<u64> = (1..=9).filter(|entry| *entry != 7).collect();
+    assert_eq!(waiting, left, "what is behind it is there");
     assert!(report.damage.any() && report.damage.lost_journal_bytes > 500);
     assert!(!report.damage.found.is_empty());
     let copy = &report.damage.set_aside[0];
@@ -173,6 +237,7 @@ fn a_damaged_record_is_skipped_counted_and_copied() {
     let dir = nine_entries();
     let mut store = open(dir.path());
     store.commit(&[&[retained_set("r", b"x", 1)]]).expect("it is written");
+    store.checkpoint().expect("it is written");
     let open_engine = store.open.as_ref().expect("it is open");
     let mut batch = open_engine.engine.batch(2);
     batch.insert(&open_engine.engine.queue, keys::queue(SessionNo(1), EntryNo(5)), "nonsense");
@@ -193,13 +258,16 @@ fn a_damaged_record_is_skipped_counted_and_copied() {
 #[test]
 fn a_store_that_cannot_be_opened_is_set_aside() {
     let dir = nine_entries();
+    drop(open(dir.path()));
     fs::write(dir.path().join("data/version"), b"nonsense").expect("it is written");
     let stop = EmbeddedOptions { on_damage: OnDamage::Stop, ..options(dir.path()) };
     let error = EmbeddedStore::open(stop).map(|_| ()).expect_err("it is damaged");
     assert_eq!(error.kind, ErrorKind::Damaged);
     let mut store = open(dir.path());
     let (report, waiting) = load(&mut store);
-    assert!(waiting.is_empty() && report.damage.started_anew && report.damage.any());
+    // The log still has what was written last.
+    assert_eq!(waiting, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert!(report.damage.started_anew && report.damage.any());
     assert!(report.damage.set_aside[0].join("version").exists());
     store.commit(&[&[session_set(1)]]).expect("the new one works");
 }
@@ -208,6 +276,7 @@ fn a_store_that_cannot_be_opened_is_set_aside() {
 fn a_lost_session_takes_what_it_had_with_it() {
     let dir = nine_entries();
     let mut store = open(dir.path());
+    store.checkpoint().expect("it is written");
     let open_engine = store.open.as_ref().expect("it is open");
     let mut batch = open_engine.engine.batch(1);
     let key = keys::of_session(keys::SESSION, SessionNo(1));

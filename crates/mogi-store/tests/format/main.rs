@@ -66,12 +66,23 @@ fn opened(version: &str, check: impl FnOnce(&Path, EmbeddedStore)) {
 
 #[test]
 fn a_store_of_version_1_is_read() {
-    opened("store-v1", |dir, mut store| {
+    is_read("store-v1");
+}
+
+#[test]
+fn a_store_of_version_2_is_read() {
+    is_read("store-v2");
+}
+
+fn is_read(version: &str) {
+    opened(version, |dir, mut store| {
         assert_eq!(everything(&mut store), expected());
         // And it goes on: what is written now is there the next time.
         let end = mogi_core::store::StoreOp::SessionEnd { session: SessionNo(1) };
         store.commit(&[&[end]]).expect("it is written");
         drop(store);
+        let format = fs::read_to_string(dir.join("format")).expect("a format file");
+        assert!(format.starts_with("mogi-store 2\n"), "an earlier mogi does not open it");
         let mut store = EmbeddedStore::open(EmbeddedOptions::new(dir)).expect("it opens");
         let (left, _) = everything(&mut store);
         let (before, _) = expected();
@@ -81,10 +92,16 @@ fn a_store_of_version_1_is_read() {
 }
 
 #[test]
-fn the_fixture_has_tables_and_a_journal() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store-v1/data");
-    let journal = fs::read(root.join("0.jnl")).or_else(|_| fs::read(root.join("1.jnl")));
-    assert!(journal.is_ok_and(|bytes| !bytes.is_empty()));
+fn the_fixtures_have_tables_and_a_journal_or_a_log() {
+    has_tables_and("store-v1", &["data/0.jnl", "data/1.jnl"]);
+    has_tables_and("store-v2", &["log/0.log", "log/1.log"]);
+}
+
+fn has_tables_and(version: &str, files: &[&str]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(version);
+    let journal = files.iter().find_map(|file| fs::read(root.join(file)).ok());
+    let root = root.join("data");
+    assert!(journal.is_some_and(|bytes| !bytes.is_empty()));
     let keyspaces = fs::read_dir(root.join("keyspaces")).expect("a folder").flatten();
     let tables: usize = keyspaces
         .filter(|entry| entry.file_name() != "0")
