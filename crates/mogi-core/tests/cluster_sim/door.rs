@@ -148,7 +148,12 @@ impl Site {
         let number = claim.session.as_ref().map(|session| session.session);
         let claimed = match claim.session {
             Some(_) if ours => Claimed::Ours,
-            None => Claimed::Nothing { will: None },
+            None => {
+                // A node that lives publishes it itself when it hears of the new connection.
+                let lives = claim.before.0.is_some_and(|owner| self.peers.contains_key(&owner));
+                let will = claim.will.as_deref().cloned();
+                Claimed::Nothing { will: will.filter(|_| !lives) }
+            }
             Some(session) => {
                 let will = claim.will.as_deref().cloned();
                 Claimed::Moved { session: Box::new(session), will }
@@ -218,6 +223,7 @@ impl Site {
             address: "127.0.0.1:1",
             listener: &listener,
             epoch,
+            bridge: None,
         };
         let worker = &mut self.workers[usize::from(owner)];
         let key = worker.connect(now_ms, &arrival).expect("room for all");
