@@ -184,7 +184,8 @@ pub fn entry_id(entry: EntryNo) -> String {
 pub fn entry_of(id: &[u8]) -> Option<EntryNo> {
     let (ms, rest) = std::str::from_utf8(id).ok()?.split_once('-')?;
     let (ms, rest): (u64, u64) = (ms.parse().ok()?, rest.parse().ok()?);
-    (ms < 1 << (64 - REST_BITS) && rest < 1 << REST_BITS).then(|| EntryNo((ms << REST_BITS) | rest))
+    (ms < 1 << (64 - REST_BITS) && rest < 1 << REST_BITS)
+        .then_some(EntryNo((ms << REST_BITS) | rest))
 }
 
 /// The shortest text of digits and small letters that hashes to the slot, the first of those.

@@ -88,11 +88,12 @@ impl Tickets {
         for worker in changed {
             let Some(turns) = self.workers.get_mut(&worker) else { continue };
             let mut all_up_to = None;
-            while let Some(ticket) = turns.tickets.pop_front_if(|ticket| ticket.left == 0) {
+            while let Some(ticket) = turns.tickets.front().filter(|ticket| ticket.left == 0) {
                 turns.first += 1;
                 if ticket.wait != Wait::Nobody {
                     all_up_to = Some(ticket.turn);
                 }
+                turns.tickets.pop_front();
             }
             if let Some(turn) = all_up_to {
                 out.push((worker, Answer::Stored { turn }));
