@@ -109,13 +109,8 @@ impl Search {
             Step::Single { from } => {
                 let asked = (self.wanted.len() - from).min(PAGE);
                 let mut missing = Vec::new();
-<<<<<<< HEAD
-                let wanted = self.wanted[from..from + asked].to_vec();
-                for (entry, value) in wanted.into_iter().zip(values) {
-=======
                 let some = self.wanted[from..from + asked].to_vec();
                 for (entry, value) in some.into_iter().zip(values) {
->>>>>>> 32cac069ee69aa6cef446821b2cdc3e6f6c7d9c0
                     match first(value) {
                         Some((_, found)) => self.keep(entry, found),
                         None => missing.push(entry),

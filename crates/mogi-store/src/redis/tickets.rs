@@ -88,13 +88,7 @@ impl Tickets {
         for worker in changed {
             let Some(turns) = self.workers.get_mut(&worker) else { continue };
             let mut all_up_to = None;
-<<<<<<< HEAD
-            while turns.tickets.front().is_some_and(|ticket| ticket.left == 0)
-                && let Some(ticket) = turns.tickets.pop_front()
-            {
-=======
             while let Some(ticket) = turns.tickets.front().filter(|ticket| ticket.left == 0) {
->>>>>>> 32cac069ee69aa6cef446821b2cdc3e6f6c7d9c0
                 turns.first += 1;
                 if ticket.wait != Wait::Nobody {
                     all_up_to = Some(ticket.turn);
