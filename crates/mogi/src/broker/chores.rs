@@ -2,6 +2,7 @@
 
 use crate::broker::plan::{Signal, Signals};
 use crate::broker::sys::Sys;
+use crate::net::certificates::Certificates;
 use crate::net::event_loop;
 use crate::net::mailbox::Mail;
 use crate::net::shared::Shared;
@@ -12,10 +13,15 @@ use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Makes the function the loop of worker 0 calls.
-pub(super) fn chores(signals: Option<Signals>, shared: &Arc<Shared>) -> event_loop::Chores {
+pub(super) fn chores(
+    signals: Option<Signals>,
+    certificates: Certificates,
+    shared: &Arc<Shared>,
+) -> event_loop::Chores {
     let interval_ms = shared.sys_interval_s * 1000;
     let mut chores = Chores {
         signals,
+        certificates,
         sys: Sys::new(),
         sys_at_ms: (interval_ms != 0).then_some(0),
         sys_last_ms: shared.now_ms(),
@@ -29,6 +35,7 @@ pub(super) fn chores(signals: Option<Signals>, shared: &Arc<Shared>) -> event_lo
 
 struct Chores {
     signals: Option<Signals>,
+    certificates: Certificates,
     sys: Sys,
     sys_at_ms: Option<u64>,
     sys_last_ms: u64,
@@ -71,8 +78,9 @@ impl Chores {
             // With `$SYS`, so that one waking serves both.
             self.alive_at_ms = Some(next_boundary_ms(now_ms, ALIVE_INTERVAL_S));
         }
+        let certificates_ms = self.certificates.look(shared, now_ms);
         if !self.publishes {
-            let due = [self.sys_at_ms, self.purge_at_ms, self.alive_at_ms];
+            let due = [self.sys_at_ms, self.purge_at_ms, self.alive_at_ms, certificates_ms];
             return due.into_iter().flatten().min();
         }
         for (topic, text) in shared.log.take_topic_lines() {
@@ -83,7 +91,8 @@ impl Chores {
             worker.publish_internal(now_ms, &view);
         }
         let lines_ms = Some(now_ms + LOG_INTERVAL_MS);
-        [self.sys_at_ms, self.purge_at_ms, self.alive_at_ms, lines_ms].into_iter().flatten().min()
+        let due = [self.sys_at_ms, self.purge_at_ms, self.alive_at_ms, certificates_ms, lines_ms];
+        due.into_iter().flatten().min()
     }
 
     fn take_signals(&mut self, shared: &Shared) {
@@ -103,8 +112,10 @@ impl Chores {
                     shared.log.log(LogKind::Information, "Reloading config.");
                     shared.log.log(
                         LogKind::Warning,
-                        "Warning: mogi does not reload its configuration yet: restart it instead.",
+                        "Warning: mogi does not reload its configuration yet: restart it instead. \
+                         Certificates are read again.",
                     );
+                    self.certificates.read_again(shared, true);
                     shared.log.reopen();
                 }
                 Signal::Tree => shared.node.interest.for_each(|filter| println!("{filter}")),

@@ -10,11 +10,12 @@ pub(crate) mod plan;
 mod store;
 mod sys;
 
+use crate::net::certificates::Certificates;
 use crate::net::crew::Captain;
 use crate::net::event_loop::{EventLoop, FrontDoor, SIGNALS, WAKER};
 use crate::net::listen::open;
 use crate::net::mailbox::Mailbox;
-use crate::net::shared::{ListenerState, Shared};
+use crate::net::shared::{ListenerState, Shared, Transport};
 use mio::{Interest, Poll, Waker};
 use mogi_core::{Node, Stats};
 use plan::Plan;
@@ -31,11 +32,16 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     let Plan { listeners, settings, log, signals, announce } = plan;
     let mut doors = Vec::new();
     let mut states = Vec::new();
+    let mut certificates = Certificates::new();
     for listener in listeners {
+        let tls = listener.transport.tls.as_ref();
+        let tls = tls.map(|plan| certificates.add(states.len(), plan, log)).transpose();
+        let tls = tls.map_err(io::Error::other)?.map(|config| config.server);
         let sockets = open(&listener, log).map_err(io::Error::other)?;
         doors.extend(sockets.into_iter().map(|socket| (states.len() as u16, socket)));
         states.push(ListenerState {
             port: listener.port,
+            transport: Transport::new(&listener.transport, tls),
             core: listener.core,
             max_connections: listener.max_connections,
             connections: AtomicUsize::new(0),
@@ -78,7 +84,8 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     if let (Some(signals), Some(poll)) = (&mut signals, polls.first()) {
         poll.registry().register(&mut signals.stream, SIGNALS, Interest::READABLE)?;
     }
-    let front_door = FrontDoor { listeners: doors, chores: chores::chores(signals, &shared) };
+    let front_door =
+        FrontDoor { listeners: doors, chores: chores::chores(signals, certificates, &shared) };
     let mut loops = Vec::new();
     let mut door = Some(front_door);
     for (index, poll) in polls.into_iter().enumerate() {

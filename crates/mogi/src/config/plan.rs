@@ -1,6 +1,6 @@
 //! From the configuration to what the broker runs, and what that means in words.
 
-use super::{Config, Listener, Persistence, Security};
+use super::{Config, Listener, Persistence, Security, transport};
 use crate::broker::plan::{ListenerPlan, Settings, StorePlan};
 use crate::log::why;
 use mogi_codec::QoS;
@@ -23,7 +23,12 @@ pub(crate) fn plan(
     for listener in &config.listeners {
         listeners.push(ListenerPlan {
             port: listener.port,
-            addresses: addresses(config, listener)?,
+            addresses: match listener.unix {
+                Some(_) => Vec::new(),
+                None => addresses(config, listener)?,
+            },
+            unix: listener.unix.as_ref().map(PathBuf::from),
+            transport: transport::plan(config, listener),
             one_is_enough: config.local_only,
             interface: listener.interface.clone(),
             max_connections: listener.max_connections,
@@ -92,7 +97,7 @@ pub(crate) fn warnings(config: &Config) -> impl Iterator<Item = String> {
     let closed = closed.map(|listener| {
         format!("Warning: The listener at {} accepts no version of MQTT.", listener.place)
     });
-    doubts.chain(idle).chain(closed)
+    doubts.chain(idle).chain(closed).chain(transport::doubts(config))
 }
 
 /// `worker_threads`; 0: one per core.
@@ -173,7 +178,11 @@ fn describe_one(config: &Config, listener: &Listener) -> String {
         (None, Some(false)) => "all IPv4 addresses",
         (None, Some(true)) => "all IPv6 addresses",
     };
-    let mut line = format!("{place}: port {} on {host}", listener.port);
+    let mut line = match &listener.unix {
+        Some(path) => format!("{place}: Unix socket {path}"),
+        None => format!("{place}: port {} on {host}", listener.port),
+    };
+    line.push_str(&transport::describe(listener));
     if let Some(interface) = &listener.interface {
         line.push_str(&format!(", interface {interface}"));
     }

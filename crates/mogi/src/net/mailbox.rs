@@ -1,10 +1,10 @@
 //! Mailboxes: batches, sockets and orders for a worker, swapped out whole, never held.
 
+use crate::net::layered::Layered;
+use crate::net::stream::{Peer, Stream};
 use mio::Waker;
-use mio::net::TcpStream;
 use mogi_core::EntryNo;
 use mogi_core::store::StoredDelivery;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -34,8 +34,9 @@ pub(crate) enum Mail {
 /// A connection on its way to the worker that owns its client id.
 #[derive(Debug)]
 pub(crate) struct Moved {
-    pub(crate) stream: TcpStream,
-    pub(crate) peer: SocketAddr,
+    pub(crate) stream: Stream,
+    pub(crate) layered: Option<Box<Layered>>,
+    pub(crate) peer: Peer,
     pub(crate) listener: u16,
     pub(crate) address: String,
     pub(crate) client_id: String,
