@@ -35,6 +35,10 @@ pub struct Frames {
     control: Vec<u8>,
     /// The client has sent Close, or was told to go: nothing that comes counts.
     closed: bool,
+    /// The client's own reason to close, which goes back to it. (RFC 6455 5.5.1)
+    reason: Option<Vec<u8>>,
+    /// Close was sent.
+    parted: bool,
 }
 
 #[derive(Debug)]
@@ -86,7 +90,7 @@ impl Frames {
                     }
                     Err((code, what)) => return Err(self.fail(code, what, answers)),
                 }
-                self.end_frame(&mut ping, answers);
+                self.end_frame(&mut ping);
                 continue;
             };
             let rest = bytes.len() - at;
@@ -100,7 +104,7 @@ impl Frames {
                 self.control.extend_from_slice(&bytes[at..at + take]);
             }
             at += take;
-            self.end_frame(&mut ping, answers);
+            self.end_frame(&mut ping);
         }
         // The latest of those that came together is enough. (RFC 6455 5.5.3)
         if let Some(payload) = ping.filter(|_| may_answer_ping && !self.closed) {
@@ -149,16 +153,15 @@ impl Frames {
     }
 
     /// Acts on a frame whose payload is complete.
-    fn end_frame(&mut self, ping: &mut Option<Vec<u8>>, answers: &mut Vec<u8>) {
+    fn end_frame(&mut self, ping: &mut Option<Vec<u8>>) {
         let Some(kind) = self.current.take_if(|it| it.left == 0).map(|it| it.kind) else {
             return;
         };
         match kind {
             OpCode::Control(Control::Ping) => *ping = Some(std::mem::take(&mut self.control)),
             OpCode::Control(Control::Close) => {
-                // The client's own reason goes back to it. (RFC 6455 5.5.1)
-                let code = self.control.get(..2).unwrap_or_default();
-                put_frame(OpCode::Control(Control::Close), code, answers);
+                // It is answered at the end, behind what is still to be sent.
+                self.reason = Some(self.control.get(..2).unwrap_or_default().to_vec());
                 self.closed = true;
             }
             _ => {}
@@ -167,18 +170,21 @@ impl Frames {
     }
 
     fn fail(&mut self, code: u16, what: String, answers: &mut Vec<u8>) -> Failure {
-        self.put_close(code, answers);
+        self.closed = true;
+        self.part(&code.to_be_bytes(), answers);
         Failure::new("WebSocket error", format!("WebSocket: {what}."))
     }
 
-    /// Appends the frame that ends the conversation, unless it has ended.
+    /// Appends the frame that ends the conversation, unless it was sent. None may follow it.
     pub fn close(&mut self, answers: &mut Vec<u8>) {
-        self.put_close(NORMAL, answers);
+        self.closed = true;
+        let reason = self.reason.take().unwrap_or_else(|| NORMAL.to_be_bytes().to_vec());
+        self.part(&reason, answers);
     }
 
-    fn put_close(&mut self, code: u16, answers: &mut Vec<u8>) {
-        if !std::mem::replace(&mut self.closed, true) {
-            put_frame(OpCode::Control(Control::Close), &code.to_be_bytes(), answers);
+    fn part(&mut self, reason: &[u8], answers: &mut Vec<u8>) {
+        if !std::mem::replace(&mut self.parted, true) {
+            put_frame(OpCode::Control(Control::Close), reason, answers);
         }
     }
 }

@@ -30,7 +30,7 @@ pub struct Layers {
     proxy: Option<ProxyRules>,
     tls: Option<Tls>,
     websocket: Option<WebSocket>,
-    /// Bytes of the socket that the lowest layer could not deal with yet.
+    /// The beginning of a PROXY header.
     kept: Vec<u8>,
     /// What the PROXY header said.
     proxied: Option<Proxied>,
@@ -109,7 +109,10 @@ impl Layers {
     /// Bytes of the socket that come before those received next: to be put in front of them.
     #[must_use]
     pub fn kept(&self) -> &[u8] {
-        &self.kept
+        match &self.tls {
+            Some(tls) if self.kept.is_empty() => tls.kept(),
+            _ => &self.kept,
+        }
     }
 
     /// Takes what the socket has given, [`Self::kept`] before it, and puts the MQTT bytes in it at
@@ -132,6 +135,7 @@ impl Layers {
                 return Ok(Received::default());
             };
             start = len;
+            self.kept = Vec::new();
             self.proxied = Some(proxied);
             self.proxy = None;
         }
@@ -143,18 +147,11 @@ impl Layers {
         let mut received = Received::default();
         let opened = match &mut self.tls {
             Some(tls) => {
-                let opened = tls.open(raw, &mut plain[front..], out)?;
+                let filled = tls.open(raw, &mut plain[front..], out)?;
                 received.closed = tls.is_closed();
-                self.kept.clear();
-                self.kept.extend_from_slice(&raw[opened.consumed..]);
-                if self.kept.is_empty() {
-                    // Most of the time there is nothing; an idle connection holds no buffer.
-                    self.kept = Vec::new();
-                }
-                opened.filled
+                filled
             }
             None => {
-                self.kept = Vec::new();
                 plain[front..front + raw.len()].copy_from_slice(raw);
                 raw.len()
             }

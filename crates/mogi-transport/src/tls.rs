@@ -23,23 +23,19 @@ const REASON: &str = "TLS error";
 /// A TLS session.
 pub struct Tls {
     session: UnbufferedServerConnection,
+    /// What the session has seen and could not deal with yet. It is shown them at every call: it
+    /// remembers positions in there.
+    kept: Vec<u8>,
     /// The client has said that it sends no more.
     closed: bool,
+    /// The session has failed; it is not asked for anything any more.
+    failed: bool,
 }
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tls").field("closed", &self.closed).finish_non_exhaustive()
     }
-}
-
-/// What came of received bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Opened {
-    /// How many of the received bytes were dealt with; the rest comes first next time.
-    pub consumed: usize,
-    /// How many bytes there are to go on with.
-    pub filled: usize,
 }
 
 impl Tls {
@@ -50,7 +46,7 @@ impl Tls {
     pub fn new(config: Arc<ServerConfig>) -> Result<Self, Failure> {
         let session = UnbufferedServerConnection::new(config);
         let session = session.map_err(|error| Failure::new(REASON, error.to_string()))?;
-        Ok(Self { session, closed: false })
+        Ok(Self { session, kept: Vec::new(), closed: false, failed: false })
     }
 
     /// Whether the handshake is not over.
@@ -84,8 +80,14 @@ impl Tls {
         Some(format!("{version} cipher {name}"))
     }
 
-    /// Opens received records into `plain`, which has room for as much as `raw` has; what has to be
-    /// sent in answer is appended to `out`.
+    /// Bytes that [`Self::open`] wants before those received next.
+    #[must_use]
+    pub fn kept(&self) -> &[u8] {
+        &self.kept
+    }
+
+    /// Opens received records, [`Self::kept`] before them, into `plain`, which has room for as much
+    /// as `raw` has: how many bytes there are. What has to be sent in answer is appended to `out`.
     ///
     /// # Errors
     /// The client breaks the rules, or is refused; the alert that tells it so is in `out`.
@@ -94,23 +96,24 @@ impl Tls {
         raw: &mut [u8],
         plain: &mut [u8],
         out: &mut Vec<u8>,
-    ) -> Result<Opened, Failure> {
-        let mut opened = Opened::default();
+    ) -> Result<usize, Failure> {
+        let (mut consumed, mut filled) = (0, 0);
         loop {
             let UnbufferedStatus { mut discard, state } =
-                self.session.process_tls_records(&mut raw[opened.consumed..]);
+                self.session.process_tls_records(&mut raw[consumed..]);
             let mut more = true;
             match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
                         let record = record.map_err(|e| Failure::new(REASON, e.to_string()))?;
                         discard += record.discard;
-                        let end = opened.filled + record.payload.len();
-                        let Some(room) = plain.get_mut(opened.filled..end) else {
+                        let end = filled + record.payload.len();
+                        let Some(room) = plain.get_mut(filled..end) else {
+                            self.failed = true;
                             return Err(Failure::new(REASON, "TLS: more than was received."));
                         };
                         room.copy_from_slice(record.payload);
-                        opened.filled = end;
+                        filled = end;
                     }
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, out)?,
@@ -118,34 +121,33 @@ impl Tls {
                 Ok(ConnectionState::PeerClosed) => self.closed = true,
                 Ok(_) => more = false,
                 Err(error) => {
-                    self.alert(out);
+                    self.failed = true;
+                    self.alert(&mut raw[consumed + discard..], out);
                     return Err(Failure::new(REASON, format!("TLS: {error}.")));
                 }
             }
-            opened.consumed += discard;
+            consumed += discard;
             if !more {
                 break;
             }
         }
-        if raw.len() - opened.consumed > MAX_KEPT_BYTES {
+        let rest = &raw[consumed..];
+        if rest.len() > MAX_KEPT_BYTES {
+            self.failed = true;
             return Err(Failure::new(REASON, "TLS: a message of the handshake is too large."));
         }
-        Ok(opened)
+        // Most of the time there is nothing, and an idle connection holds no buffer.
+        self.kept = rest.to_vec();
+        Ok(filled)
     }
 
-    /// After a failure: what tells the client.
-    fn alert(&mut self, out: &mut Vec<u8>) {
-        // One alert, and what may have been waiting before it.
-        for _ in 0..8 {
-            match self.session.process_tls_records(&mut []).state {
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    if encode(&mut data, out).is_err() {
-                        return;
-                    }
-                }
-                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                _ => return,
-            }
+    /// After a failure: what tells the client. The session is asked once: it hands out what it has
+    /// to say first, and would look at the client's bytes again if asked further.
+    fn alert(&mut self, rest: &mut [u8], out: &mut Vec<u8>) {
+        let state = self.session.process_tls_records(rest).state;
+        if let Ok(ConnectionState::EncodeTlsData(mut data)) = state {
+            // Without the alert the client sees only that the connection ends.
+            let _ = encode(&mut data, out);
         }
     }
 
@@ -159,7 +161,7 @@ impl Tls {
 
     /// Appends the record that says that no more is sent.
     pub fn close(&mut self, out: &mut Vec<u8>) {
-        if !self.session.is_handshaking() {
+        if !self.failed && !self.session.is_handshaking() {
             // A session that is over already needs no end.
             let _ = self.write(out, 0, |traffic, room| traffic.queue_close_notify(room));
         }
@@ -171,8 +173,14 @@ impl Tls {
         len: usize,
         mut put: impl FnMut(&mut Traffic<'_>, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> Result<(), Failure> {
-        loop {
-            match self.session.process_tls_records(&mut []).state {
+        if self.failed {
+            return Err(Failure::new(REASON, "TLS: the session is over."));
+        }
+        let mut consumed = 0;
+        let result = loop {
+            let status = self.session.process_tls_records(&mut self.kept[consumed..]);
+            consumed += status.discard;
+            match status.state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, out)?,
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => self.closed = true,
@@ -182,14 +190,15 @@ impl Tls {
                     out.resize(start + len + records * RECORD_OVERHEAD, 0);
                     let result = put(&mut traffic, &mut out[start..]);
                     out.truncate(start + result.as_ref().map_or(0, |written| *written));
-                    return result
-                        .map(drop)
-                        .map_err(|error| Failure::new(REASON, error.to_string()));
+                    break result.map(drop).map_err(|e| Failure::new(REASON, e.to_string()));
                 }
-                Ok(_) => return Err(Failure::new(REASON, "TLS: the session is over.")),
-                Err(error) => return Err(Failure::new(REASON, format!("TLS: {error}."))),
+                Ok(_) => break Err(Failure::new(REASON, "TLS: the session is over.")),
+                Err(error) => break Err(Failure::new(REASON, format!("TLS: {error}."))),
             }
-        }
+        };
+        self.failed = result.is_err();
+        self.kept.drain(..consumed);
+        result
     }
 }
 

@@ -13,12 +13,12 @@ mod sys;
 use crate::net::certificates::Certificates;
 use crate::net::crew::Captain;
 use crate::net::event_loop::{EventLoop, FrontDoor, SIGNALS, WAKER};
-use crate::net::listen::open;
+use crate::net::listen::{Door, open};
 use crate::net::mailbox::Mailbox;
-use crate::net::shared::{ListenerState, Shared, Transport};
+use crate::net::shared::{ListenerState, LogSink, Shared, Transport};
 use mio::{Interest, Poll, Waker};
 use mogi_core::{Node, Stats};
-use plan::Plan;
+use plan::{ListenerPlan, Plan};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -30,23 +30,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// A listening socket cannot be opened, or the system refuses what the loops need.
 pub(crate) fn run(plan: Plan) -> io::Result<()> {
     let Plan { listeners, settings, log, signals, announce } = plan;
-    let mut doors = Vec::new();
-    let mut states = Vec::new();
-    let mut certificates = Certificates::new();
-    for listener in listeners {
-        let tls = listener.transport.tls.as_ref();
-        let tls = tls.map(|plan| certificates.add(states.len(), plan, log)).transpose();
-        let tls = tls.map_err(io::Error::other)?.map(|config| config.server);
-        let sockets = open(&listener, log).map_err(io::Error::other)?;
-        doors.extend(sockets.into_iter().map(|socket| (states.len() as u16, socket)));
-        states.push(ListenerState {
-            port: listener.port,
-            transport: Transport::new(&listener.transport, tls),
-            core: listener.core,
-            max_connections: listener.max_connections,
-            connections: AtomicUsize::new(0),
-        });
-    }
+    let Opened { doors, states, certificates } = open_all(listeners, log)?;
     let workers = settings.workers;
     let mut polls = Vec::new();
     let mut mailboxes = Vec::new();
@@ -95,11 +79,46 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
         store::start(plan, &shared, &mut loops).map_err(io::Error::other)?;
     }
     announce();
+    // The first turn sets the alarm for what is due though nobody connects.
+    if let Some(first) = shared.mailboxes.first() {
+        first.wake();
+    }
     let result = Captain::new(Arc::clone(&shared), loops)?.run();
     if let Some(store) = shared.store.get() {
         store.close().map_err(|error| io::Error::other(error.to_string()))?;
     }
     result
+}
+
+/// All listeners, opened.
+struct Opened {
+    /// Sockets, and the numbers of their listeners.
+    doors: Vec<(u16, Door)>,
+    states: Vec<ListenerState>,
+    certificates: Certificates,
+}
+
+/// # Errors
+/// A listener's files cannot be read, or a socket of it cannot be opened.
+fn open_all(listeners: Vec<ListenerPlan>, log: &dyn LogSink) -> io::Result<Opened> {
+    let mut doors = Vec::new();
+    let mut states = Vec::new();
+    let mut certificates = Certificates::new();
+    for listener in listeners {
+        let tls = listener.transport.tls.as_ref();
+        let tls = tls.map(|plan| certificates.add(states.len(), plan, log)).transpose();
+        let tls = tls.map_err(io::Error::other)?.map(|config| config.server);
+        let sockets = open(&listener, log).map_err(io::Error::other)?;
+        doors.extend(sockets.into_iter().map(|socket| (states.len() as u16, socket)));
+        states.push(ListenerState {
+            port: listener.port,
+            transport: Transport::new(&listener.transport, tls),
+            core: listener.core,
+            max_connections: listener.max_connections,
+            connections: AtomicUsize::new(0),
+        });
+    }
+    Ok(Opened { doors, states, certificates })
 }
 
 /// Milliseconds since 1970.

@@ -115,7 +115,8 @@ fn stamps(plan: &TlsPlan) -> Vec<Stamp> {
 pub(crate) struct Certificates {
     watched: Vec<Watched>,
     look_at_ms: u64,
-    warn_at_ms: u64,
+    /// When to say again which certificates expire.
+    warn_at_ms: Option<u64>,
 }
 
 struct Watched {
@@ -128,7 +129,7 @@ struct Watched {
 impl Certificates {
     /// With none under watch.
     pub(crate) const fn new() -> Self {
-        Self { watched: Vec::new(), look_at_ms: 0, warn_at_ms: 0 }
+        Self { watched: Vec::new(), look_at_ms: 0, warn_at_ms: None }
     }
 
     /// Reads a listener's files for the first time, and watches them.
@@ -148,7 +149,9 @@ impl Certificates {
             log.log(LogKind::Warning, &format!("Warning: {doubt}"));
         }
         let (plan, not_after_s) = (plan.clone(), config.not_after_s);
-        self.watched.push(Watched { listener, plan, stamps, not_after_s });
+        let watched = Watched { listener, plan, stamps, not_after_s };
+        watched.warn(log);
+        self.watched.push(watched);
         Ok(config)
     }
 
@@ -161,9 +164,10 @@ impl Certificates {
             self.look_at_ms = now_ms + LOOK_INTERVAL_MS;
             self.read_again(shared, false);
         }
-        if self.warn_at_ms <= now_ms {
-            self.warn_at_ms = now_ms + WARN_INTERVAL_MS;
-            self.warn(shared);
+        let warn_at_ms = *self.warn_at_ms.get_or_insert(now_ms + WARN_INTERVAL_MS);
+        if warn_at_ms <= now_ms {
+            self.warn_at_ms = Some(now_ms + WARN_INTERVAL_MS);
+            self.watched.iter().for_each(|watched| watched.warn(shared.log));
         }
         Some(self.look_at_ms)
     }
@@ -187,7 +191,7 @@ impl Certificates {
                     listener.transport.set_tls(config.server);
                     let line = format!("The certificate \"{file}\" was read again.");
                     shared.log.log(LogKind::Information, &line);
-                    self.warn_at_ms = 0;
+                    watched.warn(shared.log);
                 }
                 Err(problem) => {
                     let line = format!("Error: {problem} What was read before stays in use.");
@@ -196,25 +200,25 @@ impl Certificates {
             }
         }
     }
+}
 
-    fn warn(&self, shared: &Shared) {
+impl Watched {
+    /// Says that the certificate expires soon, or has expired.
+    fn warn(&self, log: &dyn LogSink) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now_s = now.map_or(0, |elapsed| elapsed.as_secs() as i64);
-        for watched in &self.watched {
-            let left_s = watched.not_after_s - now_s;
-            if left_s > WARN_DAYS * DAY_S {
-                continue;
-            }
-            let file = watched.plan.certfile.display();
-            let when = jiff::Timestamp::from_second(watched.not_after_s);
-            let when = when.map_or_else(|_| String::new(), |when| format!(", on {when}"));
-            let line = if left_s < 0 {
-                format!("Warning: The certificate \"{file}\" has expired{when}.")
-            } else {
-                let days = left_s / DAY_S;
-                format!("Warning: The certificate \"{file}\" expires in {days} days{when}.")
-            };
-            shared.log.log(LogKind::Warning, &line);
+        let left_s = self.not_after_s - now.map_or(0, |elapsed| elapsed.as_secs() as i64);
+        if left_s > WARN_DAYS * DAY_S {
+            return;
         }
+        let file = self.plan.certfile.display();
+        let when = jiff::Timestamp::from_second(self.not_after_s);
+        let when = when.map_or_else(|_| String::new(), |when| format!(", on {when}"));
+        let line = if left_s < 0 {
+            format!("Warning: The certificate \"{file}\" has expired{when}.")
+        } else {
+            let days = left_s / DAY_S;
+            format!("Warning: The certificate \"{file}\" expires in {days} days{when}.")
+        };
+        log.log(LogKind::Warning, &line);
     }
 }

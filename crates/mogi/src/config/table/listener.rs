@@ -29,7 +29,8 @@ pub(super) const ROWS: &[Spec] = &[
         "folder of authorities, named by hash as `openssl rehash` does"),
     row("certfile", Listener, "a file", "–",
         Works(TextOnce(|to| &mut to.listener().transport.certfile)),
-        "server certificate, and those between it and its authority; read again on SIGHUP and when the file changes"),
+        "server certificate, and those between it and its authority; read again on SIGHUP, and \
+         when the file changes"),
     row("ciphers", Listener, "a list in OpenSSL's notation", "–",
         Works(TextOnce(|to| &mut to.listener().transport.ciphers)),
         "TLS 1.2 ciphers; names that are not built in are left out, with a warning"),
