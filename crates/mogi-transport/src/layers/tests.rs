@@ -211,7 +211,10 @@ proptest! {
         layers in 0u8..8,
     ) {
         let plan = LayersPlan {
-            proxy: (layers & 1 != 0).then(|| ProxyRules { v2: layers & 4 != 0, ..ProxyRules::default() }),
+            proxy: (layers & 1 != 0).then(|| {
+                let v2 = layers & 4 != 0;
+                ProxyRules { v2, ..ProxyRules::default() }
+            }),
             tls: (layers & 2 != 0).then(|| ENDS.plan.tls.clone()).flatten(),
             websocket: Some(Arc::new(WebSocketRules {
                 max_head_bytes: 1024,

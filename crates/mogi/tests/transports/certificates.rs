@@ -133,7 +133,8 @@ fn certificates_of_version_1_are_good_enough() {
     let folder = std::env::temp_dir().join(format!("mogi-v1-{}-{dir}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let script = "set -e; \
-        openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 30 -subj /CN=ca; \
+        openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 30 \
+          -subj /CN=ca; \
         for name in good bad; do \
           openssl req -newkey rsa:2048 -nodes -keyout $name.key -out $name.csr -subj /CN=$name; \
           openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial \
