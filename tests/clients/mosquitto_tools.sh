@@ -13,6 +13,10 @@ trap 'rm -rf "$dir"' EXIT
 [ -z "${MQTT_TOOLS:-}" ] || PATH="$MQTT_TOOLS:$PATH"
 
 at=(-h "${MQTT_HOST:-127.0.0.1}" -p "$MQTT_PORT")
+case "${MQTT_SCHEME:-mqtt}" in
+  mqtts) at+=(--cafile "$MQTT_CAFILE") ;;
+  unix) at=(--unix "$MQTT_SOCKET") ;;
+esac
 pub() { timeout "$patience" mosquitto_pub "${at[@]}" "$@"; }
 sub() { timeout "$patience" mosquitto_sub "${at[@]}" "$@"; }
 rr() { timeout "$patience" mosquitto_rr "${at[@]}" "$@"; }

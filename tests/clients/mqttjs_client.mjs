@@ -1,7 +1,7 @@
 // MQTT.js through the broker.
 
 import mqtt from "mqtt";
-import { Waiting, equal, run, soon, test, url } from "./tap.mjs";
+import { Waiting, ca, equal, run, soon, test, url } from "./tap.mjs";
 
 const VERSIONS = { 3: "3.1", 4: "3.1.1", 5: "5.0" };
 
@@ -17,6 +17,7 @@ class Client {
       clientId,
       // Reconnecting by itself would hide what the broker did.
       reconnectPeriod: 0,
+      ca,
       ...options.connect,
     });
     client.version = version;

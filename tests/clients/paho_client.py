@@ -7,7 +7,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 import tap
-from tap import HOST, PATIENCE_S, PORT, Waiting, case, equal
+from tap import CAFILE, HOST, PATIENCE_S, PORT, SCHEME, Waiting, case, equal
 
 V31, V311, V5 = mqtt.MQTTv31, mqtt.MQTTv311, mqtt.MQTTv5
 NAMES = {V31: "3.1", V311: "3.1.1", V5: "5.0"}
@@ -20,8 +20,11 @@ class Client:
                  messages=None, **more):
         kwargs = {} if version == V5 else {"clean_session": not persistent}
         self.mqtt = mqtt.Client(
-            mqtt.CallbackAPIVersion.VERSION2, client_id, protocol=version, **kwargs
+            mqtt.CallbackAPIVersion.VERSION2, client_id, protocol=version,
+            transport="websockets" if SCHEME in ("ws", "wss") else "tcp", **kwargs
         )
+        if SCHEME in ("mqtts", "wss"):
+            self.mqtt.tls_set(CAFILE)
         self.version = version
         self.connects, self.acks, self.published = Waiting(), Waiting(), Waiting()
         self.messages, self.ends = messages or Waiting(), Waiting()
@@ -74,7 +77,9 @@ class Client:
 
     def vanish(self):
         """Closes the socket without DISCONNECT."""
-        self.mqtt.socket().shutdown(2)
+        sock = self.mqtt.socket()
+        # That of a WebSocket is within.
+        getattr(sock, "_socket", sock).shutdown(2)
         self.ends.take("the end")
         self.mqtt.loop_stop()
 

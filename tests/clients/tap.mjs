@@ -3,8 +3,12 @@
 // Every case prints `ok N - name` or `not ok N - name`, and the last line is `1..N`.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 
-export const url = `mqtt://${process.env.MQTT_HOST ?? "127.0.0.1"}:${process.env.MQTT_PORT}`;
+const scheme = process.env.MQTT_SCHEME ?? "mqtt";
+export const url = `${scheme}://${process.env.MQTT_HOST ?? "127.0.0.1"}:${process.env.MQTT_PORT}`;
+// Who has signed the broker's certificate.
+export const ca = process.env.MQTT_CAFILE && readFileSync(process.env.MQTT_CAFILE);
 
 // Far more than anything needs on a busy machine.
 const PATIENCE_MS = 20_000;

@@ -10,6 +10,9 @@ import traceback
 
 HOST = os.environ.get("MQTT_HOST", "127.0.0.1")
 PORT = int(os.environ["MQTT_PORT"])
+# mqtt, mqtts, ws or wss; and who has signed the broker's certificate.
+SCHEME = os.environ.get("MQTT_SCHEME", "mqtt")
+CAFILE = os.environ.get("MQTT_CAFILE")
 
 # Far more than anything needs on a busy machine.
 PATIENCE_S = 20

@@ -1,6 +1,7 @@
 //! What a command line asks for.
 
 use crate::format::Template;
+use mogi_client::TlsOptions;
 use mogi_codec::{PropertyBuf, QoS, RetainHandling, Version};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -57,6 +58,21 @@ pub(crate) struct PropertyConfig {
     pub(crate) disconnect: PropertyBuf,
 }
 
+/// What the flags say about TLS.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TlsConfig {
+    /// It is asked for, by a flag or a URL.
+    pub(crate) wanted: bool,
+    pub(crate) cafile: Option<PathBuf>,
+    pub(crate) capath: Option<PathBuf>,
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    pub(crate) insecure: bool,
+    pub(crate) os_certs: bool,
+    pub(crate) only_tls13: bool,
+    pub(crate) alpn: Option<String>,
+}
+
 /// All settings of `pub`, `sub` and `rr`.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -68,6 +84,8 @@ pub(crate) struct Config {
     pub(crate) bind: Option<String>,
     pub(crate) nodelay: bool,
     pub(crate) no_tls: bool,
+    pub(crate) tls: TlsConfig,
+    pub(crate) websocket: bool,
     /// The first flag that asks for what is not built yet, and what that is.
     pub(crate) not_built: Option<(String, &'static str)>,
 
@@ -126,6 +144,8 @@ impl Config {
             bind: None,
             nodelay: false,
             no_tls: false,
+            tls: TlsConfig::default(),
+            websocket: false,
             not_built: None,
             version: if tool == Tool::Rr { Version::V5 } else { Version::V311 },
             client_id: None,
@@ -166,6 +186,31 @@ impl Config {
             message_rate: false,
             latency: false,
         }
+    }
+
+    /// The port to connect to.
+    pub(crate) fn actual_port(&self) -> u16 {
+        self.port.unwrap_or(if self.tls.wanted { 8883 } else { 1883 })
+    }
+
+    /// How the connection is secured, if it is: where it is asked for, and at port 8883, as
+    /// Mosquitto's tools do.
+    pub(crate) fn tls_options(&self) -> Option<TlsOptions> {
+        let tls = &self.tls;
+        let usual = self.unix.is_none() && self.actual_port() == 8883;
+        if self.no_tls || !tls.wanted && !usual {
+            return None;
+        }
+        let named = tls.cafile.is_some() || tls.capath.is_some();
+        Some(TlsOptions {
+            cafile: tls.cafile.clone(),
+            capath: tls.capath.clone(),
+            os_certs: tls.os_certs || !named,
+            identity: tls.cert.clone().zip(tls.key.clone()),
+            insecure: tls.insecure,
+            only_tls13: tls.only_tls13,
+            alpn: tls.alpn.clone(),
+        })
     }
 
     /// Remembers the first flag that asks for what is not built yet.

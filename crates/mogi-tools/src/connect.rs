@@ -24,12 +24,14 @@ pub(crate) fn driver(config: &Config) -> Driver {
 pub(crate) fn dial(config: &Config, driver: &mut Driver, timeout: Duration) -> Result<(), String> {
     let address = match &config.unix {
         Some(path) => Address::Unix(path.clone()),
-        None => Address::Tcp { host: config.shown_host(), port: config.port.unwrap_or(1883) },
+        None => Address::Tcp { host: config.shown_host(), port: config.actual_port() },
     };
     let options = DialOptions {
         bind: config.bind.clone(),
         nodelay: config.nodelay,
         timeout: config.timeout.map_or(timeout, |it| it.min(timeout)),
+        tls: config.tls_options(),
+        websocket: config.websocket,
     };
     driver.connect(&address, &options).map_err(|error| match error {
         DialError::Lookup(_) => "Unable to connect (Lookup error).".to_owned(),

@@ -1,4 +1,5 @@
-//! Other people's clients through the broker: paho-mqtt, MQTT.js, Debian's mosquitto_* tools.
+//! Other people's clients through the broker, over every transport they have: paho-mqtt, MQTT.js,
+//! Debian's mosquitto_* tools.
 //!
 //! `cargo xtask test clients` installs them and runs this. It is no libtest program: every line
 //! `ok N - name` of a script in `tests/clients` is a test, and they are what is counted.
@@ -6,11 +7,16 @@
 mod support;
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, ExitCode, Stdio};
 use support::Broker;
+use support::pki::Pki;
 
 /// How long one script may take, in seconds; each case in it has a limit of its own.
 const SCRIPT_LIMIT_S: &str = "300";
+
+/// A listener's TLS.
+const TLS: &str = "certfile {dir}/server.pem\nkeyfile {dir}/server.key\n";
 
 /// What came of the cases of one script.
 #[derive(Default)]
@@ -26,18 +32,22 @@ fn main() -> ExitCode {
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
     let python = std::env::var("MOGI_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let scripts = [
-        (&*python, "paho_client.py"),
-        ("node", "mqttjs_client.mjs"),
-        ("bash", "mosquitto_tools.sh"),
+        (&*python, "paho_client.py", &["mqtt", "mqtts", "ws", "wss"][..]),
+        ("node", "mqttjs_client.mjs", &["mqtt", "mqtts", "ws", "wss"]),
+        ("bash", "mosquitto_tools.sh", &["mqtt", "mqtts", "unix"]),
     ];
     let mut total = Count::default();
-    for (interpreter, script) in scripts {
-        if filter.as_ref().is_some_and(|filter| !script.contains(filter.as_str())) {
-            continue;
+    for (interpreter, script, schemes) in scripts {
+        for scheme in schemes {
+            let name = format!("{script} {scheme}");
+            if filter.as_ref().is_some_and(|filter| !name.contains(filter.as_str())) {
+                continue;
+            }
+            println!("# {name}");
+            let count = run(interpreter, script, scheme);
+            total.passed += count.passed;
+            total.failed += count.failed;
         }
-        let count = run(interpreter, script);
-        total.passed += count.passed;
-        total.failed += count.failed;
     }
     println!("clients: {} passed, {} failed", total.passed, total.failed);
     if total.failed == 0 && total.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -45,13 +55,37 @@ fn main() -> ExitCode {
 
 /// Runs one script against a broker of its own. A script that does not come to its end is one
 /// more failure.
-fn run(interpreter: &str, script: &str) -> Count {
-    let broker = Broker::setup().conf("").own("worker_threads 2\n").start();
+fn run(interpreter: &str, script: &str, scheme: &str) -> Count {
+    let pki = Pki::new("An authority for tests");
+    let server = pki.server();
+    let sockets = std::env::temp_dir().join(format!("mogi-clients-{}", std::process::id()));
+    std::fs::create_dir_all(&sockets).expect("cannot make a folder");
+    // Started by root, the broker is somebody else by then.
+    let everybody = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(&sockets, everybody).expect("cannot change permissions");
+    let socket = sockets.join("socket");
+    let lines = match scheme {
+        "mqtts" => TLS.to_owned(),
+        "ws" => "protocol websockets\n".to_owned(),
+        "wss" => format!("protocol websockets\n{TLS}"),
+        "unix" => format!("listener 0 {}\n", socket.display()),
+        _ => String::new(),
+    };
+    let broker = Broker::setup()
+        .conf(&format!("listener {{port}} 127.0.0.1\n{lines}"))
+        .file("ca.pem", &pki.authority)
+        .file("server.pem", &server.certificate)
+        .file("server.key", &server.key)
+        .own("worker_threads 2\n")
+        .start();
     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/clients");
     let mut child = Command::new("timeout")
         .args(["--kill-after=5", SCRIPT_LIMIT_S, interpreter, script])
         .current_dir(dir)
         .env("MQTT_HOST", "127.0.0.1")
+        .env("MQTT_SCHEME", scheme)
+        .env("MQTT_CAFILE", broker.dir().join("ca.pem"))
+        .env("MQTT_SOCKET", &socket)
         .env("MQTT_PORT", broker.port().to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -74,6 +108,7 @@ fn run(interpreter: &str, script: &str) -> Count {
         let last = log.lines().rev().take(40).collect::<Vec<_>>();
         println!("--- the end of the broker's log, backwards:\n{}", last.join("\n"));
     }
+    let _ = std::fs::remove_dir_all(&sockets);
     count
 }
 

@@ -1,5 +1,7 @@
 //! Opening a connection: name, local address, TCP or Unix socket.
 
+use super::secure::TlsOptions;
+use super::wrapped::Wrapped;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -30,8 +32,13 @@ pub struct DialOptions {
     pub bind: Option<String>,
     /// Whether small packets are sent at once (TCP_NODELAY).
     pub nodelay: bool,
-    /// How long one address may take to answer.
+    /// How long one address may take to answer, and the server for each step of TLS and
+    /// WebSocket.
     pub timeout: Duration,
+    /// Whether and how the connection is secured.
+    pub tls: Option<TlsOptions>,
+    /// Whether MQTT goes through a WebSocket.
+    pub websocket: bool,
 }
 
 /// Why there is no connection.
@@ -67,15 +74,64 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Over a Unix domain socket.
     Unix(UnixStream),
+    /// Within TLS or a WebSocket.
+    Wrapped(Box<Wrapped>),
 }
 
 impl Stream {
     /// Tells the server that nothing more will be sent.
-    pub(super) fn shutdown_write(&self) -> io::Result<()> {
+    pub(super) fn shutdown_write(&mut self) -> io::Result<()> {
+        if let Self::Wrapped(wrapped) = self {
+            wrapped.close();
+        }
+        self.shutdown_socket()
+    }
+
+    fn shutdown_socket(&self) -> io::Result<()> {
         match self {
+            Self::Wrapped(wrapped) => wrapped.socket().shutdown_socket(),
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
         }
+    }
+}
+
+impl Stream {
+    /// Whether something that was written is not sent yet.
+    pub(super) fn is_pending(&self) -> bool {
+        matches!(self, Self::Wrapped(wrapped) if wrapped.is_pending())
+    }
+
+    /// Whether there is something to read that the socket knows nothing of.
+    pub(super) fn is_buffered(&self) -> bool {
+        matches!(self, Self::Wrapped(wrapped) if wrapped.is_buffered())
+    }
+
+    fn set_blocking(&self, timeout: Option<Duration>) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => {
+                stream.set_read_timeout(timeout)?;
+                stream.set_write_timeout(timeout)?;
+                stream.set_nonblocking(timeout.is_none())
+            }
+            Self::Unix(stream) => {
+                stream.set_read_timeout(timeout)?;
+                stream.set_write_timeout(timeout)?;
+                stream.set_nonblocking(timeout.is_none())
+            }
+            Self::Wrapped(wrapped) => wrapped.socket().set_blocking(timeout),
+        }
+    }
+
+    /// Has it speak TLS and WebSocket, as far as that is wanted.
+    fn wrap(self, address: &Address, options: &DialOptions) -> io::Result<Self> {
+        if options.tls.is_none() && !options.websocket {
+            return Ok(self);
+        }
+        self.set_blocking(Some(options.timeout))?;
+        let wrapped = Self::Wrapped(Box::new(Wrapped::new(self, address, options)?));
+        wrapped.set_blocking(None)?;
+        Ok(wrapped)
     }
 }
 
@@ -88,7 +144,7 @@ pub fn dial(address: &Address, options: &DialOptions) -> Result<Stream, DialErro
         Address::Unix(path) => {
             let stream = UnixStream::connect(path)?;
             stream.set_nonblocking(true)?;
-            Ok(Stream::Unix(stream))
+            Ok(Stream::Unix(stream).wrap(address, options)?)
         }
         Address::Tcp { host, port } => {
             let locals = match &options.bind {
@@ -98,7 +154,7 @@ pub fn dial(address: &Address, options: &DialOptions) -> Result<Stream, DialErro
             let mut last = None;
             for addr in resolve(host, *port)? {
                 match connect(addr, &locals, options) {
-                    Ok(stream) => return Ok(Stream::Tcp(stream)),
+                    Ok(stream) => return Ok(Stream::Tcp(stream).wrap(address, options)?),
                     Err(error) => last = Some(error),
                 }
             }
@@ -143,6 +199,7 @@ impl Read for Stream {
         match self {
             Self::Tcp(stream) => stream.read(buf),
             Self::Unix(stream) => stream.read(buf),
+            Self::Wrapped(wrapped) => wrapped.read(buf),
         }
     }
 }
@@ -152,11 +209,15 @@ impl Write for Stream {
         match self {
             Self::Tcp(stream) => stream.write(buf),
             Self::Unix(stream) => stream.write(buf),
+            Self::Wrapped(wrapped) => wrapped.write(buf),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        match self {
+            Self::Wrapped(wrapped) => wrapped.flush(),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -165,6 +226,7 @@ impl AsFd for Stream {
         match self {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
+            Self::Wrapped(wrapped) => wrapped.socket().as_fd(),
         }
     }
 }

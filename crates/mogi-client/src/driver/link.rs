@@ -102,7 +102,7 @@ impl Driver {
             if self.is_flushed() && !shut {
                 shut = true;
                 moved_ms = self.now_ms();
-                if let Some(stream) = &self.stream {
+                if let Some(stream) = &mut self.stream {
                     // Where that fails the socket is gone, which the next read tells.
                     let _ = stream.shutdown_write();
                 }
@@ -120,7 +120,7 @@ impl Driver {
             self.start = 0;
             self.receive();
         }
-        let unsent = left > 0 && !shut;
+        let unsent = !self.is_flushed() && !shut;
         let error = self.ended.take();
         self.close();
         if unsent {
@@ -189,7 +189,7 @@ impl Driver {
 
     /// Whether all output is written.
     pub fn is_flushed(&self) -> bool {
-        self.client.output().is_empty()
+        self.client.output().is_empty() && !self.stream.as_ref().is_some_and(Stream::is_pending)
     }
 
     /// Polls the socket, where there is one, and `others`.
@@ -202,7 +202,8 @@ impl Driver {
             fds.push(PollFd::new(stream.as_fd(), flags));
         }
         loop {
-            let timeout = if self.ended.is_some() {
+            let buffered = self.stream.as_ref().is_some_and(Stream::is_buffered);
+            let timeout = if self.ended.is_some() || buffered {
                 PollTimeout::ZERO
             } else {
                 until_ms.map_or(PollTimeout::NONE, |until_ms| {
@@ -225,6 +226,10 @@ impl Driver {
         let Some(stream) = &mut self.stream else {
             return;
         };
+        if stream.is_pending() {
+            // Where that fails, the next read tells.
+            let _ = stream.flush();
+        }
         while !self.client.output().is_empty() && self.ended.is_none() {
             match stream.write(self.client.output()) {
                 Ok(n) if n > 0 => self.client.written(n),

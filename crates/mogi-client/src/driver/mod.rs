@@ -2,6 +2,10 @@
 
 mod dial;
 mod link;
+mod secure;
+mod wrapped;
 
 pub use dial::{Address, DialError, DialOptions, Stream, dial};
 pub use link::{Driver, DriverError};
+pub use secure::TlsOptions;
+pub use wrapped::Wrapped;

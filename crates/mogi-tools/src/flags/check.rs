@@ -118,11 +118,8 @@ fn built(config: &Config) -> Result<(), Stop> {
     if let Some((flag, what)) = &config.not_built {
         return Err(Stop::Wrong(format!("not built yet: {what} ({flag}).")));
     }
-    // Mosquitto's tools turn TLS on by themselves there.
-    if config.port == Some(8883) && config.unix.is_none() && !config.no_tls {
-        return Err(Stop::wrong(
-            "not built yet: TLS, which port 8883 stands for. Without TLS: --no-tls.",
-        ));
+    if config.tls.cert.is_some() != config.tls.key.is_some() {
+        return Err(Stop::wrong("Both --cert and --key must be provided if one of them is set."));
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod property;
 mod set;
 mod table;
 mod table_later;
+mod table_tls;
 mod url;
 mod value;
 

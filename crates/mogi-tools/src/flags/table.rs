@@ -2,6 +2,7 @@
 
 use super::set;
 use super::table_later::LATER;
+use super::table_tls::TLS;
 use super::value::Values;
 use super::{Stop, url};
 use crate::config::{Config, Payload, Tool};
@@ -43,15 +44,17 @@ pub(crate) enum Group {
     Output,
     Will,
     Other,
+    Tls,
     Later,
 }
 
 impl Group {
-    pub(crate) const ALL: [(Self, &str); 8] = [
+    pub(crate) const ALL: [(Self, &str); 9] = [
         (Self::Publish, "What to publish"),
         (Self::Subscribe, "What to receive"),
         (Self::Output, "What to print"),
         (Self::Connection, "Where to connect"),
+        (Self::Tls, "How to secure it"),
         (Self::Session, "How to connect"),
         (Self::Will, "The will, sent by the broker if the connection breaks"),
         (Self::Other, "Other"),
@@ -77,7 +80,7 @@ pub(crate) fn find(tool: Tool, name: &str) -> Option<&'static Flag> {
 
 /// The whole table.
 pub(crate) fn all() -> impl Iterator<Item = &'static Flag> {
-    FLAGS.iter().chain(LATER)
+    FLAGS.iter().chain(TLS).chain(LATER)
 }
 
 macro_rules! flags {

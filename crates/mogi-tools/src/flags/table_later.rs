@@ -18,22 +18,8 @@ fn later(config: &mut Config, it: Values<'_>, what: &'static str) -> Result<(), 
 
 #[rustfmt::skip]
 pub(super) static LATER: &[Flag] = flags! {
-    "psr" Later "" "--cafile" One("FILE", "--cafile", "no file"),
-        "certificates of trusted authorities", tls;
-    "psr" Later "" "--capath" One("DIR", "--capath", "no directory"),
-        "folder of certificates of trusted authorities", tls;
-    "psr" Later "" "--cert" One("FILE", "--cert", "no file"),
-        "this client's certificate", tls;
-    "psr" Later "" "--key" One("FILE", "--key", "no file"),
-        "this client's private key", tls;
-    "psr" Later "" "--keyform" One("pem|engine", "--keyform", "no keyform"),
-        "what kind of key that is", tls;
     "psr" Later "" "--ciphers" One("LIST", "--ciphers", "no ciphers"),
         "ciphers to offer", tls;
-    "psr" Later "" "--insecure" Nothing,
-        "do not compare the host name with the broker's certificate", tls;
-    "psr" Later "" "--tls-alpn" One("PROTOCOL", "--tls-alpn", "no protocol"),
-        "protocol to ask for within TLS", tls;
     "psr" Later "" "--tls-engine" One("ID", "--tls-engine", "no engine_id"),
         "OpenSSL engine to use", tls;
     "psr" Later "" "--tls-engine-kpass-sha1"
@@ -41,16 +27,10 @@ pub(super) static LATER: &[Flag] = flags! {
         "SHA-1 of the engine's key password", tls;
     "psr" Later "" "--tls-keylog" One("FILE", "--tls-keylog", "no file"),
         "write the session keys to this file", tls;
-    "psr" Later "" "--tls-use-os-certs" Nothing,
-        "trust the authorities this computer trusts", tls;
-    "psr" Later "" "--tls-version" One("tlsv1.2|tlsv1.3", "--tls-version", "no version"),
-        "lowest version of TLS", tls;
     "psr" Later "" "--psk" One("HEX", "--psk", "no key"),
         "pre-shared key", tls;
     "psr" Later "" "--psk-identity" One("NAME", "--psk-identity", "no identity"),
         "name of the pre-shared key", tls;
-    "psr" Later "" "--ws" Nothing,
-        "connect through WebSocket", |config, it| later(config, it, "WebSocket");
     "psr" Later "" "--proxy" One("URL", "--proxy", "no proxy url"),
         "connect through a SOCKS5 proxy", |config, it| later(config, it, "SOCKS5 proxies");
     "psr" Later "-S" "" Nothing,

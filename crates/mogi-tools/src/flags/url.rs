@@ -16,18 +16,16 @@ struct Url<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scheme {
-    Mqtt,
-    /// Mqtts, ws, wss.
-    Later(&'static str),
+struct Scheme {
+    tls: bool,
+    websocket: bool,
 }
 
 /// Takes the URL apart and puts its parts into the configuration.
 pub(super) fn apply(config: &mut Config, it: Values<'_>) -> Result<(), Stop> {
     let url = parse(it.text()?)?;
-    if let Scheme::Later(what) = url.scheme {
-        config.later(it.name, what);
-    }
+    config.tls.wanted |= url.scheme.tls;
+    config.websocket |= url.scheme.websocket;
     if let Some(username) = url.username {
         config.username = Some(username.to_owned());
     }
@@ -48,10 +46,10 @@ pub(super) fn apply(config: &mut Config, it: Values<'_>) -> Result<(), Stop> {
 
 fn parse(text: &str) -> Result<Url<'_>, Stop> {
     let schemes = [
-        ("mqtt://", Scheme::Mqtt),
-        ("mqtts://", Scheme::Later("TLS")),
-        ("ws://", Scheme::Later("WebSocket")),
-        ("wss://", Scheme::Later("WebSocket over TLS")),
+        ("mqtt://", Scheme { tls: false, websocket: false }),
+        ("mqtts://", Scheme { tls: true, websocket: false }),
+        ("ws://", Scheme { tls: false, websocket: true }),
+        ("wss://", Scheme { tls: true, websocket: true }),
     ];
     let found = schemes.into_iter().find_map(|(prefix, scheme)| {
         let (head, rest) = text.split_at_checked(prefix.len())?;

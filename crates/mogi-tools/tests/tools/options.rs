@@ -56,13 +56,10 @@ fn help_and_version_go_to_the_standard_output() {
 #[test]
 fn what_is_not_built_yet_says_so() {
     for (args, what) in [
-        ("--cafile x", "TLS (--cafile)."),
+        ("--ciphers x", "TLS (--ciphers)."),
         ("--psk ab --psk-identity x", "TLS (--psk)."),
-        ("--ws", "WebSocket (--ws)."),
         ("--proxy socks5h://x", "SOCKS5 proxies (--proxy)."),
-        ("-L mqtts://localhost/a", "TLS (-L)."),
         ("-S", "SRV records (-S)."),
-        ("-p 8883", "TLS, which port 8883 stands for. Without TLS: --no-tls."),
     ] {
         let ran = run(0, &format!("sub -t a {args}"));
         assert_eq!(ran.code, 1, "{args}");

@@ -6,6 +6,7 @@ use super::pipe::Pipe;
 use super::plan::BridgePlan;
 use crate::net::mailbox::{Hello, Mail, Moved};
 use crate::net::shared::{BRIDGES, Shared};
+use crate::net::stream::{Peer, Stream};
 use mio::net::{TcpStream, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use mogi_core::{BridgeEnd, LogKind};
@@ -384,8 +385,9 @@ impl Driver {
             bridge: Some(BridgeEnd { forget_received: forget }),
         };
         let moved = Moved {
-            stream: TcpStream::from_std(theirs),
-            peer: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            stream: Stream::Tcp(TcpStream::from_std(theirs)),
+            layered: None,
+            peer: Peer::Ip(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
             listener: BRIDGES,
             hello,
         };

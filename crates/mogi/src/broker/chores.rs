@@ -3,6 +3,7 @@
 use crate::bridge::Bridges;
 use crate::broker::plan::{Reload, Signal, Signals};
 use crate::broker::sys::Sys;
+use crate::net::certificates::Certificates;
 use crate::net::event_loop;
 use crate::net::mailbox::Mail;
 use crate::net::shared::Shared;
@@ -16,6 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(super) fn chores(
     signals: Option<Signals>,
     reload: Reload,
+    certificates: Certificates,
     shared: &Arc<Shared>,
     bridges: &Arc<Bridges>,
 ) -> event_loop::Chores {
@@ -24,6 +26,7 @@ pub(super) fn chores(
         signals,
         reload,
         bridges: Arc::clone(bridges),
+        certificates,
         sys: Sys::new(),
         sys_at_ms: (interval_ms != 0).then_some(0),
         sys_last_ms: shared.now_ms(),
@@ -39,6 +42,7 @@ struct Chores {
     signals: Option<Signals>,
     reload: Reload,
     bridges: Arc<Bridges>,
+    certificates: Certificates,
     sys: Sys,
     sys_at_ms: Option<u64>,
     sys_last_ms: u64,
@@ -81,8 +85,9 @@ impl Chores {
             // With `$SYS`, so that one waking serves both.
             self.alive_at_ms = Some(next_boundary_ms(now_ms, ALIVE_INTERVAL_S));
         }
+        let certificates_ms = self.certificates.look(shared, now_ms);
         if !self.publishes {
-            let due = [self.sys_at_ms, self.purge_at_ms, self.alive_at_ms];
+            let due = [self.sys_at_ms, self.purge_at_ms, self.alive_at_ms, certificates_ms];
             return due.into_iter().flatten().min();
         }
         for (topic, text) in shared.log.take_topic_lines() {
@@ -93,7 +98,8 @@ impl Chores {
             worker.publish_internal(now_ms, &view);
         }
         let lines_ms = Some(now_ms + LOG_INTERVAL_MS);
-        [self.sys_at_ms, self.purge_at_ms, self.alive_at_ms, lines_ms].into_iter().flatten().min()
+        let due = [self.sys_at_ms, self.purge_at_ms, self.alive_at_ms, certificates_ms, lines_ms];
+        due.into_iter().flatten().min()
     }
 
     fn take_signals(&mut self, shared: &Shared) {
@@ -114,8 +120,9 @@ impl Chores {
                     shared.log.log(
                         LogKind::Warning,
                         "Warning: of its configuration mogi reloads bridges only yet: restart it \
-                         instead.",
+                         instead. Certificates are read again.",
                     );
+                    self.certificates.read_again(shared, true);
                     shared.log.reopen();
                     if let Some(plans) = (self.reload)()
                         && let Err(error) = self.bridges.set(plans)

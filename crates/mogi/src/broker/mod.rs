@@ -13,16 +13,17 @@ mod store;
 mod sys;
 
 use crate::bridge::Bridges;
+use crate::net::certificates::Certificates;
 use crate::net::crew::Captain;
 use crate::net::event_loop::{EventLoop, FrontDoor, SIGNALS, WAKER};
-use crate::net::listen::open;
+use crate::net::listen::{Door, open};
 use crate::net::mailbox::Mailbox;
-use crate::net::shared::{ListenerState, Shared};
+use crate::net::shared::{ListenerState, LogSink, Shared, Transport};
 use mio::{Interest, Poll, Waker};
 use mogi_core::cluster::MAX_CLUSTER_WORKERS;
 use mogi_core::{ListenerConfig, Node, Stats};
 use mogi_store::StoreError;
-use plan::{Plan, Settings};
+use plan::{ListenerPlan, Plan, Settings};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -34,18 +35,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// A listening socket cannot be opened, or the system refuses what the loops need.
 pub(crate) fn run(plan: Plan) -> io::Result<()> {
     let Plan { listeners, settings, log, mut signals, reload, announce } = plan;
-    let mut doors = Vec::new();
-    let mut states = Vec::new();
-    for listener in listeners {
-        let sockets = open(&listener, log).map_err(io::Error::other)?;
-        doors.extend(sockets.into_iter().map(|socket| (states.len() as u16, socket)));
-        states.push(ListenerState {
-            port: listener.port,
-            core: listener.core,
-            max_connections: listener.max_connections,
-            connections: AtomicUsize::new(0),
-        });
-    }
+    let Opened { doors, states, certificates } = open_all(listeners, log)?;
     let joining = cluster::join(&settings, log).map_err(io::Error::other)?;
     let node = make_node(&settings, joining.as_ref());
     let workers = node.workers();
@@ -82,7 +72,7 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
         poll.registry().register(&mut signals.stream, SIGNALS, Interest::READABLE)?;
     }
     let bridges = Arc::new(Bridges::new(Arc::clone(&shared)));
-    let chores = chores::chores(signals, reload, &shared, &bridges);
+    let chores = chores::chores(signals, reload, certificates, &shared, &bridges);
     let front_door = FrontDoor { listeners: doors, chores };
     let mut door = Some(front_door);
     let mut loops: Vec<EventLoop> = (0..)
@@ -98,6 +88,10 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     }
     bridges.set(settings.bridges)?;
     announce();
+    // The first turn sets the alarm for what is due though nobody connects.
+    if let Some(first) = shared.mailboxes.first() {
+        first.wake();
+    }
     let result = Captain::new(Arc::clone(&shared), loops)?.run();
     drop(bridges);
     close_store(&shared).and(result)
@@ -136,6 +130,37 @@ fn polls(workers: u16) -> io::Result<(Vec<Poll>, Vec<Mailbox>)> {
         polls.push(poll);
     }
     Ok((polls, mailboxes))
+}
+
+/// All listeners, opened.
+struct Opened {
+    /// Sockets, and the numbers of their listeners.
+    doors: Vec<(u16, Door)>,
+    states: Vec<ListenerState>,
+    certificates: Certificates,
+}
+
+/// # Errors
+/// A listener's files cannot be read, or a socket of it cannot be opened.
+fn open_all(listeners: Vec<ListenerPlan>, log: &dyn LogSink) -> io::Result<Opened> {
+    let mut doors = Vec::new();
+    let mut states = Vec::new();
+    let mut certificates = Certificates::new();
+    for listener in listeners {
+        let tls = listener.transport.tls.as_ref();
+        let tls = tls.map(|plan| certificates.add(states.len(), plan, log)).transpose();
+        let tls = tls.map_err(io::Error::other)?.map(|config| config.server);
+        let sockets = open(&listener, log).map_err(io::Error::other)?;
+        doors.extend(sockets.into_iter().map(|socket| (states.len() as u16, socket)));
+        states.push(ListenerState {
+            port: listener.port,
+            transport: Transport::new(&listener.transport, tls),
+            core: listener.core,
+            max_connections: listener.max_connections,
+            connections: AtomicUsize::new(0),
+        });
+    }
+    Ok(Opened { doors, states, certificates })
 }
 
 /// Milliseconds since 1970.

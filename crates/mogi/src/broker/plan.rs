@@ -2,11 +2,14 @@
 
 use crate::bridge::plan::BridgePlan;
 use crate::cluster::ClusterPlan;
-use crate::net::shared::LogSink;
+use crate::net::shared::{LogSink, NameFrom};
 use mio::net::UnixStream;
 use mogi_core::{CoreConfig, ListenerConfig};
 use mogi_store::EmbeddedOptions;
 use mogi_store::redis::RedisOptions;
+use mogi_transport::proxy::ProxyRules;
+use mogi_transport::tls_config::TlsRules;
+use mogi_transport::upgrade::WebSocketRules;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -38,8 +41,38 @@ pub(crate) struct ListenerPlan {
     pub(crate) interface: Option<String>,
     /// Clients it takes at once (`max_connections`).
     pub(crate) max_connections: Option<usize>,
+    /// The path of a Unix socket, in the place of addresses.
+    pub(crate) unix: Option<PathBuf>,
+    /// What is between its sockets and MQTT.
+    pub(crate) transport: TransportPlan,
     /// What it asks of its clients.
     pub(crate) core: ListenerConfig,
+}
+
+/// What is to be between a listener's sockets and MQTT.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TransportPlan {
+    /// A PROXY header (`enable_proxy_protocol`).
+    pub(crate) proxy: Option<ProxyRules>,
+    /// TLS (`certfile`).
+    pub(crate) tls: Option<TlsPlan>,
+    /// WebSocket (`protocol websockets`).
+    pub(crate) websocket: Option<WebSocketRules>,
+    /// Files for browsers (`http_dir`).
+    pub(crate) http_dir: Option<PathBuf>,
+    /// Where clients' user names come from.
+    pub(crate) name_from: NameFrom,
+}
+
+/// A listener's TLS.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsPlan {
+    pub(crate) certfile: PathBuf,
+    pub(crate) keyfile: PathBuf,
+    pub(crate) cafile: Option<PathBuf>,
+    pub(crate) capath: Option<PathBuf>,
+    pub(crate) crlfile: Option<PathBuf>,
+    pub(crate) rules: TlsRules,
 }
 
 /// Choices that concern the whole process.

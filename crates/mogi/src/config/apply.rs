@@ -221,14 +221,17 @@ pub(super) fn listener(to: &mut Builder, line: &Line) -> Outcome {
     // Here alone what follows a word that begins with # is a comment.
     let host = line.words().nth(1).filter(|word| !word.starts_with('#'));
     if port == 0 {
-        return Err(Problem::new(match host {
-            None => "Error: A listener with port 0 must provide a Unix socket path.",
-            Some(_) => "Error: A listener with port 0, a Unix socket, is not built into mogi yet.",
-        }));
+        let Some(path) = host else {
+            let text = "Error: A listener with port 0 must provide a Unix socket path.";
+            return Err(Problem::new(text));
+        };
+        let unix = Some(path.to_owned());
+        to.begin_listener(Listener { unix, ..Listener::new(0, None, line.place.clone()) });
+    } else {
+        let port = check_port(port)?;
+        to.begin_listener(Listener::new(port, host, line.place.clone()));
     }
-    let port = check_port(port)?;
     to.open = true;
-    to.begin_listener(Listener::new(port, host, line.place.clone()));
     Ok(())
 }
 
@@ -276,16 +279,6 @@ pub(super) fn socket_domain(to: &mut Builder, line: &Line) -> Outcome {
         }
     });
     Ok(())
-}
-
-pub(super) fn protocol(_: &mut Builder, line: &Line) -> Outcome {
-    match line.word()? {
-        "mqtt" => Ok(()),
-        kind @ ("websockets" | "http_api") => Err(Problem::new(format!(
-            "Error: 'protocol {kind}' is not built into mogi yet. Remove this listener."
-        ))),
-        other => Err(line.invalid(other)),
-    }
 }
 
 /// Versions Mosquitto does not know it leaves out without a word; so do we, with one.

@@ -5,6 +5,7 @@
 //! * `builder`: where the lines go
 //! * `apply`, `apply_bridge`: options that are more than a value
 //! * `bridge`: what a bridge is
+//! * `transport`: those of TLS, WebSocket and PROXY headers, and what they come to together
 //! * `reader`: the files
 //! * `plan`: from the configuration to what the broker runs
 //! * `redis`: options of a store in Redis
@@ -19,6 +20,7 @@ mod plan;
 mod reader;
 mod redis;
 mod table;
+mod transport;
 mod value;
 
 pub(crate) use bridge::{Bridge, bridge_plans};
@@ -32,6 +34,7 @@ use mogi_codec::QoS;
 use mogi_core::{CoreConfig, LogKind};
 use mogi_store::{EmbeddedOptions, OnDamage, Sync};
 use std::path::PathBuf;
+use transport::Transport;
 
 /// The broker's configuration. What an option means is said in the table.
 #[derive(Clone, Debug)]
@@ -56,6 +59,10 @@ pub(crate) struct Config {
     pub(crate) worker_threads: u16,
     /// Connections the broker takes at once.
     pub(crate) max_connections: Option<usize>,
+    /// Bytes a WebSocket's HTTP request may have.
+    pub(crate) max_head_bytes: usize,
+    /// Whether `X-Forwarded-For` is believed.
+    pub(crate) forwarded_for: bool,
     /// Milliseconds a connection has to send its CONNECT.
     pub(crate) connect_timeout_ms: u64,
     /// Seconds between publications of `$SYS`; 0: none.
@@ -89,6 +96,8 @@ impl Default for Config {
             security: Security::default(),
             worker_threads: 0,
             max_connections: None,
+            max_head_bytes: 4096,
+            forwarded_for: false,
             connect_timeout_ms: 30_000,
             sys_interval_s: 10,
             retain_expiry_interval_s: None,
@@ -200,6 +209,10 @@ pub(crate) struct Listener {
     pub(crate) accept_versions: u8,
     pub(crate) max_topic_alias: u16,
     pub(crate) max_topic_alias_broker: u16,
+    /// A Unix socket's path, in the place of a port.
+    pub(crate) unix: Option<String>,
+    /// TLS, WebSocket, PROXY headers.
+    pub(crate) transport: Transport,
     /// Security options of its own.
     pub(crate) own: Security,
     /// `FILE:LINE` where it begins; empty: on the command line, or nowhere.
@@ -220,6 +233,8 @@ impl Listener {
             accept_versions: 1 << 3 | 1 << 4 | 1 << 5,
             max_topic_alias: 10,
             max_topic_alias_broker: 10,
+            unix: None,
+            transport: Transport::default(),
             own: Security::default(),
             place,
         }
@@ -258,8 +273,14 @@ pub(crate) fn load(cli: &Cli) -> Loaded {
     let log = builder.config.log.form();
     match read {
         Ok(()) => {
-            let (config, notes) = builder.finish(cli);
-            Loaded { config: Some(config), notes, log }
+            let (config, mut notes) = builder.finish(cli);
+            match transport::check(&config) {
+                Ok(()) => Loaded { config: Some(config), notes, log },
+                Err(value::Problem(problem)) => {
+                    notes.push((LogKind::Error, problem));
+                    Loaded { config: None, notes, log }
+                }
+            }
         }
         Err(value::Problem(problem)) => {
             let mut notes = builder.notes;

@@ -1,6 +1,8 @@
 //! From the configuration to what the broker runs, and what that means in words.
 
-use super::{Cluster, ClusterListener, Config, Listener, Persistence, Security, bridge_plans};
+use super::{
+    Cluster, ClusterListener, Config, Listener, Persistence, Security, bridge_plans, transport,
+};
 use crate::broker::plan::{ListenerPlan, Settings, StorePlan};
 use crate::cluster::ClusterPlan;
 use crate::log::why;
@@ -24,7 +26,12 @@ pub(crate) fn plan(
     for listener in &config.listeners {
         listeners.push(ListenerPlan {
             port: listener.port,
-            addresses: addresses(config, listener)?,
+            addresses: match listener.unix {
+                Some(_) => Vec::new(),
+                None => addresses(config, listener)?,
+            },
+            unix: listener.unix.as_ref().map(PathBuf::from),
+            transport: transport::plan(config, listener),
             one_is_enough: config.local_only,
             interface: listener.interface.clone(),
             max_connections: listener.max_connections,
@@ -137,7 +144,7 @@ pub(crate) fn warnings(config: &Config) -> impl Iterator<Item = String> {
     let closed = closed.map(|listener| {
         format!("Warning: The listener at {} accepts no version of MQTT.", listener.place)
     });
-    doubts.chain(idle).chain(closed)
+    doubts.chain(idle).chain(closed).chain(transport::doubts(config))
 }
 
 /// `worker_threads`; 0: one per core.
@@ -218,7 +225,11 @@ fn describe_one(config: &Config, listener: &Listener) -> String {
         (None, Some(false)) => "all IPv4 addresses",
         (None, Some(true)) => "all IPv6 addresses",
     };
-    let mut line = format!("{place}: port {} on {host}", listener.port);
+    let mut line = match &listener.unix {
+        Some(path) => format!("{place}: Unix socket {path}"),
+        None => format!("{place}: port {} on {host}", listener.port),
+    };
+    line.push_str(&transport::describe(listener));
     if let Some(interface) = &listener.interface {
         line.push_str(&format!(", interface {interface}"));
     }

@@ -3,6 +3,7 @@
 
 mod bridge;
 mod own;
+mod transport;
 
 use super::table::Status;
 use super::*;
@@ -122,6 +123,8 @@ const BROKER: &[(&str, Expected)] = &[
     ("sys_interval 0x7", |c| c.sys_interval_s == 7),
     ("upgrade_outgoing_qos 1", |c| c.core.upgrade_outgoing_qos),
     ("user somebody", |c| c.user == "somebody"),
+    ("websockets_forwarded_for true", |c| c.forwarded_for),
+    ("websockets_headers_size 5000", |c| c.max_head_bytes == 5000),
     ("worker_threads 7", |c| c.worker_threads == 7),
 ];
 
@@ -139,7 +142,6 @@ const LISTENER: &[(&str, ExpectedThere)] = &[
     ("max_topic_alias_broker 7", |l| l.max_topic_alias_broker == 7),
     ("maximum_qos 0", |l| l.max_qos == QoS::AtMostOnce),
     ("mount_point a/b ", |l| l.mount_point.as_deref() == Some("a/b")),
-    ("protocol mqtt", |l| l.port == 1),
     ("socket_domain ipv6", |l| l.only_ipv6 == Some(true)),
     ("use_username_as_clientid true", |l| l.use_username_as_clientid),
 ];
@@ -154,7 +156,7 @@ fn options_of_the_broker_do_what_they_say() {
 
 #[test]
 fn options_of_a_listener_belong_to_the_one_above() {
-    for (line, holds) in LISTENER {
+    for (line, holds) in LISTENER.iter().chain(transport::EXAMPLES) {
         let config = read(&format!("listener 1\n{line}\nlistener 2\n"));
         assert!(holds(&config.listeners[0]), "{line}");
         assert!(!holds(&config.listeners[1]), "{line} reaches the next listener");
@@ -163,7 +165,8 @@ fn options_of_a_listener_belong_to_the_one_above() {
 
 #[test]
 fn every_option_that_works_is_tested_here() {
-    let lines = BROKER.iter().map(|(line, _)| *line).chain(LISTENER.iter().map(|(line, _)| *line));
+    let there = LISTENER.iter().chain(transport::EXAMPLES).map(|(line, _)| *line);
+    let lines = BROKER.iter().map(|(line, _)| *line).chain(there);
     let mut tested: HashSet<&str> = lines.filter_map(|line| line.split(' ').next()).collect();
     // These have tests of their own.
     tested.extend(bridge::BRIDGE.iter().filter_map(|(line, _)| line.split(' ').next()));
@@ -194,14 +197,9 @@ fn what_is_not_built_yet_ends_the_start() {
         let known = known.map(|line| format!("{line}\nError found at test.conf:2."));
         assert!(known.contains(&text), "{text}");
     }
-    for (line, what) in [
-        ("listener 1\nprotocol websockets", "'protocol websockets' is not built into mogi yet"),
-        ("listener 0 /run/socket", "a Unix socket, is not built into mogi yet"),
-        ("log_dest dlt", "'log_dest dlt' is not built into mogi"),
-    ] {
-        let text = refusal(line);
-        assert!(text.contains(what) && text.contains("test.conf:"), "{text}");
-    }
+    let text = refusal("log_dest dlt");
+    let what = "'log_dest dlt' is not built into mogi";
+    assert!(text.contains(what) && text.contains("test.conf:"), "{text}");
 }
 
 #[test]

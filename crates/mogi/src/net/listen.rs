@@ -3,11 +3,19 @@
 use crate::broker::plan::ListenerPlan;
 use crate::log::why;
 use crate::net::shared::LogSink;
-use mio::net::TcpListener;
+use crate::net::stream::{Peer, Stream};
+use mio::event::Source;
+use mio::net::{TcpListener, UnixListener};
+use mio::{Interest, Registry, Token};
 use mogi_core::LogKind;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
 
 /// Connections the kernel keeps for us until we accept them.
 const BACKLOG: i32 = 4096;
@@ -15,11 +23,63 @@ const BACKLOG: i32 = 4096;
 /// The highest port only root, or who has the capability, may listen on.
 const MAX_PRIVILEGED_PORT: u16 = 1023;
 
+/// Who may use a Unix socket: its owner and its group, as with Mosquitto.
+const UNIX_MODE: u32 = 0o770;
+
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) enum Door {
+    Tcp(TcpListener),
+    /// And its path, which is removed with it.
+    Unix(UnixListener, Arc<str>),
+}
+
+impl Door {
+    /// Accepts a connection.
+    pub(crate) fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept()?;
+                Ok((Stream::Tcp(stream), Peer::Ip(peer)))
+            }
+            Self::Unix(listener, path) => {
+                let (stream, _) = listener.accept()?;
+                Ok((Stream::Unix(stream), Peer::Unix(Arc::clone(path))))
+            }
+        }
+    }
+
+    /// Has the readiness facility tell of connections.
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => listener.register(registry, token, Interest::READABLE),
+            Self::Unix(listener, _) => listener.register(registry, token, Interest::READABLE),
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        if let Self::Unix(_, path) = self {
+            // Somebody may have removed it already.
+            let _ = fs::remove_file(&**path);
+        }
+    }
+}
+
 /// Opens the sockets of a listener, at least one.
 ///
 /// # Errors
 /// One cannot be opened; where one of them is enough, none of them can: the last reason.
-pub(crate) fn open(listener: &ListenerPlan, log: &dyn LogSink) -> Result<Vec<TcpListener>, String> {
+pub(crate) fn open(listener: &ListenerPlan, log: &dyn LogSink) -> Result<Vec<Door>, String> {
+    if let Some(path) = &listener.unix {
+        let line = format!("Opening unix listen socket on path {}.", path.display());
+        log.log(LogKind::Information, &line);
+        let door = listen_unix(path).map_err(|error| {
+            format!("Error binding unix socket: {} ({})", why(&error), path.display())
+        })?;
+        return Ok(vec![door]);
+    }
     let mut sockets = Vec::new();
     let mut problems = Vec::new();
     for address in &listener.addresses {
@@ -28,7 +88,7 @@ pub(crate) fn open(listener: &ListenerPlan, log: &dyn LogSink) -> Result<Vec<Tcp
         let line = format!("Opening {kind} listen socket on port {port}.");
         log.log(LogKind::Information, &line);
         match listen(*address, listener.interface.as_deref()) {
-            Ok(socket) => sockets.push(socket),
+            Ok(socket) => sockets.push(Door::Tcp(socket)),
             Err(error) => {
                 if error.kind() == io::ErrorKind::PermissionDenied && port <= MAX_PRIVILEGED_PORT {
                     advise_capability(log);
@@ -94,9 +154,29 @@ fn listen(address: SocketAddr, interface: Option<&str>) -> io::Result<TcpListene
     Ok(TcpListener::from_std(socket.into()))
 }
 
+/// Opens a Unix socket. One that a broker has left behind makes room.
+fn listen_unix(path: &Path) -> io::Result<Door> {
+    let there = fs::symlink_metadata(path);
+    if there.is_ok_and(|there| there.file_type().is_socket())
+        && UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    {
+        fs::remove_file(path)?;
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    // Nobody can connect before it listens.
+    fs::set_permissions(path, Permissions::from_mode(UNIX_MODE))?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    let name = path.to_string_lossy().into();
+    Ok(Door::Unix(UnixListener::from_std(socket.into()), name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::plan::TransportPlan;
     use crate::log::{Destination, LogConfig, Logger};
     use mogi_core::ListenerConfig;
 
@@ -110,6 +190,8 @@ mod tests {
             one_is_enough,
             interface: None,
             max_connections: None,
+            unix: None,
+            transport: TransportPlan::default(),
             core: ListenerConfig::default(),
         }
     }

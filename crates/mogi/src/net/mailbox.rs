@@ -1,13 +1,13 @@
 //! Mailboxes: batches, sockets and orders for a worker, swapped out whole, never held.
 
 use crate::cluster::Barrier;
+use crate::net::layered::Layered;
+use crate::net::stream::{Peer, Stream};
 use mio::Waker;
-use mio::net::TcpStream;
 use mogi_core::cluster::roster::Eviction;
 use mogi_core::store::{StoredDelivery, StoredSession};
 use mogi_core::{BridgeEnd, EntryNo, SessionNo};
 use mogi_store::redis::Claimed;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -63,8 +63,9 @@ pub(crate) enum Mail {
 /// A connection on its way to the worker that owns its client id.
 #[derive(Debug)]
 pub(crate) struct Moved {
-    pub(crate) stream: TcpStream,
-    pub(crate) peer: SocketAddr,
+    pub(crate) stream: Stream,
+    pub(crate) layered: Option<Box<Layered>>,
+    pub(crate) peer: Peer,
     pub(crate) listener: u16,
     pub(crate) hello: Hello,
 }

@@ -4,14 +4,22 @@
 //! * `crew`: which thread runs which loop
 //! * `alarm`: what wakes a loop when something is due
 //! * `socket`: a connection's socket and what it has not dealt with yet
+//! * `stream`: TCP and Unix sockets
+//! * `layered`: TLS, WebSocket and PROXY headers around one
+//! * `http_files`: files for browsers
+//! * `certificates`: what listeners with TLS show and trust, read again when it changes
 //! * `listen`: listening sockets
 //! * `mailbox`: how workers reach each other
 //! * `shared`: what the threads of the process share
 
 pub(crate) mod alarm;
+pub(crate) mod certificates;
 pub(crate) mod crew;
 pub(crate) mod event_loop;
+pub(crate) mod http_files;
+pub(crate) mod layered;
 pub(crate) mod listen;
 pub(crate) mod mailbox;
 pub(crate) mod shared;
 pub(crate) mod socket;
+pub(crate) mod stream;

@@ -1,14 +1,20 @@
 //! What the threads of the process share besides the core's node.
 
+use crate::broker::plan::TransportPlan;
 use crate::cluster::Links;
 use crate::net::event_loop::EventLoop;
 use crate::net::mailbox::{Mail, Mailbox};
 use mogi_core::{CoreConfig, ListenerConfig, LogKind, Node, Stats};
 use mogi_store::Keeper;
+use mogi_transport::LayersPlan;
+use mogi_transport::proxy::ProxyRules;
+use mogi_transport::upgrade::WebSocketRules;
+use rustls::ServerConfig;
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 /// Where log lines go.
@@ -30,10 +36,72 @@ pub(crate) const BRIDGES: u16 = u16::MAX;
 #[derive(Debug)]
 pub(crate) struct ListenerState {
     pub(crate) port: u16,
+    pub(crate) transport: Transport,
     pub(crate) core: ListenerConfig,
     /// Clients it takes at once (`max_connections`).
     pub(crate) max_connections: Option<usize>,
     pub(crate) connections: AtomicUsize,
+}
+
+/// What is between a listener's sockets and MQTT.
+#[derive(Debug, Default)]
+pub(crate) struct Transport {
+    /// A PROXY header comes first (`enable_proxy_protocol`).
+    pub(crate) proxy: Option<ProxyRules>,
+    /// What new TLS sessions are made of; another one after the certificates were read again.
+    tls: RwLock<Option<Arc<ServerConfig>>>,
+    /// It speaks WebSocket (`protocol websockets`).
+    pub(crate) websocket: Option<Arc<WebSocketRules>>,
+    /// Files for browsers (`http_dir`).
+    pub(crate) http_dir: Option<PathBuf>,
+    /// Where clients' user names come from.
+    pub(crate) name_from: NameFrom,
+    /// Whether there is anything of all that.
+    layered: bool,
+}
+
+/// Where a client's user name comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum NameFrom {
+    /// Its CONNECT.
+    #[default]
+    Connect,
+    /// Its certificate's common name (`use_identity_as_username`).
+    CommonName,
+    /// Its certificate's subject (`use_subject_as_username`).
+    Subject,
+}
+
+impl Transport {
+    pub(crate) fn new(plan: &TransportPlan, tls: Option<Arc<ServerConfig>>) -> Self {
+        Self {
+            layered: plan.proxy.is_some() || plan.websocket.is_some() || tls.is_some(),
+            proxy: plan.proxy,
+            tls: RwLock::new(tls),
+            websocket: plan.websocket.clone().map(Arc::new),
+            http_dir: plan.http_dir.clone(),
+            name_from: plan.name_from,
+        }
+    }
+
+    /// Whether a PROXY header comes first.
+    pub(crate) const fn is_proxied(&self) -> bool {
+        self.proxy.is_some()
+    }
+
+    /// The layers of a new connection, if it has any.
+    pub(crate) fn layers(&self) -> Option<LayersPlan> {
+        self.layered.then(|| LayersPlan {
+            proxy: self.proxy,
+            tls: self.tls.read().unwrap_or_else(PoisonError::into_inner).clone(),
+            websocket: self.websocket.clone(),
+        })
+    }
+
+    /// New sessions are made of this from now on.
+    pub(crate) fn set_tls(&self, config: Arc<ServerConfig>) {
+        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(config);
+    }
 }
 
 /// What all workers of the process share.

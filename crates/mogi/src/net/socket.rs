@@ -1,9 +1,9 @@
 //! A connection's socket, and the bytes of a packet that is not complete yet.
 
-use mio::net::TcpStream;
+use crate::net::layered::{Layered, Scratch};
+use crate::net::stream::{Peer, Stream};
 use mogi_core::output::{MAX_SLICES, Output};
-use std::io::{self, IoSlice, Read, Write};
-use std::net::SocketAddr;
+use std::io::{self, IoSlice};
 
 /// Where a connection stands.
 #[derive(Debug)]
@@ -19,8 +19,16 @@ pub(crate) enum State {
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    pub(crate) stream: TcpStream,
-    pub(crate) peer: SocketAddr,
+    pub(crate) stream: Stream,
+    /// TLS, WebSocket, a PROXY header; `None`: MQTT as it comes.
+    pub(crate) layered: Option<Box<Layered>>,
+    pub(crate) peer: Peer,
+    /// The user name a proxy has made sure of.
+    pub(crate) identity: Option<Box<str>>,
+    /// A proxy has just said for whom it speaks.
+    pub(crate) proxied: bool,
+    /// The file a browser asks for, and whether it wants only the head of the answer.
+    pub(crate) asked_for: Option<(String, bool)>,
     pub(crate) state: State,
     pub(crate) listener: u16,
     /// Bytes received and not dealt with: the beginning of a packet, or what has to wait.
@@ -47,14 +55,19 @@ pub(crate) struct Socket {
 
 impl Socket {
     pub(crate) const fn new(
-        stream: TcpStream,
-        peer: SocketAddr,
+        stream: Stream,
+        layered: Option<Box<Layered>>,
+        peer: Peer,
         listener: u16,
         serial: u64,
     ) -> Self {
         Self {
             stream,
+            layered,
             peer,
+            identity: None,
+            proxied: false,
+            asked_for: None,
             state: State::Handshake,
             listener,
             partial: Vec::new(),
@@ -77,16 +90,24 @@ impl Socket {
         }
     }
 
-    /// `IP:PORT` of the peer, IPv4 without its IPv6 clothes, as Mosquitto prints it.
+    /// The peer, as Mosquitto prints it.
     pub(crate) fn address(&self) -> String {
-        format!("{}:{}", self.peer.ip().to_canonical(), self.peer.port())
+        self.peer.to_string()
+    }
+
+    /// Whether the next bytes are those of a TLS handshake.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.layered.as_ref().is_some_and(|layered| layered.layers.is_handshaking())
     }
 
     /// Reads once into `buffer`. A short read means there is no more for now, unless the peer has
     /// closed its side, which a further read tells.
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read(&mut self, buffer: &mut [u8], scratch: &mut Scratch) -> io::Result<usize> {
+        if self.layered.is_some() {
+            return self.read_layered(buffer, scratch);
+        }
         loop {
-            match (&self.stream).read(buffer) {
+            match self.stream.read(buffer) {
                 Ok(read) => {
                     self.readable = read == buffer.len() || self.read_closed && read > 0;
                     return Ok(read);
@@ -105,15 +126,22 @@ impl Socket {
     ///
     /// # Errors
     /// The connection is broken.
-    pub(crate) fn write(&mut self, output: &mut Output) -> io::Result<(usize, bool)> {
+    pub(crate) fn write(
+        &mut self,
+        output: &mut Output,
+        scratch: &mut Scratch,
+    ) -> io::Result<(usize, bool)> {
+        if self.layered.is_some() {
+            return self.write_layered(output, scratch);
+        }
         let mut total = 0;
         while !output.is_empty() {
             let written = match output.as_slice() {
-                Some(bytes) => (&self.stream).write(bytes),
+                Some(bytes) => self.stream.write(bytes),
                 None => {
                     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
                     let count = output.slices(&mut slices);
-                    (&self.stream).write_vectored(&slices[..count])
+                    self.stream.write_vectored(&slices[..count])
                 }
             };
             match written {
@@ -142,16 +170,17 @@ impl Socket {
     /// a socket closed with unread input resets the connection, and the peer may never see `last`.
     pub(crate) fn finish(&mut self, last: &[u8]) {
         let mut scratch = [0; 16 * 1024];
-        let mut rest = last;
+        self.end_layered(last);
+        let mut rest = if self.layered.is_some() { &[][..] } else { last };
         while !rest.is_empty() {
-            match (&self.stream).write(rest) {
+            match self.stream.write(rest) {
                 Ok(written) if written > 0 => rest = &rest[written..],
                 _ => break,
             }
         }
-        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        self.stream.shutdown();
         for _ in 0..4 {
-            match (&self.stream).read(&mut scratch) {
+            match self.stream.read(&mut scratch) {
                 Ok(read) if read == scratch.len() => {}
                 _ => break,
             }

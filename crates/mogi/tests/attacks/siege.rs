@@ -1,5 +1,8 @@
 //! A broker under attack, and those who watch it.
 
+// Each test program uses its own part of this module.
+#![allow(dead_code)]
+
 use crate::support::broker::Setup;
 use crate::support::{Broker, Client, Out, V5, V311, eventually};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,6 +30,11 @@ impl Siege {
     /// An attack under which the broker's memory may grow by so much.
     pub(crate) fn new(bound_mib: u64) -> Self {
         Self { setup: Broker::setup().conf(""), bound: bound_mib * MIB, alone: false }
+    }
+
+    /// The same of a broker that was set up already.
+    pub(crate) const fn of(setup: Setup, bound_mib: u64) -> Self {
+        Self { setup, bound: bound_mib * MIB, alone: false }
     }
 
     /// With a configuration.

@@ -388,7 +388,8 @@ fn fresh_dir() -> PathBuf {
     dir
 }
 
-fn free_port() -> u16 {
+/// A port of the loopback interface that nobody has, or had a moment ago.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("cannot bind a port");
     listener.local_addr().expect("a bound socket has an address").port()
 }

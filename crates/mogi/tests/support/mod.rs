@@ -3,6 +3,7 @@
 //! * [`broker`]: [`Broker`] starts the program under test with a configuration on a free port.
 //! * [`client`]: [`Client`], a blocking connection: send anything, expect the next thing.
 //! * [`dial`]: [`Dial`], a CONNECT under construction.
+//! * [`pki`]: [`Pki`](pki::Pki), an authority and certificates it has signed.
 //! * [`message`]: [`Out`], a PUBLISH to send; [`Message`], one that was received.
 //! * [`frame`]: [`Frame`], one received packet, and [`Props`], its properties.
 //!
@@ -35,6 +36,7 @@ pub mod client;
 pub mod dial;
 pub mod frame;
 pub mod message;
+pub mod pki;
 
 pub use broker::{Broker, other_broker};
 pub use client::Client;

@@ -152,8 +152,10 @@ pub(super) const ROWS: &[Spec] = &[
         Works(Text(|to, text| to.config.user = text)),
         "who to become when started by root; `root`: stay root").restart(),
     row("websockets_headers_size", Global, "bytes, up to 65535", "4096",
-        NoEffect(Number(range(0, 65_535).or(WRONG_BUFFER), |_, _| {}), BUFFER),
-        "another name of `packet_buffer_size`").restart(),
+        Works(Number(range(0, 65_535).or(WRONG_BUFFER), |to, n| {
+            to.config.max_head_bytes = (n as usize).max(1024);
+        })),
+        "bytes the HTTP request of a WebSocket may have; at least 1024").restart(),
     row("websockets_log_level", Global, "a number", "0",
         NoEffect(Other(|_, _| Ok(())), "mogi does not use libwebsockets"),
         "log level of libwebsockets"),

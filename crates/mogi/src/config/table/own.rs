@@ -21,7 +21,8 @@ const fn between(low: i32, high: i32) -> Range {
 pub(super) const ROWS: &[Spec] = &[
     row("connect_timeout", Mogi, "seconds, 1 to 3600", "30",
         Works(Number(between(1, 3600), |to, n| to.config.connect_timeout_ms = n as u64 * 1000)),
-        "how long a connection may take to send its CONNECT"),
+        "how long a connection may take until it has sent its CONNECT, with PROXY header, TLS \
+         handshake and WebSocket request"),
     row("connection_buffer_limit", Mogi, "bytes, 65536 or more", "16777216",
         Works(Number(at_least(65_536), |to, n| {
             to.config.core.connection_buffer_limit = n as usize;
@@ -108,6 +109,10 @@ pub(super) const ROWS: &[Spec] = &[
             to.config.core.send_timeout_ms = n as u64 * 1000;
         })),
         "how long a connection may leave all output waiting before it is closed"),
+    row("websockets_forwarded_for", Mogi, BOOL, "false",
+        Works(Bool(|to, yes| to.config.forwarded_for = yes)),
+        "believe `X-Forwarded-For` of WebSocket requests: the first address there is the \
+         client's; only for listeners that nobody but a proxy can reach"),
     row("worker_threads", Mogi, "threads, up to 64; 0: one per core", "0",
         Works(Number(between(0, 64), |to, n| to.config.worker_threads = n as u16)),
         "threads that serve connections"),

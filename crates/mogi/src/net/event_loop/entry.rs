@@ -2,9 +2,10 @@
 //! owns their client id.
 
 use super::{ACCEPT_PAUSE_MS, ACCEPTS, EventLoop};
+use crate::net::listen::Door;
 use crate::net::mailbox::{Hello, Mail, Moved};
 use crate::net::socket::{Socket, State};
-use mio::net::TcpListener;
+use crate::net::stream::{Peer, Stream};
 use mio::{Interest, Token};
 use mogi_core::{Arrival, Ending, LogKind};
 use std::io::{self, ErrorKind};
@@ -28,7 +29,7 @@ impl EventLoop {
     }
 
     /// Accepts a share of what waits; whether that was all.
-    pub(super) fn accept_from(&mut self, now_ms: u64, number: u16, listener: &TcpListener) -> bool {
+    pub(super) fn accept_from(&mut self, now_ms: u64, number: u16, listener: &Door) -> bool {
         for _ in 0..ACCEPTS {
             match listener.accept() {
                 Ok((stream, peer)) => self.admit(now_ms, stream, number, peer),
@@ -63,26 +64,20 @@ impl EventLoop {
         exhausted
     }
 
-    pub(super) fn admit(
-        &mut self,
-        now_ms: u64,
-        stream: mio::net::TcpStream,
-        listener: u16,
-        peer: std::net::SocketAddr,
-    ) {
-        let address = peer.ip().to_canonical();
+    pub(super) fn admit(&mut self, now_ms: u64, stream: Stream, listener: u16, peer: Peer) {
         if !self.shared.admit_connection(listener) {
             self.log_connection(LogKind::Notice, || {
-                format!("Client connection from {address} denied: max_connections exceeded.")
+                format!("Client connection from {} denied: max_connections exceeded.", peer.host())
             });
             return;
         }
-        let port = self.shared.listeners.get(usize::from(listener)).map_or(0, |l| l.port);
-        self.log_connection(LogKind::Notice, || {
-            format!("New connection from {address}:{} on port {port}.", peer.port())
-        });
+        let Some(layered) = self.layers(listener) else {
+            self.shared.release_connection(listener);
+            return;
+        };
         self.serial += 1;
-        let socket = Socket::new(stream, peer, listener, self.serial);
+        let socket = Socket::new(stream, layered, peer, listener, self.serial);
+        self.log_new(&socket, true);
         let place = self.sockets.insert(socket) as u32;
         self.look_at_once(now_ms, place);
         if !self.keep(place) {
@@ -99,7 +94,10 @@ impl EventLoop {
     /// Reads what a new connection has sent before it was accepted. Often that is its CONNECT, and
     /// then a connection that moves on to another worker is never registered here.
     fn look_at_once(&mut self, now_ms: u64, place: u32) {
-        if self.peers_are_full() {
+        // What is expensive waits for its turn.
+        if self.peers_are_full()
+            || self.sockets.get(place as usize).is_some_and(Socket::is_handshaking)
+        {
             return;
         }
         self.read_handshake(now_ms, place);
@@ -149,12 +147,13 @@ impl EventLoop {
     pub(super) fn read_handshake(&mut self, now_ms: u64, place: u32) {
         let mut buffer = std::mem::take(&mut self.buffer);
         let result = match self.sockets.get_mut(place as usize) {
-            Some(socket) => socket.read(&mut buffer),
+            Some(socket) => socket.read(&mut buffer, &mut self.scratch),
             None => Ok(0),
         };
         match result {
             Ok(0) => self.refuse_silently(place, "connection closed by client"),
             Ok(read) => {
+                self.after_layers(place);
                 let Some(socket) = self.sockets.get_mut(place as usize) else {
                     return;
                 };
@@ -163,8 +162,8 @@ impl EventLoop {
                 self.try_admit(now_ms, place);
                 return;
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) => self.refuse_silently(place, "connection closed by client"),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.after_layers(place),
+            Err(_) => self.refuse_failed(place),
         }
         self.buffer = buffer;
     }
@@ -177,6 +176,13 @@ impl EventLoop {
             Ok(Some(len)) if socket.partial.len() >= len => len,
             Ok(_) => return,
             Err(refused) => return self.refuse(place, None, &refused),
+        };
+        let len = match self.identify(place, len) {
+            Ok(len) => len,
+            Err(refused) => return self.refuse(place, None, &refused),
+        };
+        let Some(socket) = self.sockets.get_mut(place as usize) else {
+            return;
         };
         let Some(listener) = self.shared.listeners.get(usize::from(socket.listener)) else {
             return;
@@ -220,8 +226,8 @@ impl EventLoop {
             self.shared.release_connection(socket.listener);
             return;
         }
-        let (stream, peer, listener) = (socket.stream, socket.peer, socket.listener);
-        let moved = Moved { stream, peer, listener, hello };
+        let Socket { stream, layered, peer, listener, .. } = socket;
+        let moved = Moved { stream, layered, peer, listener, hello };
         if let Some(mailbox) = self.shared.mailboxes.get(usize::from(owner)) {
             mailbox.send(Mail::Arrival(Box::new(moved)), self.together);
         }
@@ -229,7 +235,8 @@ impl EventLoop {
 
     pub(super) fn arrive(&mut self, now_ms: u64, moved: Moved) {
         self.serial += 1;
-        let socket = Socket::new(moved.stream, moved.peer, moved.listener, self.serial);
+        let Moved { stream, layered, peer, listener, .. } = moved;
+        let socket = Socket::new(stream, layered, peer, listener, self.serial);
         let place = self.sockets.insert(socket) as u32;
         if !self.keep(place) {
             return;

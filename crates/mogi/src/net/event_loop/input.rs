@@ -30,6 +30,10 @@ impl EventLoop {
                 continue;
             };
             socket.listed = false;
+            if socket.is_handshaking() {
+                self.step_handshake(now_ms, place);
+                continue;
+            }
             match socket.state {
                 State::Handshake => self.read_handshake(now_ms, place),
                 // It is read when it is somebody's.
@@ -67,9 +71,9 @@ impl EventLoop {
             // What is left of the last read goes before what comes now.
             buffer[..kept].copy_from_slice(&socket.partial);
             socket.partial = Vec::new();
-            socket.read(&mut buffer[kept..]).map(|read| (read, kept + read))
+            socket.read(&mut buffer[kept..], &mut self.scratch).map(|read| (read, kept + read))
         } else {
-            socket.read(&mut buffer).map(|read| {
+            socket.read(&mut buffer, &mut self.scratch).map(|read| {
                 socket.partial.extend_from_slice(&buffer[..read]);
                 (read, 0)
             })
@@ -100,7 +104,10 @@ impl EventLoop {
                     socket.partial = buffer[..kept].to_vec();
                 }
             }
-            Err(_) => self.worker.closed(now_ms, key, place, Ending::Closed),
+            Err(_) => {
+                self.tell_failure(place);
+                self.worker.closed(now_ms, key, place, Ending::Closed);
+            }
         }
         self.buffer = buffer;
     }

@@ -3,6 +3,7 @@
 //! * `cluster`: sessions that come from other nodes, messages that go there
 //! * `entry`: new connections
 //! * `gate`: which turns are answered
+//! * `transport`: their TLS, WebSocket and PROXY headers
 //! * `input`: reading
 //! * `mail`: what other workers have sent
 //! * `output`: the end of a turn
@@ -15,14 +16,16 @@ mod input;
 mod mail;
 mod output;
 mod store;
+mod transport;
 
 use crate::net::alarm::Alarm;
+use crate::net::layered::Scratch;
+use crate::net::listen::Door;
 use crate::net::mailbox::Mail;
 use crate::net::shared::Shared;
 use crate::net::socket::Socket;
 use mio::event::Event;
-use mio::net::TcpListener;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 use mogi_core::Worker;
 use slab::Slab;
 use std::collections::VecDeque;
@@ -54,7 +57,7 @@ const LISTENERS: usize = 1 << 40;
 
 /// What only worker 0 does besides its connections.
 pub(crate) struct FrontDoor {
-    pub(crate) listeners: Vec<(u16, TcpListener)>,
+    pub(crate) listeners: Vec<(u16, Door)>,
     pub(crate) chores: Chores,
 }
 
@@ -86,6 +89,9 @@ pub(crate) struct EventLoop {
     batches: VecDeque<(u16, Vec<u8>, usize)>,
     mail: Vec<Mail>,
     buffer: Vec<u8>,
+    scratch: Scratch,
+    /// How long TLS handshakes have taken in this turn.
+    shaken: Duration,
     front_door: Option<FrontDoor>,
     accepting: bool,
     accept_again_ms: u64,
@@ -139,6 +145,8 @@ impl EventLoop {
             batches: VecDeque::new(),
             mail: Vec::new(),
             buffer: vec![0; READ_BYTES],
+            scratch: Scratch::new(),
+            shaken: Duration::ZERO,
             front_door,
             accepting: false,
             accept_again_ms: 0,
@@ -155,7 +163,7 @@ impl EventLoop {
         if let Some(door) = &mut this.front_door {
             for (at, (_, listener)) in door.listeners.iter_mut().enumerate() {
                 let token = Token(LISTENERS + at);
-                this.poll.registry().register(listener, token, Interest::READABLE)?;
+                listener.register(this.poll.registry(), token)?;
             }
             this.accepting = !door.listeners.is_empty();
         }
@@ -180,6 +188,7 @@ impl EventLoop {
             result => result?,
         }
         self.turns += 1;
+        self.shaken = Duration::ZERO;
         let now_ms = self.shared.now_ms();
         let mut signalled = false;
         for event in &events {

@@ -15,8 +15,9 @@ impl EventLoop {
             return;
         }
         socket.blocked = false;
-        if let Some(key) = socket.key() {
-            self.write(now_ms, key);
+        match socket.key() {
+            Some(key) => self.write(now_ms, key),
+            None => self.flush_handshake(place),
         }
     }
 
@@ -74,7 +75,7 @@ impl EventLoop {
             self.worker.wrote(now_ms, key, 0, true);
             return;
         }
-        match socket.write(output) {
+        match socket.write(output, &mut self.scratch) {
             Ok((sent, blocked)) => {
                 self.worker.wrote(now_ms, key, sent, blocked);
                 if !blocked {
@@ -93,7 +94,7 @@ impl EventLoop {
                     continue;
                 };
                 let last = if socket.blocked { &[][..] } else { &last };
-                if linger || !last.is_empty() {
+                if linger || !last.is_empty() || socket.layered.is_some() {
                     socket.finish(last);
                 }
                 self.drop_socket(socket);

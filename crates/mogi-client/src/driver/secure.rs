@@ -1,0 +1,149 @@
+//! TLS of a client: whom it trusts, and what it shows.
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How a connection is secured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsOptions {
+    /// A file of authorities, as PEM.
+    pub cafile: Option<PathBuf>,
+    /// A folder of authorities, named by hash as `openssl rehash` does.
+    pub capath: Option<PathBuf>,
+    /// Whether those the computer trusts are trusted.
+    pub os_certs: bool,
+    /// This client's certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// The server's name is not compared with its certificate.
+    pub insecure: bool,
+    /// TLS 1.3 only.
+    pub only_tls13: bool,
+    /// The protocol to ask for within TLS.
+    pub alpn: Option<String>,
+}
+
+/// What sessions are made of.
+///
+/// # Errors
+/// A file cannot be read or is not what it should be; the text names it.
+pub(super) fn config(options: &TlsOptions) -> io::Result<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    let files = options.cafile.iter().cloned().chain(hashed(options.capath.as_deref()));
+    for file in files {
+        for authority in certificates(&file)? {
+            roots.add(authority).map_err(|error| about(&file, error))?;
+        }
+    }
+    if options.os_certs {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone());
+    let inner = verifier.build().map_err(io::Error::other)?;
+    let verifier = Arc::new(Verifier { inner, insecure: options.insecure });
+    let versions = if options.only_tls13 { &[&TLS13][..] } else { &[&TLS13, &TLS12] };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .map_err(io::Error::other)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match &options.identity {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain = certificates(certificate)?;
+            let pem = std::fs::read(key).map_err(|error| about(key, error))?;
+            let pem = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| about(key, error))?;
+            builder.with_client_auth_cert(chain, pem).map_err(|error| about(key, error))?
+        }
+    };
+    config.alpn_protocols = options.alpn.iter().map(|name| name.clone().into_bytes()).collect();
+    Ok(config)
+}
+
+fn about(file: &Path, error: impl std::fmt::Display) -> io::Error {
+    io::Error::other(format!("{}: {error}", file.display()))
+}
+
+fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let pem = std::fs::read(file).map_err(|error| about(file, error))?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let all = all.map_err(|error| about(file, error))?;
+    if all.is_empty() {
+        return Err(about(file, "there is no certificate in it"));
+    }
+    Ok(all)
+}
+
+/// The files of a folder whose names are hashes, as `0123abcd.0`.
+fn hashed(folder: Option<&Path>) -> Vec<PathBuf> {
+    let entries = folder.and_then(|folder| std::fs::read_dir(folder).ok());
+    let paths = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_hash = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.split_once('.').is_some_and(|(hash, number)| {
+            hash.len() == 8
+                && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+                && number.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    };
+    paths.filter(is_hash).collect()
+}
+
+/// rustls' own verifier, which may be told to leave names out of account.
+#[derive(Debug)]
+struct Verifier {
+    inner: Arc<WebPkiServerVerifier>,
+    insecure: bool,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        use CertificateError::{NotValidForName, NotValidForNameContext};
+        match self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp, now) {
+            Err(Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }))
+                if self.insecure =>
+            {
+                Ok(ServerCertVerified::assertion())
+            }
+            result => result,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}

@@ -1,0 +1,224 @@
+//! What listeners with TLS show and trust: read at the start, on SIGHUP, and when a file changes.
+
+use crate::broker::plan::TlsPlan;
+use crate::log::why;
+use crate::net::shared::{LogSink, Shared};
+use mogi_core::LogKind;
+use mogi_transport::tls_config::{self, TlsConfig, TlsFiles, TlsProblem};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How often it is looked whether a file has changed.
+const LOOK_INTERVAL_MS: u64 = 10_000;
+/// How often it is said that a certificate expires.
+const WARN_INTERVAL_MS: u64 = 24 * 3600 * 1000;
+/// Days before a certificate's end from which on that is said.
+const WARN_DAYS: i64 = 30;
+const DAY_S: i64 = 24 * 3600;
+
+/// Reads a listener's files.
+///
+/// # Errors
+/// One of them cannot be read or is not what it should be: a line for the log.
+pub(crate) fn load(plan: &TlsPlan) -> Result<TlsConfig, String> {
+    let read = |path: &Path| std::fs::read(path).map_err(|error| why(&error));
+    let problem = |problem: TlsProblem| say(plan, problem);
+    let certificates = read(&plan.certfile).map_err(TlsProblem::Certificate).map_err(problem)?;
+    let key = read(&plan.keyfile).map_err(TlsProblem::Key).map_err(problem)?;
+    let mut authorities = Vec::new();
+    for path in plan.cafile.iter().cloned().chain(hashed_files(plan)) {
+        authorities.push(read(&path).map_err(TlsProblem::Authorities).map_err(problem)?);
+    }
+    let revoked = plan.crlfile.as_deref().map(read).transpose();
+    let revoked = revoked.map_err(TlsProblem::Revoked).map_err(problem)?;
+    let files = TlsFiles { certificates, key, authorities, revoked };
+    tls_config::build(&files, &plan.rules).map_err(problem)
+}
+
+/// As Mosquitto says it, and why.
+fn say(plan: &TlsPlan, problem: TlsProblem) -> String {
+    let name = |path: &Path| path.display().to_string();
+    let list = |list: &Option<String>| list.clone().unwrap_or_default();
+    match problem {
+        TlsProblem::Certificate(why) => format!(
+            "Unable to load server certificate \"{}\". Check certfile. ({why})",
+            name(&plan.certfile)
+        ),
+        TlsProblem::Key(why) => format!(
+            "Unable to load server key file \"{}\". Check keyfile. ({why})",
+            name(&plan.keyfile)
+        ),
+        TlsProblem::Authorities(why) => match (&plan.cafile, &plan.capath) {
+            (None, Some(path)) => format!(
+                "Unable to load CA certificates. Check capath \"{}\", and whether 'openssl \
+                 rehash' was run there. ({why})",
+                name(path)
+            ),
+            (path, _) => format!(
+                "Unable to load CA certificates. Check cafile \"{}\". ({why})",
+                path.as_deref().map_or_else(String::new, name)
+            ),
+        },
+        TlsProblem::Revoked(why) => format!(
+            "Unable to load certificate revocation file \"{}\". Check crlfile. ({why})",
+            plan.crlfile.as_deref().map_or_else(String::new, name)
+        ),
+        TlsProblem::Ciphers(why) => format!(
+            "Unable to set TLS ciphers. Check ciphers \"{}\". ({why})",
+            list(&plan.rules.ciphers)
+        ),
+        TlsProblem::CiphersTls13(why) => format!(
+            "Unable to set TLS 1.3 ciphersuites. Check ciphers_tls1.3 \"{}\". ({why})",
+            list(&plan.rules.ciphers_tls13)
+        ),
+    }
+}
+
+/// The certificates in `capath`, in the order of their names: as OpenSSL, only those named by
+/// their hash, `0123abcd.0`.
+fn hashed_files(plan: &TlsPlan) -> Vec<PathBuf> {
+    let Some(entries) = plan.capath.as_ref().and_then(|path| std::fs::read_dir(path).ok()) else {
+        return Vec::new();
+    };
+    let is_hash = |name: &str| {
+        name.split_once('.').is_some_and(|(hash, number)| {
+            hash.len() == 8
+                && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+                && !number.is_empty()
+                && number.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut paths: Vec<PathBuf> = paths
+        .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_hash))
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// When a file was changed, its size and its number: one of them differs after a change.
+type Stamp = Option<(SystemTime, u64, u64)>;
+
+fn stamps(plan: &TlsPlan) -> Vec<Stamp> {
+    let files = [Some(&plan.certfile), Some(&plan.keyfile), plan.cafile.as_ref()];
+    let files = files.into_iter().chain([plan.crlfile.as_ref(), plan.capath.as_ref()]);
+    let stamp = |path: &Path| {
+        let data = std::fs::metadata(path).ok()?;
+        Some((data.modified().ok()?, data.len(), data.ino()))
+    };
+    let named = files.flatten().map(|path| stamp(path));
+    named.chain(hashed_files(plan).iter().map(|path| stamp(path))).collect()
+}
+
+/// The certificates of all listeners with TLS, under watch.
+pub(crate) struct Certificates {
+    watched: Vec<Watched>,
+    look_at_ms: u64,
+    /// When to say again which certificates expire.
+    warn_at_ms: Option<u64>,
+}
+
+struct Watched {
+    listener: usize,
+    plan: TlsPlan,
+    stamps: Vec<Stamp>,
+    not_after_s: i64,
+}
+
+impl Certificates {
+    /// With none under watch.
+    pub(crate) const fn new() -> Self {
+        Self { watched: Vec::new(), look_at_ms: 0, warn_at_ms: None }
+    }
+
+    /// Reads a listener's files for the first time, and watches them.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub(crate) fn add(
+        &mut self,
+        listener: usize,
+        plan: &TlsPlan,
+        log: &dyn LogSink,
+    ) -> Result<TlsConfig, String> {
+        // Before they are read, so that a change in between is seen.
+        let stamps = stamps(plan);
+        let config = load(plan)?;
+        for doubt in &config.doubts {
+            log.log(LogKind::Warning, &format!("Warning: {doubt}"));
+        }
+        let (plan, not_after_s) = (plan.clone(), config.not_after_s);
+        let watched = Watched { listener, plan, stamps, not_after_s };
+        watched.warn(log);
+        self.watched.push(watched);
+        Ok(config)
+    }
+
+    /// Looks whether there is something to do, and when to call again.
+    pub(crate) fn look(&mut self, shared: &Shared, now_ms: u64) -> Option<u64> {
+        if self.watched.is_empty() {
+            return None;
+        }
+        if self.look_at_ms <= now_ms {
+            self.look_at_ms = now_ms + LOOK_INTERVAL_MS;
+            self.read_again(shared, false);
+        }
+        let warn_at_ms = *self.warn_at_ms.get_or_insert(now_ms + WARN_INTERVAL_MS);
+        if warn_at_ms <= now_ms {
+            self.warn_at_ms = Some(now_ms + WARN_INTERVAL_MS);
+            self.watched.iter().for_each(|watched| watched.warn(shared.log));
+        }
+        Some(self.look_at_ms)
+    }
+
+    /// Reads what has changed, or everything, again. What is wrong is told, and what was there
+    /// before stays in use.
+    pub(crate) fn read_again(&mut self, shared: &Shared, all: bool) {
+        for watched in &mut self.watched {
+            let stamps = stamps(&watched.plan);
+            if stamps == watched.stamps && !all {
+                continue;
+            }
+            watched.stamps = stamps;
+            let Some(listener) = shared.listeners.get(watched.listener) else {
+                continue;
+            };
+            let file = watched.plan.certfile.display();
+            match load(&watched.plan) {
+                Ok(config) => {
+                    watched.not_after_s = config.not_after_s;
+                    listener.transport.set_tls(config.server);
+                    let line = format!("The certificate \"{file}\" was read again.");
+                    shared.log.log(LogKind::Information, &line);
+                    watched.warn(shared.log);
+                }
+                Err(problem) => {
+                    let line = format!("Error: {problem} What was read before stays in use.");
+                    shared.log.log(LogKind::Error, &line);
+                }
+            }
+        }
+    }
+}
+
+impl Watched {
+    /// Says that the certificate expires soon, or has expired.
+    fn warn(&self, log: &dyn LogSink) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let left_s = self.not_after_s - now.map_or(0, |elapsed| elapsed.as_secs() as i64);
+        if left_s > WARN_DAYS * DAY_S {
+            return;
+        }
+        let file = self.plan.certfile.display();
+        let when = jiff::Timestamp::from_second(self.not_after_s);
+        let when = when.map_or_else(|_| String::new(), |when| format!(", on {when}"));
+        let line = if left_s < 0 {
+            format!("Warning: The certificate \"{file}\" has expired{when}.")
+        } else {
+            let days = left_s / DAY_S;
+            format!("Warning: The certificate \"{file}\" expires in {days} days{when}.")
+        };
+        log.log(LogKind::Warning, &line);
+    }
+}
