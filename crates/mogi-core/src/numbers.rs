@@ -70,6 +70,12 @@ pub(crate) const fn numbers_at(now_ms: u64) -> u64 {
     first_of(now_ms, 0)
 }
 
+/// The epoch of a claim which the store gave at that time, among those of connections that needed
+/// none, which are numbers: it is the last of its millisecond. 0 stays 0.
+pub(crate) const fn claim_at(ms: u64) -> u64 {
+    if ms == 0 { 0 } else { (ms << MS_SHIFT) | ((1 << MS_SHIFT) - 1) }
+}
+
 const fn first_of(ms: u64, slot: u8) -> u64 {
     (ms << MS_SHIFT) | ((slot as u64) << SLOT_SHIFT)
 }

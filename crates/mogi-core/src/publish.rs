@@ -4,7 +4,8 @@ use crate::client::{Way, enqueue};
 use crate::end::Ending;
 use crate::event::LogKind;
 use crate::handshake::too_deep;
-use crate::interest::{LOCAL, Lasting};
+use crate::cluster::NOWHERE;
+use crate::interest::{LOCAL, Lasting, bit};
 use crate::message::{Frame, Message, MessageView, NEVER, forwardable, put_forwarded};
 use crate::node::Node;
 use crate::peer::{Entries, Outbox, PeerEntry, PeerMessage};
@@ -464,10 +465,13 @@ impl Delivering<'_> {
                 entries.push(PeerEntry { worker, client, session, qos: way.qos, entry });
             }
         }
+        // A node that wants it no more has to end what was written down for its sessions.
+        let homes = entries.iter().filter(|entry| entry.worker != NOWHERE);
+        let homes = homes.fold(0, |peers, entry| peers | bit(entry.worker));
         // What the broker says of itself is no news to other nodes.
         let peers = match view.topic.starts_with(b"$SYS/") {
             true => route.peers & LOCAL,
-            false => route.peers,
+            false => route.peers | homes,
         };
         self.turn.appended += self.outbox.publish(peers, view, &entries);
         self.turn.entries = entries;

@@ -6,6 +6,7 @@
 use crate::client::Client;
 use crate::cluster::change::Change;
 use crate::inflight::Flight;
+use crate::numbers::claim_at;
 use crate::session::{Expiry, Session, Subscription, Will};
 use crate::store::{EntryNo, StoreOp, StoredFlight, StoredSession, StoredWaiting, StoredWill};
 use crate::timers::Due;
@@ -24,6 +25,7 @@ impl Worker {
     /// As [`Self::restore`]; `epoch` is the one the session has, where there are other nodes.
     pub fn restore_at(&mut self, now_ms: u64, stored: StoredSession, alive_at_ms: u64, epoch: u64) {
         self.turn.now_ms = now_ms;
+        let epoch = claim_at(epoch);
         let StoredSession { session: number, record, subscriptions, received, flights, waiting } =
             stored;
         let expiry = Expiry::from_s(record.expiry_s);

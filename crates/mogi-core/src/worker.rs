@@ -88,8 +88,8 @@ impl Worker {
         self.outbox.end_turn(turn);
         let mut wait = std::mem::take(&mut turn.wait);
         if turn.effects.far.iter().any(|batch| batch.stored) {
-            // Other nodes wait, even where no client does.
-            wait = wait.max(Wait::ForThis);
+            // Other nodes wait, even where no client does; behind what went to them before.
+            wait = if turn.ops.is_empty() { Wait::ForAll } else { wait.max(Wait::ForThis) };
         }
         let told = std::mem::take(&mut turn.told);
         if !turn.ops.is_empty() || wait == Wait::ForAll || told != 0 && wait != Wait::Nobody {

@@ -16,7 +16,7 @@ use crate::connect::lasts;
 use crate::end::Ending;
 use crate::event::Wait;
 use crate::handshake::decode;
-use crate::numbers::numbers_at;
+use crate::numbers::{claim_at, numbers_at};
 use crate::paging::Missing;
 use crate::session::{Catching, Session, Subscription};
 use crate::store::{
@@ -51,6 +51,17 @@ pub enum Claimed {
     },
 }
 
+/// Where a claim leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// There is nothing to wait for: the client may connect.
+    Here,
+    /// Other nodes have to know of that many changes; then [`Worker::catch_up`] follows.
+    After(u64),
+    /// Another node has claimed the client since: whoever wanted in here is taken over.
+    Stale,
+}
+
 impl Worker {
     /// What the CONNECT packet of that client needs. To be asked of the worker that owns the id.
     pub fn wants_claim(&self, client: &str, packet: &[u8]) -> Claim {
@@ -66,45 +77,54 @@ impl Worker {
         }
     }
 
-    /// The store has given the client id to this node, as of `epoch`. Returns how many changes
-    /// other nodes have to know of before [`Self::catch_up`]; `None`: nothing was brought here, and
-    /// there is nothing to catch up with.
+    /// The store has given the client id to this node, as of `epoch`.
     pub fn claimed(
         &mut self,
         now_ms: u64,
         client: &Arc<str>,
         claimed: Claimed,
         epoch: u64,
-    ) -> Option<u64> {
+    ) -> Settled {
         self.turn.now_ms = now_ms;
-        let here = self.clients.by_id.get(client).copied();
-        let (stored, will) = match (claimed, here) {
-            (Claimed::Ours, _) => {
+        let node = Arc::clone(&self.node);
+        let Some(cluster) = node.cluster.as_ref() else { return Settled::Here };
+        if cluster.is_stale(client, epoch) {
+            return Settled::Stale;
+        }
+        let (stored, will) = match claimed {
+            Claimed::Ours => {
                 // Whoever was told late where it lives wrote entries down without a word.
-                let session = self.resident(client)?;
-                session.epoch = epoch;
+                let Some(session) = self.resident(client) else { return Settled::Here };
+                session.epoch = claim_at(epoch);
                 session.watch_entries();
-                return Some(0);
+                return Settled::After(0);
             }
-            (Claimed::Nothing, here) => {
-                here.into_iter().for_each(|key| self.leave(key, NOWHERE));
-                return None;
+            Claimed::Nothing => {
+                self.leave_if_here(client);
+                // Whatever was known of one: it has ended.
+                cluster.settled_here(&node.interest, client, SessionNo::NONE);
+                return Settled::Here;
             }
-            (Claimed::Moved { session, will }, here) => {
-                here.into_iter().for_each(|key| self.leave(key, NOWHERE));
-                (session, will)
-            }
+            Claimed::Moved { session, will } => (session, will),
         };
+        self.leave_if_here(client);
         let session = stored.session;
         self.restore_at(now_ms, *stored, now_ms, epoch);
         if let Some(will) = will {
             self.restore_will(now_ms, client, &will, now_ms);
         }
-        let node = Arc::clone(&self.node);
-        let cluster = node.cluster.as_ref()?;
         cluster.settled_here(&node.interest, client, session);
-        self.resident(client)?.watch_entries();
-        Some(cluster.log().seq())
+        match self.resident(client) {
+            Some(session) => session.watch_entries(),
+            None => return Settled::Here,
+        }
+        Settled::After(cluster.log().seq())
+    }
+
+    fn leave_if_here(&mut self, client: &str) {
+        if let Some(key) = self.clients.by_id.get(client).copied() {
+            self.leave(key, NOWHERE);
+        }
     }
 
     /// Begins to notice which entries of a session that lives here end, because its waiting entries
@@ -153,6 +173,11 @@ impl Worker {
             return false;
         };
         if client.session.epoch >= eviction.epoch {
+            // What was told is history: the client is here.
+            if let Some(cluster) = &self.node.cluster {
+                let session = client.session.number;
+                cluster.settled_here(&self.node.interest, &eviction.client, session);
+            }
             return false;
         }
         if eviction.moved {
@@ -166,12 +191,15 @@ impl Worker {
         true
     }
 
-    /// The store refuses changes of a session: another node has it.
-    pub fn fenced(&mut self, now_ms: u64, session: SessionNo) {
+    /// The store refuses a change of a session that was made under the claim of `epoch`: another
+    /// node has it, unless this one has claimed it again since.
+    pub fn fenced(&mut self, now_ms: u64, session: SessionNo, epoch: u64) {
         self.turn.now_ms = now_ms;
         let of = self.clients.slab.iter().find(|(_, it)| it.session.number == session);
-        if let Some(key) = of.map(|(key, _)| key as u32) {
-            self.leave(key, NOWHERE);
+        if let Some((key, client)) = of
+            && client.session.epoch <= claim_at(epoch)
+        {
+            self.leave(key as u32, NOWHERE);
         }
     }
 
@@ -224,7 +252,7 @@ impl Worker {
         let session = &mut client.session;
         session.epoch = match epoch {
             0 => self.node.next_session(now_ms).0,
-            epoch => epoch,
+            epoch => claim_at(epoch),
         };
         let (epoch, client) = (session.epoch, Arc::clone(&client.id));
         cluster.log().push(&match session.number_if_lasting() {
@@ -261,7 +289,7 @@ impl Worker {
             cluster.log().moved_away(record.session);
             if lasting != SessionNo::NONE {
                 // Before it is gone here, so that nobody misses it for a moment.
-                cluster.add_shadow(&self.node.interest, peer, &record);
+                cluster.move_away(&self.node.interest, peer, &record);
             }
         }
         self.remove_subscriptions(key);

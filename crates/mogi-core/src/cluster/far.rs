@@ -7,10 +7,11 @@
 //!  DIRECTED  a message for one member of a shared group, and its entry
 //!  RETAINED, UNRETAINED   a topic's retained message, or its end, with its version
 //! ```
-//! Two lanes go to each node. What has entries leaves only when they are durable: a node that had
-//! the message before would acknowledge an entry that is not there yet, and it would come back
-//! afterwards. All else leaves at once. Messages of one topic and QoS keep to one lane as long as
-//! subscriptions stay, so their order stays.
+//! Two lanes go to each node. Messages of QoS 1 and 2, and what is retained, leave only when the
+//! changes of their turn are durable: a node that had a message before would acknowledge an entry
+//! that is not there yet, and it would come back afterwards; or it would have one that vanished in
+//! a crash, and comes again from its publisher. All else leaves at once. So messages of one topic
+//! and QoS keep to one lane, and their order stays.
 //!
 //! Whoever takes a batch in is the *gateway* for it: one worker of the node, which delivers to its
 //! own clients and passes on to the others, but to no further node.
@@ -23,7 +24,7 @@ use crate::message::{Message, MessageView};
 use crate::peer::{PeerEntry, PeerMessage, put_item, put_message, read_message};
 use crate::route::Target;
 use crate::shared::{Group, Member};
-use crate::store::{EntryNo, SessionNo};
+use crate::store::{EntryNo, SessionNo, StoreOp};
 use crate::turn::SharedCopy;
 use crate::worker::Worker;
 use mogi_codec::reader::Reader;
@@ -62,7 +63,8 @@ impl FarLanes {
         entries: &[PeerEntry],
     ) -> usize {
         let of_peer = || entries.iter().filter(|entry| entry.worker == peer);
-        let Some(out) = self.lane(peer, of_peer().next().is_some()) else {
+        let stored = view.qos != QoS::AtMostOnce || of_peer().next().is_some();
+        let Some(out) = self.lane(peer, stored) else {
             return 0;
         };
         let before = out.len();
@@ -86,9 +88,8 @@ impl FarLanes {
         entry: EntryNo,
         view: &MessageView<'_>,
     ) -> usize {
-        let (Some(client), Some(out)) =
-            (&member.far, self.lane(member.worker, entry != EntryNo::NONE))
-        else {
+        let stored = view.qos != QoS::AtMostOnce || entry != EntryNo::NONE;
+        let (Some(client), Some(out)) = (&member.far, self.lane(member.worker, stored)) else {
             return 0;
         };
         let before = out.len();
@@ -150,7 +151,7 @@ impl FarLanes {
         while left != 0 {
             let peer = left.trailing_zeros() as u16;
             left &= left - 1;
-            if let Some(out) = self.lane(peer, false) {
+            if let Some(out) = self.lane(peer, true) {
                 put_retained(change, version, out);
             }
         }
@@ -235,9 +236,19 @@ impl Worker {
             }
             client.deliver(target.client, &mut self.turn, &view, &mut shared, way);
         }
-        // What nobody took is of a session that does not live here any more, or is subscribed no
-        // more: its client gets it when its queue is read the next time.
+        self.drop_unwanted(&written);
         Ok(())
+    }
+
+    /// Entries nobody took. A session that lives here is not subscribed any more, or not the same,
+    /// and does without. One that does not live here any more gets its message where it is.
+    fn drop_unwanted(&mut self, written: &FarEntries) {
+        let Some(cluster) = &self.node.cluster else { return };
+        for (session, entry) in written.rest() {
+            if cluster.log().epoch_of(session).is_some() {
+                self.turn.record(|| StoreOp::Delivered { session, entry });
+            }
+        }
     }
 
     /// A message of another node for one of a group: for a client of this worker, or of the one it
@@ -338,5 +349,11 @@ impl FarEntries {
         let of_session = self.0[first..].iter_mut().take_while(|(other, ..)| *other == session);
         let mut free = of_session.filter(|(_, of, entry)| *of == qos && *entry != EntryNo::NONE);
         free.next().map_or(EntryNo::NONE, |(.., entry)| std::mem::take(entry))
+    }
+
+    /// Those nobody took.
+    fn rest(&self) -> impl Iterator<Item = (SessionNo, EntryNo)> {
+        let left = self.0.iter().filter(|(.., entry)| *entry != EntryNo::NONE);
+        left.map(|(session, _, entry)| (*session, *entry))
     }
 }

@@ -25,10 +25,11 @@ pub(crate) mod far;
 pub mod log;
 pub mod roster;
 
-pub use claim::{Claim, Claimed};
+pub use claim::{Claim, Claimed, Settled};
 pub use far::{FarBatch, put_retained};
 
 use crate::interest::{Interest, PeerSet};
+use crate::numbers::claim_at;
 use crate::store::SessionNo;
 use change::Change;
 use log::ChangeLog;
@@ -106,12 +107,28 @@ impl Cluster {
     /// Notes a lasting session that lives elsewhere, as the store has it; `peer`: where, or
     /// [`NOWHERE`].
     pub fn add_shadow(&self, interest: &Interest, peer: u16, session: &roster::ShadowRecord) {
+        let epoch = claim_at(session.epoch);
+        self.roster().add_shadow(interest, peer, &roster::ShadowRecord { epoch, ..session.clone() });
+    }
+
+    /// Notes a session that lived here until now.
+    pub(crate) fn move_away(
+        &self,
+        interest: &Interest,
+        peer: u16,
+        session: &roster::ShadowRecord,
+    ) {
         self.roster().add_shadow(interest, peer, session);
     }
 
     /// Whether that client has a lasting session on another node, or nowhere.
     pub fn has_shadow(&self, client: &str) -> bool {
         self.roster().has_shadow(client)
+    }
+
+    /// Whether another node is known to have claimed that client after this claim.
+    pub fn is_stale(&self, client: &str, epoch: u64) -> bool {
+        self.roster().epoch_of(client).is_some_and(|known| known > claim_at(epoch))
     }
 
     /// Clients whose lasting sessions are nowhere.

@@ -173,6 +173,10 @@ impl Roster {
         self.by_client.contains_key(client)
     }
 
+    pub(crate) fn epoch_of(&self, client: &str) -> Option<u64> {
+        Some(self.shadows.get(self.by_client.get(client)?)?.epoch)
+    }
+
     pub(crate) fn homeless(&self) -> Vec<Arc<str>> {
         let nowhere = self.shadows.values().filter(|shadow| shadow.peer == NOWHERE);
         nowhere.map(|shadow| Arc::clone(&shadow.client)).collect()
@@ -209,7 +213,9 @@ impl Roster {
                 return Some(Eviction { client, epoch, moved: true, peer });
             }
             Change::Taken { epoch, client } => {
-                if let Some(session) = self.by_client.get(&client).copied() {
+                if let Some(session) = self.by_client.get(&client).copied()
+                    && self.shadows.get(&session).is_some_and(|shadow| shadow.epoch <= epoch)
+                {
                     self.remove_shadow(interest, session);
                 }
                 return Some(Eviction { client, epoch, moved: false, peer });
@@ -250,6 +256,9 @@ impl Roster {
         if let Some(other) = self.by_client.get(client).copied()
             && other != session
         {
+            if self.shadows.get(&other).is_some_and(|shadow| shadow.epoch > epoch) {
+                return None;
+            }
             // A client has one session: the new one ended the one before.
             self.remove_shadow(interest, other);
         }

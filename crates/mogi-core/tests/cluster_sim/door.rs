@@ -1,0 +1,293 @@
+//! How a CONNECT is served: claimed, told to all, read, and then let in; one after the other.
+//!
+//! ```text
+//!  Idle ─► Claiming ─► Rolling ─► Telling ─► Reading ─► in
+//! ```
+
+use crate::site::Site;
+use crate::store::{Answer, Ask, Claim, Reply, Store, Turn, of_client, of_topic};
+use crate::trace::note;
+use mogi_core::cluster::{Claim as Wanted, Claimed, Settled};
+use mogi_core::handshake::admit;
+use mogi_core::{Arrival, CoreConfig, ListenerConfig, SessionNo, StoreOp};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// How far the first in the queue is.
+#[derive(Debug, Default)]
+pub(crate) enum Stage {
+    #[default]
+    Idle,
+    Claiming(u64),
+    /// What was left undone is done first: requests that are out.
+    Rolling(usize, Box<Claim>),
+    /// All others are to know: changes, session, epoch; and turns that write for it.
+    Telling(u64, SessionNo, u64, Vec<Turn>),
+    Reading(u64, u64),
+}
+
+/// Who wants in as a client id; no connection: its session is adopted.
+#[derive(Debug, Default)]
+pub(crate) struct Door {
+    pub(crate) stage: Stage,
+    pub(crate) queue: VecDeque<Option<(u32, Vec<u8>)>>,
+}
+
+/// The worker of requests that belong to a door.
+pub(crate) const DOOR: u16 = u16::MAX;
+
+impl Site {
+    /// A CONNECT arrived.
+    pub(crate) fn knock(&mut self, store: &mut Store, token: u32, packet: Vec<u8>, now_ms: u64) {
+        let cfg = CoreConfig::default();
+        let fresh = || unreachable!("all clients have ids");
+        let admitted = admit(&packet, &cfg, &ListenerConfig::default(), fresh).expect("admitted");
+        let client: Arc<str> = admitted.client_id.into();
+        let door = self.doors.entry(Arc::clone(&client)).or_default();
+        door.queue.push_back(Some((token, packet)));
+        self.serve(store, &client, now_ms);
+    }
+
+    /// A session that is nowhere comes here.
+    pub(crate) fn adopt(&mut self, store: &mut Store, client: &Arc<str>, now_ms: u64) {
+        self.doors.entry(Arc::clone(client)).or_default().queue.push_back(None);
+        self.serve(store, client, now_ms);
+    }
+
+    /// Goes on with a door where nobody is being served.
+    fn serve(&mut self, store: &mut Store, client: &Arc<str>, now_ms: u64) {
+        loop {
+            let Some(door) = self.doors.get_mut(client) else { return };
+            if !matches!(door.stage, Stage::Idle) {
+                return;
+            }
+            let Some(front) = door.queue.front().cloned() else {
+                self.doors.remove(client);
+                return;
+            };
+            let wanted = match &front {
+                Some((_, packet)) => self.worker_of(client).wants_claim(client, packet),
+                None => Wanted::Needed,
+            };
+            if wanted == Wanted::NotNeeded {
+                self.let_in(store, client, 0, now_ms);
+                continue;
+            }
+            let worker = self.node.owner(client);
+            self.end_turn(store, worker, now_ms);
+            let request = store.ask(self.index, &of_client(client), Ask::Claim, None);
+            if let Some(door) = self.doors.get_mut(client) {
+                door.stage = Stage::Claiming(request);
+            }
+            return;
+        }
+    }
+
+    /// The store has answered a claim.
+    fn claimed(&mut self, store: &mut Store, client: &Arc<str>, claim: Claim, now_ms: u64) {
+        let undone = claim.undone.clone();
+        let number = claim.session.as_ref().map(|session| session.session);
+        let mut left = 0;
+        for (packet_id, ops) in undone {
+            for op in ops {
+                let (key, ask) = match &op {
+                    StoreOp::Enqueued { session, .. } => match self.clients.get(session) {
+                        Some(client) => (of_client(client), Ask::Add(op)),
+                        None => continue,
+                    },
+                    StoreOp::Retained { message, .. } => {
+                        (of_topic(message.topic()), Ask::Retain(op))
+                    }
+                    other => unreachable!("{other:?} follows nothing"),
+                };
+                left += 1;
+                store.ask(self.index, &key, ask, Some((DOOR, claim.epoch)));
+            }
+            let (epoch, session) = (claim.epoch, number.expect("it has packet ids"));
+            let settled = Ask::Settled { epoch, session, packet_id };
+            store.ask(self.index, &of_client(client), settled, None);
+        }
+        if let Some(door) = self.doors.get_mut(client) {
+            door.stage = Stage::Rolling(left, Box::new(claim));
+        }
+        self.rolled(store, client, now_ms);
+    }
+
+    /// Goes on when nothing is left undone.
+    fn rolled(&mut self, store: &mut Store, client: &Arc<str>, now_ms: u64) {
+        let Some(door) = self.doors.get_mut(client) else { return };
+        let Stage::Rolling(0, _) = door.stage else { return };
+        let Stage::Rolling(_, claim) = std::mem::take(&mut door.stage) else { return };
+        let (epoch, known) = (claim.epoch, self.epoch(client));
+        let cluster = self.cluster();
+        let number = claim.session.as_ref().map(|session| session.session);
+        let here = number.is_some_and(|number| cluster.log().epoch_of(number).is_some());
+        let ours = claim.before == (Some(self.index), known) && here;
+        let claimed = match claim.session {
+            Some(_) if ours => Claimed::Ours,
+            None => Claimed::Nothing,
+            Some(session) => {
+                let will = claim.will.as_deref().cloned();
+                Claimed::Moved { session: Box::new(session), will }
+            }
+        };
+        note(|| format!("site {}: {client}: {claimed:?} as of {epoch}", self.index));
+        if let Some(number) = number {
+            self.clients.insert(number, Arc::clone(client));
+        }
+        if ours {
+            store.restamp(self.index, &of_client(client), known, epoch);
+        }
+        self.epochs.insert(Arc::clone(client), epoch);
+        let told = self.worker_of(client).claimed(now_ms, client, claimed, epoch);
+        self.note_closes(self.node.owner(client));
+        match (told, number) {
+            (Settled::After(seq), Some(number)) => {
+                // What was routed here before is written down before it is read.
+                for worker in 0..self.workers.len() as u16 {
+                    self.end_turn(store, worker, now_ms);
+                }
+                let turns = self.writes_for(number);
+                if let Some(door) = self.doors.get_mut(client) {
+                    door.stage = Stage::Telling(seq, number, epoch, turns);
+                }
+                self.told_doors(store);
+            }
+            _ => {
+                self.let_in(store, client, epoch, now_ms);
+                self.serve(store, client, now_ms);
+            }
+        }
+    }
+
+    /// Reads what waits, where all others know of the move.
+    pub(crate) fn told_doors(&mut self, store: &mut Store) {
+        let (confirmed, index) = (self.confirmed(), self.index);
+        for (client, door) in &mut self.doors {
+            if let Stage::Telling(seq, number, epoch, turns) = &door.stage
+                && *seq <= confirmed
+                && turns.iter().all(|turn| self.pending.get(turn).is_none_or(|it| it.left == 0))
+            {
+                let request = store.ask(index, &of_client(client), Ask::Waiting(*number), None);
+                door.stage = Stage::Reading(request, *epoch);
+            }
+        }
+    }
+
+    /// Connects the first in the queue.
+    fn let_in(&mut self, store: &mut Store, client: &Arc<str>, epoch: u64, now_ms: u64) {
+        let Some(door) = self.doors.get_mut(client) else { return };
+        door.stage = Stage::Idle;
+        let Some(Some((token, packet))) = door.queue.pop_front() else {
+            self.adopted += 1;
+            return;
+        };
+        let stale = epoch != 0 && self.cluster().is_stale(client, epoch);
+        let Some(conn) = self.conns.get_mut(&token).filter(|conn| !conn.ended) else { return };
+        if stale {
+            note(|| format!("site {}: {token} comes too late", self.index));
+            (conn.ended, conn.down_closed, conn.at_door) = (true, true, false);
+            return;
+        }
+        let owner = self.node.owner(client);
+        let listener = ListenerConfig::default();
+        let arrival = Arrival {
+            token,
+            packet: &packet,
+            client_id: client,
+            assigned: false,
+            address: "127.0.0.1:1",
+            listener: &listener,
+            epoch,
+        };
+        let worker = &mut self.workers[usize::from(owner)];
+        let key = worker.connect(now_ms, &arrival).expect("room for all");
+        note(|| format!("site {}: {token} is {client}, worker {owner}, key {key}", self.index));
+        if let Some(conn) = self.conns.get_mut(&token) {
+            conn.place = Some((owner, key));
+            conn.at_door = false;
+        }
+        self.note_closes(owner);
+        let _ = store;
+    }
+
+    /// A reply of the store.
+    pub(crate) fn reply(&mut self, store: &mut Store, reply: Reply, now_ms: u64) {
+        let Reply { request, answer } = reply;
+        store.heard(self.index, &request.key);
+        match answer {
+            Answer::Done => match request.turn {
+                Some((DOOR, epoch)) => self.one_rolled(store, epoch, now_ms),
+                Some(turn) => {
+                    self.follow(store, turn, request.number, true);
+                    self.one_done(store, turn);
+                }
+                None => {}
+            },
+            Answer::Fenced => self.fenced(store, &request, now_ms),
+            Answer::Claimed(claim) => {
+                let waits = |door: &Door| {
+                    matches!(door.stage, Stage::Claiming(number) if number == request.number)
+                };
+                let found = self.doors.iter().find(|(_, door)| waits(door));
+                if let Some(client) = found.map(|(client, _)| Arc::clone(client)) {
+                    self.claimed(store, &client, *claim, now_ms);
+                }
+            }
+            Answer::Waiting(waiting) => {
+                let read = self.reading.iter().find(|(_, number)| **number == request.number);
+                if let Some(client) = read.map(|(client, _)| Arc::clone(client)) {
+                    self.reading.remove(&client);
+                    self.worker_of(&client).catch_up(now_ms, &client, waiting);
+                    return self.note_closes(self.node.owner(&client));
+                }
+                let found = self.doors.iter().find_map(|(client, door)| match door.stage {
+                    Stage::Reading(number, epoch) if number == request.number => {
+                        Some((Arc::clone(client), epoch))
+                    }
+                    _ => None,
+                });
+                if let Some((client, epoch)) = found {
+                    self.worker_of(&client).catch_up(now_ms, &client, waiting);
+                    self.let_in(store, &client, epoch, now_ms);
+                    self.serve(store, &client, now_ms);
+                }
+            }
+            Answer::Found(worker, fetch, found) => {
+                let at = usize::from(worker);
+                let (key, generation) = (fetch.key, fetch.generation);
+                self.workers[at].fetched(now_ms, key, generation, fetch.question, found);
+                self.note_closes(worker);
+            }
+        }
+    }
+
+    fn one_rolled(&mut self, store: &mut Store, epoch: u64, now_ms: u64) {
+        let found = self.doors.iter_mut().find_map(|(client, door)| match &mut door.stage {
+            Stage::Rolling(left, claim) if claim.epoch == epoch => {
+                *left = left.saturating_sub(1);
+                Some(Arc::clone(client))
+            }
+            _ => None,
+        });
+        if let Some(client) = found {
+            self.rolled(store, &client, now_ms);
+        }
+    }
+
+    /// A change was refused because another node has the session.
+    fn fenced(&mut self, store: &mut Store, request: &crate::store::Request, now_ms: u64) {
+        note(|| format!("site {}: fenced: {}", self.index, request.key));
+        if let Ask::Own { ops, epoch, .. } = &request.ask
+            && let Some(session) = ops.first().and_then(crate::kept::session_of)
+            && let Some(client) = self.clients.get(&session).cloned()
+        {
+            self.worker_of(&client).fenced(now_ms, session, *epoch);
+            self.note_closes(self.node.owner(&client));
+        }
+        if let Some(turn) = request.turn {
+            self.follow(store, turn, request.number, false);
+            self.one_done(store, turn);
+        }
+    }
+}

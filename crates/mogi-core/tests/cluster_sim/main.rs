@@ -1,0 +1,110 @@
+//! Several nodes under a storm: links, leases, clients that hop, and one store, all from one seed.
+//!
+//! `SIM_SEED=… SIM_RUNS=… cargo test -p mogi-core --test cluster_sim` repeats or widens the fresh runs;
+//! `SIM_STEPS` cuts a run short, `SIM_TRACE` says how many events of a failure are shown.
+
+mod client;
+mod door;
+mod kept;
+mod link;
+mod message;
+mod oracle;
+mod parts;
+mod plan;
+mod reckoning;
+#[path = "../sim/rng.rs"]
+mod rng;
+mod site;
+mod store;
+mod talk;
+#[path = "../sim/trace.rs"]
+mod trace;
+mod trouble;
+mod wills;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use world::{Outcome, World};
+
+/// Seeds every change has to pass.
+const FIXED_SEEDS: std::ops::RangeInclusive<u64> = 1..=100;
+/// Seeds nobody has seen before, per run of the tests.
+const FRESH_RUNS: u64 = 20;
+
+#[test]
+fn fixed_seeds_keep_all_promises() {
+    let mut total = Outcome::default();
+    for seed in FIXED_SEEDS {
+        let outcome = run(seed);
+        total.add(&outcome);
+    }
+    println!("{total:?}");
+}
+
+#[test]
+fn fresh_seeds_keep_all_promises() {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let first = number("SIM_SEED").unwrap_or_else(|| now.map_or(0, |time| time.as_micros() as u64));
+    let chosen = if number("SIM_SEED").is_some() { 1 } else { FRESH_RUNS };
+    let runs = number("SIM_RUNS").unwrap_or(chosen);
+    println!("seeds {first} to {}", first + runs - 1);
+    if std::env::var_os("SIM_SURVEY").is_some() {
+        return survey(first..first + runs);
+    }
+    for seed in first..first + runs {
+        run(seed);
+    }
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    for seed in [7, 8, 9] {
+        assert_eq!(run(seed), run(seed));
+    }
+}
+
+/// Runs all seeds whatever happens, and says in one line each what failed.
+fn survey(seeds: std::ops::Range<u64>) {
+    trace::keep_panics_quiet();
+    let mut failures = 0;
+    for seed in seeds {
+        if catch_unwind(|| World::new(seed).run(None)).is_err() {
+            failures += 1;
+            println!("seed {seed}: {}", trace::panic().replace('\n', " "));
+        }
+    }
+    assert_eq!(failures, 0, "seeds failed");
+}
+
+/// Runs a seed; a failure is run again, as short as it still fails, and told with its last events.
+fn run(seed: u64) -> Outcome {
+    let limit = std::env::var("SIM_STEPS").ok().and_then(|text| text.parse().ok());
+    trace::keep_panics_quiet();
+    let attempt = |steps| {
+        catch_unwind(AssertUnwindSafe(|| World::new(seed).run(steps))).map_err(|_| trace::panic())
+    };
+    let first = match attempt(limit) {
+        Ok(outcome) => return outcome,
+        Err(why) => why,
+    };
+    let steps = limit.unwrap_or_else(|| fewest_steps(&|steps| attempt(Some(steps)).is_err()));
+    trace::start();
+    let again = attempt(Some(steps)).map_or_else(|why| why, |_| first);
+    let events = trace::stop().join("\n  ");
+    panic!("seed {seed}, SIM_STEPS={steps}\n  {events}\nseed {seed}: {again}");
+}
+
+/// The smallest number of steps after which a run fails, as far as halving finds it.
+fn fewest_steps(fails: &dyn Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, 4096);
+    while low < high {
+        let middle = (low + high) / 2;
+        if fails(middle) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    high
+}

@@ -1,0 +1,148 @@
+//! What has to be true, decided from what clients sent and saw, without a look into the core.
+
+use crate::message::Published;
+use mogi_codec::QoS;
+use mogi_codec::topic::{Shared, matches};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Later than anything.
+pub(crate) const OPEN: u64 = u64::MAX;
+
+/// One SUBSCRIBE of one filter.
+#[derive(Clone, Debug)]
+pub(crate) struct Sub {
+    pub(crate) filter: String,
+    pub(crate) qos: QoS,
+    pub(crate) asked_at: u64,
+    pub(crate) acked_at: Option<u64>,
+    /// Until when it must match.
+    pub(crate) sure_until: u64,
+}
+
+impl Sub {
+    /// The filter messages are matched against, and the group if there is one.
+    pub(crate) fn parts(&self) -> (&str, Option<&str>) {
+        match Shared::parse(&self.filter) {
+            Ok(Some(shared)) => (shared.filter, Some(shared.group)),
+            _ => (&self.filter, None),
+        }
+    }
+
+    pub(crate) fn matches(&self, topic: &str) -> bool {
+        matches(self.parts().0, topic)
+    }
+}
+
+/// A client as the oracle sees it, in its present session.
+#[derive(Debug, Default)]
+pub(crate) struct Subject {
+    pub(crate) subs: Vec<Sub>,
+    /// Filters that may be subscribed to.
+    pub(crate) ever: BTreeSet<String>,
+    /// Message → copies the application got.
+    pub(crate) got: BTreeMap<u32, usize>,
+    /// (publisher's connection, topic, both QoS) → newest message.
+    newest: BTreeMap<(u32, String, u8, u8), u32>,
+}
+
+/// Everything that was sent and seen.
+#[derive(Debug, Default)]
+pub(crate) struct Oracle {
+    pub(crate) clock: u64,
+    pub(crate) messages: Vec<Published>,
+    pub(crate) subjects: Vec<Subject>,
+    /// Topic → messages with RETAIN in the order they were sent, repeats too, and whether they
+    /// surely arrived.
+    pub(crate) retaining: BTreeMap<String, Vec<(u32, bool)>>,
+    pub(crate) delivered: usize,
+    /// Messages of shared groups, and how often somebody got them.
+    pub(crate) shared: BTreeMap<(String, u32), usize>,
+}
+
+impl Oracle {
+    pub(crate) const fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    /// The application gets a message it has not seen under that packet id.
+    pub(crate) fn delivered(&mut self, client: usize, id: u32, topic: &str, qos: QoS, dup: bool) {
+        self.delivered += 1;
+        let message = &self.messages[id as usize];
+        assert_eq!(message.topic, topic, "message {id} on another topic");
+        let subject = &mut self.subjects[client];
+        let known = subject.ever.iter().any(|filter| {
+            let sub = Sub {
+                filter: filter.clone(),
+                qos,
+                asked_at: 0,
+                acked_at: None,
+                sure_until: 0,
+            };
+            sub.matches(topic)
+        });
+        assert!(known, "client {client} gets {id} on {topic} without a subscription");
+        if topic.starts_with("g/") {
+            *self.shared.entry((topic.to_owned(), id)).or_default() += 1;
+        }
+        let copies = subject.got.entry(id).or_default();
+        *copies += 1;
+        if qos == QoS::ExactlyOnce {
+            assert!(*copies == 1, "client {client} gets {id} {copies} times at QoS 2");
+        }
+        if dup || *copies > 1 || message.sends > 1 || message.will || topic.starts_with("g/") {
+            return;
+        }
+        // The order holds while the subscription stays as it is.
+        let settled = subject.subs.iter().any(|sub| {
+            let current = sub.acked_at.is_some_and(|at| at < message.sent_at);
+            sub.matches(topic) && sub.sure_until == OPEN && current
+        });
+        if !settled {
+            return;
+        }
+        // The order of each QoS is one by itself, of what was published and of what is delivered.
+        let key = (message.token, topic.to_owned(), message.qos as u8, qos as u8);
+        let newest = subject.newest.entry(key.clone()).or_insert(id);
+        assert!(*newest <= id, "client {client} gets {id} behind {newest} of {key:?}");
+        *newest = id;
+    }
+
+    /// A lasting session is over, or begins.
+    pub(crate) fn end_session(&mut self, client: usize) {
+        self.subjects[client] = Subject::default();
+    }
+
+    /// Messages a client was promised, and has not got.
+    pub(crate) fn missing(&self, client: usize) -> Vec<(u32, String)> {
+        let subject = &self.subjects[client];
+        let owed = |message: &&Published| {
+            message.qos != QoS::AtMostOnce
+                && !message.empty
+                && message.acked_at.is_some()
+                && subject.subs.iter().any(|sub| {
+                    sub.parts().1.is_none()
+                        && sub.qos != QoS::AtMostOnce
+                        && sub.matches(&message.topic)
+                        && sub.sure_until == OPEN
+                        && sub.acked_at.is_some_and(|at| at <= message.sent_at)
+                })
+        };
+        let missing = self.messages.iter().filter(owed).filter(|it| !subject.got.contains_key(&it.id));
+        missing.map(|message| (message.id, message.topic.clone())).collect()
+    }
+
+    /// What a topic's retained message may be: the last that surely arrived, or one sent since.
+    pub(crate) fn retained_choices(&self, topic: &str) -> Vec<Option<u32>> {
+        let mut choices = Vec::new();
+        for (id, settled) in self.retaining.get(topic).into_iter().flatten().rev() {
+            let message = &self.messages[*id as usize];
+            choices.push((!message.empty).then_some(*id));
+            if *settled {
+                return choices;
+            }
+        }
+        choices.push(None);
+        choices
+    }
+}

@@ -1,0 +1,66 @@
+//! A turn's changes, split as a store of many slots carries them out.
+
+use crate::kept::is_exactly_once;
+use mogi_core::{EntryNo, SessionNo, StoreOp};
+
+/// What of a turn goes its way at once, and what follows it.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) plain: Vec<StoreOp>,
+    /// QoS 2 packet ids, and what follows from each.
+    pub(crate) received: Vec<(StoreOp, Vec<StoreOp>)>,
+    /// What ends something whose message goes elsewhere.
+    pub(crate) ends: Vec<StoreOp>,
+}
+
+/// Splits a turn's changes.
+pub(crate) fn split(batch: Vec<StoreOp>) -> Parts {
+    let moves = batch.iter().any(|op| {
+        matches!(
+            op,
+            StoreOp::Enqueued { .. } | StoreOp::Retained { .. } | StoreOp::RetainedEnd { .. }
+        )
+    });
+    let mut parts = Parts::default();
+    for op in batch {
+        match &op {
+            StoreOp::Received { .. } => parts.received.push((op, Vec::new())),
+            StoreOp::Delivered { .. } | StoreOp::SessionEnd { .. } | StoreOp::WillEnd { .. }
+                if moves =>
+            {
+                parts.ends.push(op);
+            }
+            _ => match parts.received.last_mut().filter(|_| is_exactly_once(&op)) {
+                Some((_, follows)) => follows.push(op),
+                None => parts.plain.push(op),
+            },
+        }
+    }
+    parts
+}
+
+/// The session a message is written down for.
+pub(crate) fn entry_of(op: &StoreOp) -> Option<SessionNo> {
+    match op {
+        StoreOp::Enqueued { session, .. } => Some(*session),
+        _ => None,
+    }
+}
+
+/// The entry a change is about that is there already.
+pub(crate) fn about(op: &StoreOp) -> Option<EntryNo> {
+    match op {
+        StoreOp::Assigned { entry, .. }
+        | StoreOp::Released { entry, .. }
+        | StoreOp::Delivered { entry, .. } => Some(*entry),
+        _ => None,
+    }
+}
+
+/// The entry a change adds.
+pub(crate) fn added(op: &StoreOp) -> Option<EntryNo> {
+    match op {
+        StoreOp::Enqueued { entry, .. } => Some(*entry),
+        _ => None,
+    }
+}

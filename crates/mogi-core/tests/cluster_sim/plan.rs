@@ -1,0 +1,105 @@
+//! What kind of storm a seed makes.
+
+use crate::rng::Rng;
+use mogi_core::CoreConfig;
+
+/// Chances are per 10,000 steps.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) sites: usize,
+    pub(crate) workers: usize,
+    pub(crate) clients: usize,
+    pub(crate) steps: usize,
+    /// Clients hop to another site.
+    pub(crate) hops: usize,
+    pub(crate) crashes: usize,
+    pub(crate) hangs: usize,
+    pub(crate) cuts: usize,
+    pub(crate) failovers: usize,
+    /// Weights: clients, sockets, turns, store, links, time.
+    pub(crate) weights: [usize; 6],
+    pub(crate) pace_ms: usize,
+    pub(crate) retained: bool,
+    pub(crate) shared: bool,
+    pub(crate) wills: bool,
+    pub(crate) expiry: bool,
+    pub(crate) core: CoreConfig,
+}
+
+/// How long a lease lasts, in milliseconds.
+pub(crate) const LEASE_MS: u64 = 3000;
+
+impl Plan {
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        let mut core = CoreConfig { durable: true, max_queued_messages: 0, ..CoreConfig::default() };
+        core.max_inflight_messages = *rng.pick(&[1, 3, 20, 20]);
+        core.queue_window_messages = *rng.pick(&[2, 5, 1000]);
+        core.log_mask = 0;
+        let often = |rng: &mut Rng, most: usize| match rng.percent(50) {
+            true => rng.range(1, most),
+            false => 0,
+        };
+        let mut weights = [0; 6];
+        weights.iter_mut().for_each(|weight| *weight = rng.range(1, 8));
+        weights[5] = 1;
+        let mut plan = Self {
+            sites: rng.range(2, 4),
+            workers: rng.range(1, 3),
+            clients: rng.range(2, 6),
+            steps: rng.range(300, 2000),
+            hops: often(rng, 150),
+            crashes: often(rng, 20),
+            hangs: often(rng, 20),
+            cuts: often(rng, 60),
+            failovers: often(rng, 40),
+            weights,
+            pace_ms: *rng.pick(&[3, 20, 200]),
+            retained: rng.percent(50),
+            shared: rng.percent(30),
+            wills: rng.percent(40),
+            expiry: rng.percent(30),
+            core,
+        };
+        plan.only(&std::env::var("SIM_ONLY").unwrap_or_else(|_| "hops crashes hangs cuts failovers wills shared retained".into()));
+        plan
+    }
+
+    /// Leaves out what is not named.
+    fn only(&mut self, named: &str) {
+        let named: Vec<&str> = named.split_whitespace().collect();
+        let kinds = [
+            ("hops", &mut self.hops),
+            ("crashes", &mut self.crashes),
+            ("hangs", &mut self.hangs),
+            ("cuts", &mut self.cuts),
+            ("failovers", &mut self.failovers),
+        ];
+        kinds.into_iter().filter(|(name, _)| !named.contains(name)).for_each(|(_, it)| *it = 0);
+        self.wills &= named.contains(&"wills");
+        self.shared &= named.contains(&"shared");
+        self.retained &= named.contains(&"retained");
+    }
+
+    /// A quiet plan, for scenarios that do everything themselves.
+    pub(crate) fn quiet(sites: usize, workers: usize, clients: usize) -> Self {
+        let core = CoreConfig { durable: true, max_queued_messages: 0, ..CoreConfig::default() };
+        Self {
+            sites,
+            workers,
+            clients,
+            steps: 0,
+            hops: 0,
+            crashes: 0,
+            hangs: 0,
+            cuts: 0,
+            failovers: 0,
+            weights: [1; 6],
+            pace_ms: 1,
+            retained: true,
+            shared: true,
+            wills: true,
+            expiry: true,
+            core,
+        }
+    }
+}
