@@ -86,7 +86,7 @@ impl Committer {
     /// Starts the thread, with a store that was loaded.
     ///
     /// # Errors
-    /// If the operating system gives no thread.
+    /// If the operating system gives no thread, or Redis does not answer.
     pub fn start(
         store: RedisStore,
         on_answer: OnAnswer,
@@ -99,6 +99,7 @@ impl Committer {
             ops: AtomicU64::new(0),
             status: Mutex::new((Status::default(), store.usage)),
         });
+        store.write_marks(true)?;
         let nodes = store.nodes();
         let place = store.place().to_owned();
         let of_thread = Arc::clone(&shared);

@@ -7,6 +7,7 @@ use super::keys::{Of, Per, Tag, slot_tag};
 use super::read;
 use super::store::Owner;
 use super::wire::{Commands, Reply, Request, SLOTS, Value};
+use crate::clock::now_ms;
 use crate::error::StoreError;
 use crate::ops::{EntryNo, SessionNo};
 use crate::store::{LoadReport, Loaded};
@@ -59,18 +60,24 @@ pub(super) fn load(
 impl Load<'_> {
     /// What there is in these slots: retained messages at once, names of the others.
     fn slots(&mut self, slots: std::ops::Range<u16>) -> Result<(), StoreError> {
-        let keys = self.store.directory.keys.clone();
+        let (keys, now_ms) = (self.store.directory.keys.clone(), now_ms());
         let requests = slots.clone().map(|slot| {
             let mut commands = Commands::new();
             for what in [Per::Sessions, Per::Wills, Per::RetainedMeta] {
                 commands.push(&[b"HGETALL", keys.per(slot, what).as_bytes()]);
+            }
+            for key in keys.gone(slot, now_ms) {
+                commands.push(&[b"HVALS", key.as_bytes()]);
             }
             Request { aside: true, ..Request::new(slot, commands) }
         });
         let replies = self.store.link.call(requests.collect())?;
         let mut topics: Vec<(u16, &str, &[u8])> = Vec::new();
         for (slot, Reply { values, .. }) in slots.zip(&replies) {
-            let [sessions, wills, retained] = &values[..] else { continue };
+            let [sessions, wills, retained, gone @ ..] = &values[..] else { continue };
+            let gone = gone.iter().filter_map(Value::array).flatten();
+            let gone = gone.filter_map(|version| version.text()?.parse().ok());
+            self.report.last_version = gone.fold(self.report.last_version, u64::max);
             for (client, number) in Found::of(sessions).pairs() {
                 let number = std::str::from_utf8(number).ok().and_then(|it| it.parse().ok());
                 match (std::str::from_utf8(client), number) {

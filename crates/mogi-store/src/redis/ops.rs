@@ -171,24 +171,14 @@ impl Planner<'_> {
         let plain = |entry: &EntryNo, delivery: &StoredDelivery| {
             delivery.qos != QoS::ExactlyOnce && !named.contains(entry)
         };
-        let (twice, once): (Vec<_>, Vec<_>) =
-            adds.into_iter().partition(|(entry, _, delivery)| plain(entry, delivery));
-        let queue =
-            if twice.is_empty() { String::new() } else { self.directory.key(home, Of::Queue) };
-        for (entry, index, delivery) in twice {
-            let id = entry_id(entry);
-            let fields = encode::delivery(delivery);
-            plan.commands.begin(4 + fields.len());
-            for word in [b"XADD", queue.as_bytes(), b"NOMKSTREAM", id.as_bytes()] {
-                plan.commands.word(word);
+        // In the order of their numbers, so that few come late.
+        for run in adds.chunk_by(|a, b| plain(&a.0, a.2) == plain(&b.0, b.2)) {
+            match run.first() {
+                Some((entry, _, delivery)) if plain(entry, delivery) => {
+                    self.put_plain(plan, home, run);
+                }
+                _ => pieces(run).for_each(|some| self.call_add(plan, home, session, some, true)),
             }
-            for word in fields.iter() {
-                plan.commands.word(word);
-            }
-            plan.kinds.push(Kind::Entry(index));
-        }
-        for some in pieces(&once) {
-            self.call_add(plan, home, session, some, true);
         }
         for some in own.chunks(CALL_OPS) {
             let mut words = Vec::with_capacity(some.len() * 2);
@@ -209,6 +199,28 @@ impl Planner<'_> {
                 }
             }
             self.call_own(plan, home, session, words, large);
+        }
+    }
+
+    /// Entries as plain commands.
+    fn put_plain(
+        &self,
+        plan: &mut Plan,
+        home: &Home,
+        entries: &[(EntryNo, usize, &StoredDelivery)],
+    ) {
+        let queue = self.directory.key(home, Of::Queue);
+        for (entry, index, delivery) in entries {
+            let id = entry_id(*entry);
+            let fields = encode::delivery(delivery);
+            plan.commands.begin(4 + fields.len());
+            for word in [b"XADD", queue.as_bytes(), b"NOMKSTREAM", id.as_bytes()] {
+                plan.commands.word(word);
+            }
+            for word in &fields {
+                plan.commands.word(word);
+            }
+            plan.kinds.push(Kind::Entry(*index));
         }
     }
 

@@ -24,6 +24,9 @@ const CLOSING_MAX: Duration = Duration::from_secs(3);
 /// How often marks are written, and what is settled, while there is work.
 const TICK_EVERY: Duration = Duration::from_millis(500);
 
+/// How often it is written down that this node lives while there is nothing to write.
+const ALIVE_EVERY: Duration = Duration::from_secs(10);
+
 /// Under load with subscribers that are there, how long a group gathers: each message that is
 /// acknowledged within that time need not be written.
 const GATHER: Duration = Duration::from_millis(2);
@@ -46,6 +49,9 @@ pub(super) struct Runner {
     health: Arc<Health>,
     marks: Marks,
     marks_out: bool,
+    marked: Option<Instant>,
+    /// The last marks are written.
+    ended: bool,
     /// Something was written since the marks were.
     wrote: bool,
     searches: HashMap<u64, Asked, RandomState>,
@@ -108,6 +114,8 @@ impl Runner {
             health,
             marks,
             marks_out: false,
+            marked: None,
+            ended: false,
             wrote: false,
             searches: HashMap::default(),
             claims: HashMap::default(),
@@ -137,7 +145,7 @@ impl Runner {
                 self.tick(closing_since.is_some());
             }
             if let Some(since) = closing_since {
-                let done = self.lanes.tickets.is_empty() && !self.wrote && !self.marks_out;
+                let done = self.lanes.tickets.is_empty() && self.ended && !self.marks_out;
                 if done || since.elapsed() >= CLOSING_MAX {
                     break;
                 }
@@ -160,7 +168,9 @@ impl Runner {
             }
             let now = Instant::now();
             let busy = self.wrote || closing || !self.broken.is_empty();
-            let tick = busy.then(|| tick.saturating_duration_since(now));
+            let idle = now + ALIVE_EVERY;
+            let tick = if busy { tick } else { self.marked.map_or(idle, |at| at + ALIVE_EVERY) };
+            let tick = Some(tick.saturating_duration_since(now));
             let tick = if closing { Some(Duration::from_millis(10)) } else { tick };
             let wait = match (pending.patience(), tick) {
                 (Some(a), Some(b)) => Some(a.min(b)),
@@ -216,6 +226,9 @@ impl Runner {
         }
         let before = self.lanes.counts;
         self.send_all(now_ms);
+        if self.wrote {
+            self.mark(false);
+        }
         let after = self.lanes.counts;
         self.measure_load(ops, after.compacted - before.compacted);
         self.answer();
@@ -275,13 +288,22 @@ impl Runner {
             }
         }
         self.send_all(now_ms());
-        let ready = !closing || self.lanes.tickets.is_empty();
-        if self.wrote && !self.marks_out && ready {
-            (self.wrote, self.marks_out) = (false, true);
-            self.marks.alive(now_ms());
-            let request = self.marks.request(&self.lanes.directory.keys, &self.node);
-            self.send(request, Whose::Marks);
+        self.mark(closing && self.lanes.tickets.is_empty());
+    }
+
+    /// Writes down that this node lives, and what numbers it has used, unless that was done just
+    /// now. `last`: it will use no more.
+    fn mark(&mut self, last: bool) {
+        let passed = self.marked.map_or(Duration::MAX, |at| at.elapsed());
+        let due = if self.wrote { TICK_EVERY } else { ALIVE_EVERY };
+        if self.marks_out || (passed < due && !last) || self.ended {
+            return;
         }
+        (self.wrote, self.marks_out, self.ended) = (false, true, last);
+        self.marked = Some(Instant::now());
+        self.marks.alive(now_ms());
+        let request = self.marks.request(&self.lanes.directory.keys, &self.node, !last);
+        self.send(request, Whose::Marks);
     }
 
     fn ask(&mut self, question: Question) {

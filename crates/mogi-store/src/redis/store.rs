@@ -109,13 +109,21 @@ impl RedisStore {
         let nothing = Value::Nil;
         let value = replies.first().and_then(|reply| reply.values.first()).unwrap_or(&nothing);
         let found = Found::of(value);
+        let behind = if found.get("running") == Some(b"1") { BEHIND } else { 0 };
+        let number = |name| found.number(name).map_or(0, |it: u64| it.saturating_add(behind));
         Ok(LoadReport {
-            last_session: SessionNo(found.number("session").unwrap_or(0)),
-            last_entry: EntryNo(found.number("entry").unwrap_or(0)),
-            last_version: found.number("version").unwrap_or(0),
-            alive_at_ms: found.number("alive"),
+            last_session: SessionNo(number("session")),
+            last_entry: EntryNo(number("entry")),
+            last_version: number("version"),
+            alive_at_ms: found.number("alive").filter(|at_ms| *at_ms > 0),
             ..LoadReport::default()
         })
+    }
+
+    /// Writes down the numbers used so far. `running`: more will be used before the next time.
+    pub(super) fn write_marks(&self, running: bool) -> Result<(), StoreError> {
+        let request = self.marks.request(&self.directory.keys, &self.node, running);
+        self.link.call(vec![request]).map(drop)
     }
 
     /// Carries changes out, all slots at once.
@@ -180,9 +188,7 @@ impl Store for RedisStore {
         let ops = batches.concat();
         self.write_all(&ops)?;
         self.marks.alive_at_ms = now_ms();
-        let request = self.marks.request(&self.directory.keys, &self.node);
-        self.link.call(vec![request])?;
-        Ok(())
+        self.write_marks(false)
     }
 
     /// What was written is as durable as Redis makes it (`redis_wait`).
@@ -223,6 +229,9 @@ impl Store for RedisStore {
 /// How long the marks of a node that comes no more are kept, in milliseconds: a quarter.
 const MARKS_MS: u64 = 90 * 86_400_000;
 
+/// How many numbers a node may use between two times it writes its marks, and a crash.
+const BEHIND: u64 = 1 << 24;
+
 impl Marks {
     pub(super) fn follow(&mut self, report: &LoadReport) {
         self.session = self.session.max(report.last_session.0);
@@ -246,15 +255,16 @@ impl Marks {
         self.alive_at_ms = now_ms;
     }
 
-    pub(super) fn request(&self, keys: &Keys, node: &str) -> Request {
+    pub(super) fn request(&self, keys: &Keys, node: &str, running: bool) -> Request {
         let key = keys.marks(node);
         let mut commands = Commands::new();
-        commands.begin(10).word(b"HSET").word(key.as_bytes());
+        commands.begin(12).word(b"HSET").word(key.as_bytes());
         let all = [
             ("session", self.session),
             ("entry", self.entry),
             ("version", self.version),
             ("alive", self.alive_at_ms),
+            ("running", u64::from(running)),
         ];
         for (name, number) in all {
             commands.word(name.as_bytes()).number(number);

@@ -1,8 +1,23 @@
-//! The suite of all stores, and what a person sees.
+//! The suite of all stores, claims, and what a person sees.
 
-use super::RedisStore;
+use super::directory::Directory;
+use super::lanes::Lanes;
 use super::testing::Server;
-use crate::conformance::{self, Open};
+use super::wire::{Address, Options, Request};
+use super::{RedisOptions, RedisStore};
+use crate::clock::now_ms;
+use crate::committer::Answer;
+use crate::conformance::{
+    self, Open, assigned, delivery, enqueued, message, received, session_set,
+};
+use crate::ops::{EntryNo, SessionNo, StoreOp, StoredWill};
+use crate::store::{Loaded, Store};
+use mogi_codec::QoS;
+use mogi_core::{MessageView, Wait};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
 
 #[test]
 fn it_conforms_on_one_server() {
@@ -13,4 +28,292 @@ fn it_conforms_on_one_server() {
         }
         Box::new(RedisStore::open(&server.options()).expect("it opens"))
     });
+}
+
+/// A cluster of three masters and three replicas that ends with the test.
+struct ClusterDir(tempfile::TempDir, u16);
+
+impl ClusterDir {
+    fn start(port: u16) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let this = Self(dir, port);
+        assert!(this.run("start", &["--port", &port.to_string()]), "the cluster starts");
+        this
+    }
+
+    fn run(&self, verb: &str, more: &[&str]) -> bool {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/local-cluster");
+        let mut command = Command::new(script);
+        command.arg(verb).arg(self.0.path()).args(more);
+        command.stdout(std::process::Stdio::null()).status().is_ok_and(|status| status.success())
+    }
+
+    fn options(&self) -> RedisOptions {
+        let seed = |at| Address { host: "127.0.0.1".to_owned(), port: self.1 + at };
+        RedisOptions::new(Options::new((0..6).map(seed).collect()))
+    }
+
+    fn flush(&self) {
+        for at in 0..6 {
+            let port = (self.1 + at).to_string();
+            // Replicas refuse, and follow.
+            let output = Command::new("redis-cli").args(["-p", &port, "FLUSHALL"]).output();
+            assert!(output.is_ok());
+        }
+    }
+}
+
+impl Drop for ClusterDir {
+    fn drop(&mut self) {
+        self.run("stop", &[]);
+    }
+}
+
+#[test]
+fn it_conforms_on_a_cluster() {
+    let cluster = ClusterDir::start(17_400);
+    conformance::run(&mut |open| {
+        if open == Open::Empty {
+            cluster.flush();
+        }
+        Box::new(RedisStore::open(&cluster.options()).expect("it opens"))
+    });
+}
+
+fn node(server: &Server, node: &str) -> RedisStore {
+    let options = RedisOptions { node: node.to_owned(), ..server.options() };
+    let mut store = RedisStore::open(&options).expect("it opens");
+    store.load(&mut |_| {}).expect("it loads");
+    store
+}
+
+#[test]
+fn a_claim_raises_the_epoch_and_keeps_the_owner_before_out() {
+    let server = Server::start(&[]);
+    let client: Arc<str> = "client-7".into();
+    let (mut a, mut b) = (node(&server, "a"), node(&server, "b"));
+    let first = a.claim(&client).expect("it is claimed");
+    assert_eq!((first.session.is_none(), first.old_owner), (true, None));
+    let small = message("t", b"x");
+    let will = StoredWill { message: small.clone(), expiry_s: None, delay_s: 5, due_at_ms: None };
+    let will_set = StoreOp::WillSet { client: client.clone(), will: Arc::new(will.clone()) };
+    let batch = [
+        session_set(7),
+        enqueued(7, 1, &small),
+        enqueued(7, 2, &small),
+        assigned(7, 1, 10),
+        received(7, 3),
+        will_set.clone(),
+    ];
+    a.commit(&[&batch]).expect("it is written");
+    let second = b.claim(&client).expect("it is claimed");
+    assert!(second.epoch > first.epoch);
+    assert_eq!(second.old_owner.as_deref(), Some("a"));
+    assert_eq!(second.will, Some(will));
+    let session = second.session.expect("it has a session");
+    assert_eq!(session.session, SessionNo(7));
+    assert_eq!(session.received, [3]);
+    assert_eq!(session.waiting[0].entry, EntryNo(2));
+    assert_eq!(session.flights[0].delivery, Some(delivery(&small)));
+    // What the owner before changes is refused; a message it took for the session is not.
+    let late = [conformance::delivered(7, 2), will_set, received(7, 4), enqueued(7, 5, &small)];
+    a.commit(&[&late]).expect("it is answered");
+    let third = b.claim(&client).expect("it is claimed");
+    assert_eq!(third.old_owner.as_deref(), Some("b"));
+    let session = third.session.expect("it has a session");
+    assert_eq!(session.received, [3]);
+    let waiting: Vec<u64> = session.waiting.iter().map(|it| it.entry.0).collect();
+    assert_eq!(waiting, [2, 5]);
+    // Who has not the last claim ends nothing.
+    assert_eq!(b.end_if_owner(&client, second.epoch).expect("an answer"), None);
+    assert_eq!(b.end_if_owner(&client, third.epoch).expect("an answer"), Some(true));
+    assert_eq!(b.end_if_owner(&client, third.epoch).expect("an answer"), Some(false));
+    assert!(b.claim(&client).expect("it is claimed").session.is_none());
+}
+
+#[test]
+fn nodes_are_seen_as_long_as_their_lease_holds() {
+    let server = Server::start(&[]);
+    let (a, b) = (node(&server, "a").nodes(), node(&server, "b").nodes());
+    a.lease("10.0.0.1:1884", Duration::from_secs(60)).expect("it is told");
+    b.lease("10.0.0.2:1884", Duration::from_millis(1)).expect("it is told");
+    std::thread::sleep(Duration::from_millis(20));
+    let seen = a.all().expect("they are listed");
+    let seen: Vec<_> = seen.iter().map(|it| (&*it.node, &*it.address, it.alive)).collect();
+    assert_eq!(seen, [("a", "10.0.0.1:1884", true), ("b", "10.0.0.2:1884", false)]);
+    a.leave().expect("it is told");
+    assert_eq!(b.all().expect("they are listed").len(), 1);
+}
+
+/// What `docs/redis.md` shows is what there is.
+#[test]
+fn the_examples_of_the_documentation_are_true() {
+    let server = Server::start(&[]);
+    let mut store = node(&server, "mogi");
+    store.commit(&[&example()]).expect("it is written");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/redis.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let (_, rest) = page.split_once("<!-- run -->\n```\n").expect("examples");
+    let (examples, _) = rest.split_once("```").expect("their end");
+    let slot = |key: &str| super::keys::slot_tag(super::wire::slot_of(key.as_bytes()));
+    let examples = examples.replace("{clientA-slot}", &format!("{{{}}}", slot("{clientA}")));
+    for example in examples.split("> ").filter(|example| !example.is_empty()) {
+        let (command, expected) = example.split_once('\n').expect("a command and its output");
+        let words: Vec<&str> = command.split(' ').collect();
+        assert_eq!(server.cli(&words), expected, "{command}");
+    }
+    assert!(examples.contains(slot("retained:sensors/temp")));
+}
+
+fn example() -> Vec<StoreOp> {
+    use crate::ops::{SessionRecord, StoredSubscription};
+    let session = SessionNo(1);
+    let record = SessionRecord {
+        client: "clientA".into(),
+        expiry_s: 3600,
+        username: Some("anna".into()),
+        mount: None,
+        left_at_ms: Some(1_763_700_000_000),
+    };
+    let subscribed = |filter: &str, options| StoreOp::SubscriptionSet {
+        session,
+        subscription: StoredSubscription { filter: filter.into(), options, id: 0 },
+    };
+    let with = |qos, expires_at_ms, topic: &str, payload: &[u8]| {
+        let mut view = MessageView::internal(topic, payload, qos, false);
+        view.expires_at_ms = expires_at_ms;
+        let message = conformance::view_of(&view);
+        crate::ops::StoredDelivery { qos, ..delivery(&message) }
+    };
+    let queued = |entry, delivery| StoreOp::Enqueued { session, entry: EntryNo(entry), delivery };
+    let never = mogi_core::message::NEVER;
+    let will = StoredWill {
+        message: message("status/clientA", b"gone"),
+        expiry_s: None,
+        delay_s: 0,
+        due_at_ms: None,
+    };
+    vec![
+        StoreOp::SessionSet { session, record },
+        subscribed("sensors/#", 2),
+        subscribed("alarms", 1),
+        queued(1, with(QoS::ExactlyOnce, never, "sensors/temp", b"21.5")),
+        assigned(1, 1, 1),
+        queued(2, with(QoS::AtLeastOnce, never, "sensors/temp", b"21.7")),
+        queued(3, with(QoS::AtLeastOnce, 1_763_800_000_000, "alarms", b"door open")),
+        received(1, 7),
+        conformance::retained_set("sensors/temp", b"21.7", 1),
+        StoreOp::WillSet { client: "clientA".into(), will: Arc::new(will) },
+    ]
+}
+
+/// Takes as many requests as there are, up to `count`; the rest is lost, as in a crash.
+fn carry_out(lanes: &mut Lanes, store: &RedisStore, count: usize) -> Vec<(u16, Answer)> {
+    for _ in 0..count {
+        let Some((slot, mut commands)) = lanes.next(now_ms()) else { break };
+        loop {
+            let replies = store.link.call(vec![Request::new(slot, commands)]).expect("a reply");
+            match lanes.returned(slot, &replies[0].values, now_ms()).expect("no error") {
+                Some(more) => commands = more,
+                None => break,
+            }
+        }
+    }
+    let mut answers = Vec::new();
+    lanes.answers(&mut answers);
+    answers
+}
+
+fn exactly_once(session: u64, entry: u64) -> StoreOp {
+    let view = MessageView::internal("t", b"once", QoS::ExactlyOnce, false);
+    let delivery = crate::ops::StoredDelivery {
+        qos: QoS::ExactlyOnce,
+        ..delivery(&conformance::view_of(&view))
+    };
+    StoreOp::Enqueued { session: SessionNo(session), entry: EntryNo(entry), delivery }
+}
+
+/// [MQTT-4.3.3-10]: whatever moment a broker ends at, a QoS 2 message is either known with its
+/// packet id and reaches all queues, once, or it is in none.
+#[test]
+fn mqtt_4_3_3_10_a_message_of_several_slots_is_there_as_a_whole_and_once() {
+    let server = Server::start(&[]);
+    for crash_after in 0..5 {
+        server.cli(&["FLUSHALL"]);
+        let mut store = node(&server, "a");
+        store.commit(&[&[session_set(1), session_set(2), session_set(3)]]).expect("written");
+        let mut lanes = Lanes::new(directory(&server));
+        for number in 1..=3 {
+            lanes.directory.learn(SessionNo(number), &format!("client-{number}").into());
+        }
+        let batch = vec![received(1, 9), exactly_once(2, 20), exactly_once(3, 30)];
+        lanes.submit(0, 4, batch, Wait::ForThis, 1);
+        let answers = carry_out(&mut lanes, &store, crash_after);
+        // The packet id, two queues.
+        assert_eq!(!answers.is_empty(), crash_after >= 3, "{crash_after}");
+        drop(lanes);
+        for _ in 0..2 {
+            let mut found = Vec::new();
+            let mut after = RedisStore::open(&server.options()).expect("it opens");
+            let visit = &mut |loaded| {
+                if let Loaded::Session(session) = loaded {
+                    found.push((session.received.len(), session.waiting.len()));
+                }
+            };
+            after.load(visit).expect("it loads");
+            let whole = [(1, 0), (0, 1), (0, 1)];
+            let nothing = [(0, 0); 3];
+            assert_eq!(found, if crash_after == 0 { nothing } else { whole }, "{crash_after}");
+        }
+    }
+}
+
+#[test]
+fn what_ends_goes_behind_what_comes_of_it() {
+    let server = Server::start(&[]);
+    let mut store = node(&server, "a");
+    let will =
+        StoredWill { message: message("w", b"gone"), expiry_s: None, delay_s: 0, due_at_ms: None };
+    let set = StoreOp::WillSet { client: "client-1".into(), will: Arc::new(will) };
+    store.commit(&[&[session_set(1), session_set(2), set]]).expect("written");
+    let mut lanes = Lanes::new(directory(&server));
+    lanes.directory.learn(SessionNo(1), &"client-1".into());
+    lanes.directory.learn(SessionNo(2), &"client-2".into());
+    let end = StoreOp::WillEnd { client: "client-1".into() };
+    let batch = vec![end, enqueued(2, 5, &message("w", b"gone"))];
+    lanes.submit(0, 1, batch, Wait::ForThis, 1);
+    assert_eq!(carry_out(&mut lanes, &store, 1), [], "the will is still to be ended");
+    assert_eq!(server.cli(&["EXISTS", "will:{client-1}"]), "1\n");
+    assert_eq!(server.cli(&["XLEN", "queue:{client-2}"]), "1\n");
+    assert_eq!(carry_out(&mut lanes, &store, 9), [(0, Answer::Stored { turn: 1 })]);
+    assert_eq!(server.cli(&["EXISTS", "will:{client-1}"]), "0\n");
+}
+
+/// What a subscriber acknowledges while a slot's request is out is never written.
+#[test]
+fn what_makes_up_for_itself_is_not_written() {
+    let server = Server::start(&[]);
+    let mut store = node(&server, "a");
+    store.commit(&[&[session_set(1)]]).expect("written");
+    let mut lanes = Lanes::new(directory(&server));
+    lanes.directory.learn(SessionNo(1), &"client-1".into());
+    let small = message("t", b"x");
+    lanes.submit(0, 1, vec![enqueued(1, 1, &small)], Wait::ForThis, 1);
+    let (slot, commands) = lanes.next(now_ms()).expect("a request");
+    lanes.submit(0, 2, vec![enqueued(1, 2, &small)], Wait::ForThis, 1);
+    lanes.submit(0, 3, vec![conformance::delivered(1, 2)], Wait::Nobody, 1);
+    assert!(lanes.next(now_ms()).is_none(), "one request of a slot at a time");
+    let replies = store.link.call(vec![Request::new(slot, commands)]).expect("a reply");
+    assert_eq!(lanes.returned(slot, &replies[0].values, now_ms()), Ok(None));
+    assert!(lanes.next(now_ms()).is_none(), "nothing is left to be written");
+    let mut answers = Vec::new();
+    lanes.answers(&mut answers);
+    assert_eq!(answers, [(0, Answer::Stored { turn: 2 })]);
+    assert_eq!(lanes.counts.compacted, 2);
+    store.load(&mut |_| {}).expect("it loads");
+    assert_eq!(server.cli(&["XLEN", "queue:{client-1}"]), "1\n");
+}
+
+fn directory(server: &Server) -> Directory {
+    Directory::new(server.options().keys())
 }
