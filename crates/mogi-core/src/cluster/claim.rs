@@ -195,6 +195,10 @@ impl Worker {
     /// node has it, unless this one has claimed it again since.
     pub fn fenced(&mut self, now_ms: u64, session: SessionNo, epoch: u64) {
         self.turn.now_ms = now_ms;
+        if session == SessionNo::NONE {
+            // Only a will was refused: whoever has the client now says so.
+            return;
+        }
         let of = self.clients.slab.iter().find(|(_, it)| it.session.number == session);
         if let Some((key, client)) = of
             && client.session.epoch <= claim_at(epoch)
@@ -203,14 +207,12 @@ impl Worker {
         }
     }
 
-    /// This node was taken for dead, so its lasting sessions are not its own any more.
+    /// This node was taken for dead, so its clients are not its own any more: what others had for
+    /// them meanwhile did not come here.
     pub fn disown(&mut self, now_ms: u64) {
         self.turn.now_ms = now_ms;
         for key in self.keys() {
-            let lasting = |it: &crate::client::Client| it.session.number != SessionNo::NONE;
-            if self.clients.get(key).is_some_and(lasting) {
-                self.leave(key, NOWHERE);
-            }
+            self.leave(key, NOWHERE);
         }
     }
 
@@ -230,12 +232,13 @@ impl Worker {
         client.map_or(SessionNo::NONE, |client| client.session.number)
     }
 
-    /// The epoch of the client's lasting session, if it lives here; 0: it does not.
-    pub fn epoch_of(&self, client: &str) -> u64 {
+    /// Whether the client's lasting session lives here under the claim of `epoch`.
+    pub fn holds(&self, client: &str, session: SessionNo, epoch: u64) -> bool {
         let key = self.clients.by_id.get(client);
         let client = key.and_then(|key| self.clients.get(*key));
-        let lasting = client.filter(|client| client.session.number != SessionNo::NONE);
-        lasting.map_or(0, |client| client.session.epoch)
+        client.is_some_and(|client| {
+            client.session.number == session && client.session.epoch == claim_at(epoch)
+        })
     }
 
     /// Has the turn in progress end with all changes in the store, though nobody waits for them.

@@ -226,9 +226,7 @@ impl Site {
             },
             Answer::Fenced => self.fenced(store, &request, now_ms),
             Answer::Claimed(claim) => {
-                let waits = |door: &Door| {
-                    matches!(door.stage, Stage::Claiming(number) if number == request.number)
-                };
+                let waits = |door: &Door| matches!(door.stage, Stage::Claiming(number) if number == request.number);
                 let found = self.doors.iter().find(|(_, door)| waits(door));
                 if let Some(client) = found.map(|(client, _)| Arc::clone(client)) {
                     self.claimed(store, &client, *claim, now_ms);

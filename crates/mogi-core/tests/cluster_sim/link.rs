@@ -284,7 +284,8 @@ impl Site {
     pub(crate) fn catch_up_all(&mut self, store: &mut Store) {
         let all = self.clients.clone();
         for (session, client) in all {
-            if self.life == Life::Up && self.worker_of(&client).begin_catch_up(&client) == Some(session)
+            if self.life == Life::Up
+                && self.worker_of(&client).begin_catch_up(&client) == Some(session)
             {
                 note(|| format!("site {}: catches up with {client}", self.index));
                 let ask = Ask::Waiting(session);

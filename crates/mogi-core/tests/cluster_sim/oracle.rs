@@ -72,13 +72,8 @@ impl Oracle {
         assert_eq!(message.topic, topic, "message {id} on another topic");
         let subject = &mut self.subjects[client];
         let known = subject.ever.iter().any(|filter| {
-            let sub = Sub {
-                filter: filter.clone(),
-                qos,
-                asked_at: 0,
-                acked_at: None,
-                sure_until: 0,
-            };
+            let sub =
+                Sub { filter: filter.clone(), qos, asked_at: 0, acked_at: None, sure_until: 0 };
             sub.matches(topic)
         });
         assert!(known, "client {client} gets {id} on {topic} without a subscription");
@@ -128,7 +123,8 @@ impl Oracle {
                         && sub.acked_at.is_some_and(|at| at <= message.sent_at)
                 })
         };
-        let missing = self.messages.iter().filter(owed).filter(|it| !subject.got.contains_key(&it.id));
+        let missing =
+            self.messages.iter().filter(owed).filter(|it| !subject.got.contains_key(&it.id));
         missing.map(|message| (message.id, message.topic.clone())).collect()
     }
 

@@ -31,7 +31,8 @@ pub(crate) const LEASE_MS: u64 = 3000;
 
 impl Plan {
     pub(crate) fn new(rng: &mut Rng) -> Self {
-        let mut core = CoreConfig { durable: true, max_queued_messages: 0, ..CoreConfig::default() };
+        let mut core =
+            CoreConfig { durable: true, max_queued_messages: 0, ..CoreConfig::default() };
         core.max_inflight_messages = *rng.pick(&[1, 3, 20, 20]);
         core.queue_window_messages = *rng.pick(&[2, 5, 1000]);
         core.log_mask = 0;
@@ -60,7 +61,11 @@ impl Plan {
             expiry: rng.percent(30),
             core,
         };
-        plan.only(&std::env::var("SIM_ONLY").unwrap_or_else(|_| "hops crashes hangs cuts failovers wills shared retained".into()));
+        plan.only(
+            &std::env::var("SIM_ONLY").unwrap_or_else(|_| {
+                "hops crashes hangs cuts failovers wills shared retained".into()
+            }),
+        );
         plan
     }
 

@@ -44,12 +44,14 @@ impl World {
             keep_alive_s: 0,
             properties: properties.as_properties(),
             client_id: &me.name,
-            will: message.as_ref().zip(content.as_ref()).map(|(message, content)| mogi_codec::Will {
-                qos: message.qos,
-                retain: false,
-                properties: Properties::default(),
-                topic: &message.topic,
-                payload: content,
+            will: message.as_ref().zip(content.as_ref()).map(|(message, content)| {
+                mogi_codec::Will {
+                    qos: message.qos,
+                    retain: false,
+                    properties: Properties::default(),
+                    topic: &message.topic,
+                    payload: content,
+                }
             }),
             username: None,
             password: None,

@@ -80,6 +80,8 @@ pub enum Answer {
         session: SessionNo,
         /// The client id.
         client: Arc<str>,
+        /// The claim under which it was changed.
+        epoch: u64,
     },
 }
 

@@ -135,8 +135,7 @@ impl Claiming {
 
     /// Whether nothing is left to be read.
     pub(super) fn is_complete(&self, directory: &Directory) -> bool {
-        self.read
-            && self.partial.as_ref().is_none_or(|it| it.rest(directory).is_empty())
+        self.read && self.partial.as_ref().is_none_or(|it| it.rest(directory).is_empty())
     }
 
     /// The epoch, once it was claimed.

@@ -38,6 +38,8 @@ pub(super) struct Lanes {
     lanes: Map<u16, Lane>,
     /// Lanes that may have something to send.
     dirty: VecDeque<u16>,
+    /// Slots with claims out: what comes behind one waits until it is known whose the session is.
+    claimed: Map<u16, Vec<Arc<str>>>,
     /// Slots the turn at hand has changes for.
     touched: Vec<u16>,
     units: Map<UnitNo, Unit>,
@@ -56,6 +58,8 @@ pub(super) struct Lanes {
 pub(super) struct Fenced {
     pub(super) client: Arc<str>,
     pub(super) session: SessionNo,
+    /// The claim under which it was changed.
+    pub(super) epoch: u64,
 }
 
 /// What was done, and what there is more of.
@@ -116,6 +120,7 @@ impl Lanes {
             tickets: Tickets::default(),
             lanes: Map::default(),
             dirty: VecDeque::new(),
+            claimed: Map::default(),
             touched: Vec::new(),
             units: Map::default(),
             last_unit: 0,
@@ -165,7 +170,7 @@ impl Lanes {
     pub(super) fn next(&mut self, now_ms: u64) -> Option<(u16, Commands)> {
         while let Some(slot) = self.dirty.pop_front() {
             let Some(lane) = self.lanes.get_mut(&slot) else { continue };
-            if lane.flight.is_some() {
+            if lane.flight.is_some() || self.claimed.contains_key(&slot) {
                 continue;
             }
             let mut ops = std::mem::take(&mut lane.ops);
@@ -229,6 +234,24 @@ impl Lanes {
         self.dirty.push_back(slot);
         self.tidy(slot);
         Ok(None)
+    }
+
+    /// A claim of a client id of this slot goes out.
+    pub(super) fn claim_begins(&mut self, slot: u16, client: &Arc<str>) {
+        self.claimed.entry(slot).or_default().push(Arc::clone(client));
+    }
+
+    /// What it means is known here: changes of the slot go on.
+    pub(super) fn claim_ends(&mut self, slot: u16, client: &str) {
+        if let Some(claims) = self.claimed.get_mut(&slot) {
+            if let Some(at) = claims.iter().position(|claim| &**claim == client) {
+                claims.swap_remove(at);
+            }
+            if claims.is_empty() {
+                self.claimed.remove(&slot);
+                self.dirty.push_back(slot);
+            }
+        }
     }
 
     /// The request of a slot that is out.
@@ -486,8 +509,8 @@ impl Lanes {
         for session in &outcome.fenced {
             self.drop_units_of(*session);
             if let Some(home) = self.directory.home(*session) {
-                let client = Arc::clone(&home.client);
-                self.fenced.push(Fenced { client, session: *session });
+                let (client, epoch) = (Arc::clone(&home.client), home.epoch);
+                self.fenced.push(Fenced { client, session: *session, epoch });
             }
         }
         for index in &outcome.fenced_wills {
@@ -495,7 +518,8 @@ impl Lanes {
                 ops.get(*index)
             {
                 let client = Arc::clone(client);
-                self.fenced.push(Fenced { client, session: SessionNo::NONE });
+                let epoch = self.directory.epoch(&client);
+                self.fenced.push(Fenced { client, session: SessionNo::NONE, epoch });
             }
         }
     }

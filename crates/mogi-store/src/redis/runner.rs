@@ -4,7 +4,7 @@ use super::claim::Claiming;
 use super::committer::{Pending, Question, Shared, Whose, claimed, failing};
 use super::fetch::Search;
 use super::keys::Tag;
-use super::lanes::Lanes;
+use super::lanes::{Fenced, Lanes};
 use super::link::Link;
 use super::store::{Marks, RedisStore};
 use super::wire::{self, Commands, Request, Value};
@@ -61,6 +61,8 @@ pub(super) struct Runner {
     waiting: Vec<Question>,
     /// Slots whose request Redis does not take, and when it is tried again.
     broken: Vec<(Instant, u16)>,
+    /// Claims Redis does not take, and when they are tried again.
+    denied: Vec<(Instant, u64)>,
     ticked: Instant,
     gathers: bool,
     round: (u64, u64),
@@ -122,6 +124,7 @@ impl Runner {
             last_id: 0,
             waiting: Vec::new(),
             broken: Vec::new(),
+            denied: Vec::new(),
             ticked: Instant::now(),
             gathers: false,
             round: (0, 0),
@@ -167,7 +170,8 @@ impl Runner {
                 break;
             }
             let now = Instant::now();
-            let busy = self.wrote || closing || !self.broken.is_empty();
+            let broken = !self.broken.is_empty() || !self.denied.is_empty();
+            let busy = self.wrote || closing || broken;
             let idle = now + ALIVE_EVERY;
             let tick = if busy { tick } else { self.marked.map_or(idle, |at| at + ALIVE_EVERY) };
             let tick = Some(tick.saturating_duration_since(now));
@@ -287,6 +291,10 @@ impl Runner {
                 self.send_lane(slot, commands);
             }
         }
+        let denied = self.denied.extract_if(.., |(at, _)| *at <= now);
+        for (_, id) in denied.collect::<Vec<_>>() {
+            self.claim_on(id);
+        }
         self.send_all(now_ms());
         self.mark(closing && self.lanes.tickets.is_empty());
     }
@@ -315,6 +323,7 @@ impl Runner {
                 if self.lanes.gathers(Tag::of(&client).slot) {
                     return self.waiting.push(Question::Claim { worker, token, client });
                 }
+                self.lanes.claim_begins(Tag::of(&client).slot, &client);
                 self.begin_claim(worker, token, Claiming::new(&client));
             }
             Question::Read { worker, token, client } => {
@@ -322,6 +331,9 @@ impl Runner {
                     return self.waiting.push(Question::Read { worker, token, client });
                 }
                 self.begin_claim(worker, token, Claiming::reading(&client));
+            }
+            Question::Settle { client } => {
+                self.lanes.claim_ends(Tag::of(&client).slot, &client);
             }
             Question::Release { client } => self.lanes.directory.released(&client),
             Question::Learn { session, client } => {
@@ -397,7 +409,7 @@ impl Runner {
             // The client is not let in as long as nobody knows whose it is.
             self.health.breaks(claim.claiming.tag.slot, what);
             claim.claiming.begin_anew();
-            return;
+            return self.denied.push((Instant::now() + REPAIRED, id));
         }
         if claim.claiming.only_reads() {
             return self.claim_on(id);
@@ -422,14 +434,16 @@ impl Runner {
         // What the one before left undone comes first; then the session is read anew.
         claim.claiming.begin_anew();
         claim.rolls = Some(id);
+        // Some of it may be for this slot, and nothing else of the session was changed here.
+        self.lanes.claim_ends(claim.claiming.tag.slot, &client);
         self.lanes.submit(OWN, id, left, Wait::ForThis, 0);
     }
 
     fn answer(&mut self) {
         let mut answers = Vec::new();
         for fenced in self.lanes.fenced.drain(..) {
-            let (client, session) = (fenced.client, fenced.session);
-            answers.push((OWN, Answer::Fenced { session, client }));
+            let Fenced { client, session, epoch } = fenced;
+            answers.push((OWN, Answer::Fenced { session, client, epoch }));
         }
         self.lanes.answers(&mut answers);
         let (bytes, ops) = self.lanes.tickets.take_done();

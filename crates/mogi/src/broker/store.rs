@@ -93,12 +93,12 @@ pub(super) fn answers(shared: &Arc<Shared>) -> OnAnswer {
             Answer::StoredOne { turn } => Mail::StoredOne { turn },
             Answer::Claimed { token, claimed } => Mail::Claimed { token, claimed },
             Answer::Read { token, session } => Mail::Read { token, session },
-            Answer::Fenced { client, session } => {
+            Answer::Fenced { client, session, epoch } => {
                 let line = format!("Another broker has taken over the client {client}.");
                 shared.log.log(LogKind::Notice, &line);
                 let owner = usize::from(shared.node.owner(&client));
                 if let Some(mailbox) = shared.mailboxes.get(owner) {
-                    mailbox.send(Mail::Fenced { session }, false);
+                    mailbox.send(Mail::Fenced { session, epoch }, false);
                 }
                 return;
             }

@@ -9,22 +9,36 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 /// Passed by every worker once.
-#[derive(Debug)]
 pub(crate) struct Barrier {
     left: AtomicUsize,
     passed: Notify,
+    /// Called when all have passed it.
+    tell: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Barrier {
     pub(super) fn new(workers: usize) -> Self {
-        Self { left: AtomicUsize::new(workers), passed: Notify::new() }
+        Self { left: AtomicUsize::new(workers), passed: Notify::new(), tell: None }
+    }
+
+    /// One that calls `tell` when all have passed it.
+    pub(crate) fn telling(workers: usize, tell: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { tell: Some(Box::new(tell)), ..Self::new(workers) }
     }
 
     /// A worker passes it.
     pub(crate) fn pass(&self) {
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.passed.notify_one();
+            if let Some(tell) = &self.tell {
+                tell();
+            }
         }
+    }
+
+    /// Whether all have passed it.
+    pub(crate) fn is_passed(&self) -> bool {
+        self.left.load(Ordering::Acquire) == 0
     }
 
     /// Waits until all have.
@@ -32,5 +46,11 @@ impl Barrier {
         if self.left.load(Ordering::Acquire) > 0 {
             self.passed.notified().await;
         }
+    }
+}
+
+impl std::fmt::Debug for Barrier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Barrier").field("left", &self.left).finish_non_exhaustive()
     }
 }

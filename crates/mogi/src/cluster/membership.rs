@@ -163,13 +163,14 @@ impl Membership {
             cluster: Arc::clone(&self.cluster),
             nodes: Arc::clone(&self.nodes),
             name: self.links.plan.name.clone(),
-            incarnation: self.links.incarnation,
+            links: Arc::clone(&self.links),
         }
     }
 
     /// Renews the lease, and takes note of who is there.
     async fn renew(&mut self) {
         let (store, links) = (self.store.clone(), Arc::clone(&self.links));
+        let asked_ms = self.shared.now_ms();
         let asked = tokio::task::spawn_blocking(move || {
             let ttl = Duration::from_millis(links.plan.lease_ms);
             let kept = store.renew(&links.plan.advertise, ttl)?;
@@ -184,9 +185,15 @@ impl Membership {
                     let line = "Error: Cluster: this node was taken for dead; its clients have to \
                                 reconnect.";
                     self.log(LogKind::Error, line);
-                    self.shared.send_all(|| Mail::Disown);
+                    self.begin_anew();
                 } else if silent {
                     self.log(LogKind::Notice, "Cluster: the store answers again.");
+                }
+                let lapsed = self.links.has_lapsed(self.shared.now_ms());
+                self.links.renewed(asked_ms);
+                if lapsed {
+                    // What waited for this may be answered.
+                    self.shared.send_all(|| Mail::Told);
                 }
                 self.renewed = Instant::now();
                 self.update(nodes);
@@ -196,6 +203,14 @@ impl Membership {
             }
             Ok(Err(_)) | Err(_) => {}
         }
+    }
+
+    /// Forgets everything that others have now, and what they told: they tell it again.
+    fn begin_anew(&mut self) {
+        self.links.begin_anew();
+        self.shared.send_all(|| Mail::Disown);
+        let known: Vec<String> = self.tasks.keys().cloned().collect();
+        known.iter().for_each(|id| self.remove(id));
     }
 
     fn update(&mut self, nodes: Vec<NodeSeen>) {
@@ -270,7 +285,10 @@ impl Membership {
             return;
         };
         task.abort();
-        self.nodes.places.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        let place = self.nodes.places.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        if let Some(Place { taken, .. }) = place {
+            taken.lock().unwrap_or_else(PoisonError::into_inner).ends.notify_waiters();
+        }
         self.links.close(peer);
         self.cluster.remove_node(&self.shared.node.interest, peer);
         self.log(LogKind::Warning, &format!("Cluster: node {id} is gone."));

@@ -29,14 +29,14 @@ pub(crate) enum Mail {
     /// The changes of that turn are durable, though others before it may not be.
     StoredOne { turn: u64 },
     /// The store refuses changes of the session: another node has it.
-    Fenced { session: SessionNo },
+    Fenced { session: SessionNo, epoch: u64 },
     /// Other nodes know of more changes of interest than they did.
     Told,
     /// To be passed when everything decided so far is in the store.
     Barrier(Arc<Barrier>),
     /// A client is to leave: it is connected elsewhere, or its session lives there.
     Evict(Eviction),
-    /// This node was taken for dead: its lasting sessions are not its own any more.
+    /// This node was taken for dead: its sessions are not its own any more.
     Disown,
     /// Something may have got lost on its way from another node: the store has it.
     CatchUp,

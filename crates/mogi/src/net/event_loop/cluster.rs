@@ -9,9 +9,10 @@ use super::EventLoop;
 use super::entry::Newcomer;
 use super::gate::Done;
 use crate::cluster::{Barrier, Links};
+use crate::net::mailbox::Mail;
 use crate::net::socket::State;
-use mogi_core::cluster::{Claim, Claimed, FarBatch};
-use mogi_core::store::StoredSession;
+use mogi_core::cluster::{Claim, Claimed, FarBatch, Settled};
+use mogi_core::store::{SessionNo, StoredSession};
 use mogi_store::redis;
 use slab::Slab;
 use std::collections::HashMap;
@@ -21,24 +22,27 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     pending: HashMap<Arc<str>, Pending>,
-    /// What the store was asked, by token: about whom, and the epoch known here.
-    asked: Slab<(Arc<str>, u64)>,
+    /// What the store was asked, by token: about whom.
+    asked: Slab<Arc<str>>,
 }
 
 #[derive(Debug)]
 struct Pending {
     stage: Stage,
     epoch: u64,
+    /// What came here; not a lasting session if there was none.
+    session: SessionNo,
     /// Who waits for it; nobody does where the session was adopted.
     newcomer: Option<Waiting>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Stage {
     /// The store was asked for it.
     Claiming,
-    /// Other nodes are to know of so many changes before the entries are read.
-    Telling(u64),
+    /// Other nodes are to know of so many changes before the entries are read, and what the
+    /// workers of this one decided before is to be in the store.
+    Telling(u64, Arc<Barrier>),
     /// The store was asked for the entries.
     Reading,
 }
@@ -98,44 +102,79 @@ impl EventLoop {
     }
 
     fn claim(&mut self, client: Arc<str>, newcomer: Option<Waiting>) {
-        let pending = Pending { stage: Stage::Claiming, epoch: 0, newcomer };
+        let session = SessionNo::NONE;
+        let pending = Pending { stage: Stage::Claiming, epoch: 0, session, newcomer };
         self.claims.pending.insert(Arc::clone(&client), pending);
         // What was decided about the session so far is to be in the store before it is claimed.
         let now_ms = self.shared.now_ms();
         self.finish_turn(now_ms);
-        let known = self.worker.epoch_of(&client);
-        let token = self.claims.asked.insert((Arc::clone(&client), known)) as u64;
+        let token = self.claims.asked.insert(Arc::clone(&client)) as u64;
         if let Some(store) = self.shared.store.get().and_then(|store| store.cluster()) {
             store.claim(self.index, token, client);
         }
     }
 
     pub(super) fn claimed(&mut self, now_ms: u64, token: u64, claimed: redis::Claimed) {
-        let Some((client, known)) = self.claims.asked.try_remove(token as usize) else {
+        let Some(client) = self.claims.asked.try_remove(token as usize) else {
             return;
         };
-        let redis::Claimed { session, epoch, epoch_before, will, .. } = claimed;
+        let redis::Claimed { session, epoch, epoch_before, old_owner, will, .. } = claimed;
+        let links = self.shared.links.get();
+        let was_here = links.is_some_and(|it| old_owner.as_deref() == Some(&*it.plan.node));
+        let number = session.as_ref().map_or(SessionNo::NONE, |session| session.session);
         let claimed = match session {
             None => Claimed::Nothing,
-            Some(_) if known != 0 && epoch_before == known => Claimed::Ours,
+            Some(_) if was_here && self.worker.holds(&client, number, epoch_before) => {
+                Claimed::Ours
+            }
             Some(mut session) => {
                 // What waits is read when all others know where it is to go.
                 session.waiting = Vec::new();
                 Claimed::Moved { session: Box::new(session), will }
             }
         };
-        let told = self.worker.claimed(now_ms, &client, claimed, epoch);
+        let settled = self.worker.claimed(now_ms, &client, claimed, epoch);
+        // What was changed so far goes before what is changed under this claim.
+        self.finish_turn(now_ms);
+        if let Some(store) = self.shared.store.get().and_then(|store| store.cluster()) {
+            store.settle(Arc::clone(&client));
+        }
         let Some(pending) = self.claims.pending.get_mut(&client) else {
             return;
         };
-        pending.epoch = epoch;
-        match told {
-            Some(told) => {
-                pending.stage = Stage::Telling(told);
-                self.read_if_told(&client);
+        (pending.epoch, pending.session) = (epoch, number);
+        match settled {
+            Settled::After(told) => {
+                let barrier = self.own_barrier(told);
+                self.tell(&client, told, barrier);
             }
-            None => self.arrived(now_ms, &client),
+            Settled::Here => self.arrived(now_ms, &client),
+            Settled::Stale => self.turn_away(&client),
         }
+    }
+
+    fn tell(&mut self, client: &Arc<str>, told: u64, barrier: Arc<Barrier>) {
+        if let Some(pending) = self.claims.pending.get_mut(client) {
+            pending.stage = Stage::Telling(told, barrier);
+        }
+        self.read_if_told(client);
+    }
+
+    /// Passed when nothing more comes for a session by what this node's workers knew before.
+    fn own_barrier(&self, told: u64) -> Arc<Barrier> {
+        let shared = Arc::clone(&self.shared);
+        let owner = usize::from(self.index);
+        // Who had it before has nothing to wait for.
+        let workers = if told == 0 { 0 } else { shared.mailboxes.len() };
+        let barrier = Arc::new(Barrier::telling(workers, move || {
+            if let Some(mailbox) = shared.mailboxes.get(owner) {
+                mailbox.send(Mail::Told, false);
+            }
+        }));
+        if workers > 0 {
+            self.shared.send_all(|| Mail::Barrier(Arc::clone(&barrier)));
+        }
+        barrier
     }
 
     /// Asks for the session's entries once the other nodes know where it is.
@@ -143,10 +182,10 @@ impl EventLoop {
         let Some(pending) = self.claims.pending.get_mut(client) else {
             return;
         };
-        let Stage::Telling(told) = pending.stage else {
+        let Stage::Telling(told, barrier) = &pending.stage else {
             return;
         };
-        if knows(self.shared.links.get(), told) {
+        if barrier.is_passed() && knows(self.shared.links.get(), *told) {
             pending.stage = Stage::Reading;
             self.read(Arc::clone(client));
         }
@@ -156,7 +195,7 @@ impl EventLoop {
     fn read(&mut self, client: Arc<str>) {
         let now_ms = self.shared.now_ms();
         self.finish_turn(now_ms);
-        let token = self.claims.asked.insert((Arc::clone(&client), 0)) as u64;
+        let token = self.claims.asked.insert(Arc::clone(&client)) as u64;
         if let Some(store) = self.shared.store.get().and_then(|store| store.cluster()) {
             store.read(self.index, token, client);
         }
@@ -168,22 +207,31 @@ impl EventLoop {
         token: u64,
         session: Option<Box<StoredSession>>,
     ) {
-        let Some((client, _)) = self.claims.asked.try_remove(token as usize) else {
+        let Some(client) = self.claims.asked.try_remove(token as usize) else {
             return;
         };
         let number = self.worker.session_of(&client);
         let waiting = session.filter(|it| it.session == number).map(|it| it.waiting);
         self.worker.catch_up(now_ms, &client, waiting.unwrap_or_default());
-        let reading = self.claims.pending.get(&client).map(|pending| pending.stage);
-        if reading == Some(Stage::Reading) {
+        let pending = self.claims.pending.get(&client);
+        if pending.is_some_and(|pending| matches!(pending.stage, Stage::Reading)) {
             self.arrived(now_ms, &client);
         }
     }
 
     /// The session is here: whoever waits for it comes in.
     fn arrived(&mut self, now_ms: u64, client: &Arc<str>) {
-        let Some(Pending { epoch, newcomer: Some(waiting), .. }) =
-            self.claims.pending.remove(client)
+        // It may have gone on to another node meanwhile; whoever came in now would end it.
+        let expected = self.claims.pending.get(client).map(|pending| pending.session);
+        let stays = |expected: SessionNo| {
+            expected == SessionNo::NONE || self.worker.session_of(client) == expected
+        };
+        let epoch = self.claims.pending.get(client).map_or(0, |pending| pending.epoch);
+        let stale = self.shared.node.cluster().is_some_and(|it| it.is_stale(client, epoch));
+        if stale || !expected.is_some_and(stays) {
+            return self.turn_away(client);
+        }
+        let Some(Pending { newcomer: Some(waiting), .. }) = self.claims.pending.remove(client)
         else {
             return;
         };
@@ -195,6 +243,14 @@ impl EventLoop {
         let newcomer = Newcomer { place, assigned, address, bytes, connect_len, epoch };
         self.let_in(now_ms, client, &newcomer);
         self.list(place);
+    }
+
+    /// The session went to another node before its client was let in here.
+    fn turn_away(&mut self, client: &str) {
+        let pending = self.claims.pending.remove(client);
+        if let Some(Waiting { place, serial, .. }) = pending.and_then(|pending| pending.newcomer) {
+            self.give_up(place, serial);
+        }
     }
 
     /// Another connection waits for the session now.
@@ -233,21 +289,39 @@ impl EventLoop {
         let links = self.shared.links.get();
         self.gate.told(|seq| knows(links, seq), &mut done);
         self.answer(now_ms, &done);
-        let telling = |pending: &Pending| matches!(pending.stage, Stage::Telling(_));
+        let telling = |pending: &Pending| matches!(pending.stage, Stage::Telling(..));
         let pending = self.claims.pending.iter().filter(|(_, pending)| telling(pending));
         let clients: Vec<Arc<str>> = pending.map(|(client, _)| Arc::clone(client)).collect();
         clients.iter().for_each(|client| self.read_if_told(client));
     }
 
+    /// Tells the worker what was done. A node that may have been taken for dead waits until it knows
+    /// better: what it has not told anybody may have passed by those who came to the others since.
     fn answer(&mut self, now_ms: u64, done: &[Done]) {
-        for done in done {
-            match *done {
-                Done::UpTo(turn) => self.worker.stored(now_ms, turn),
-                Done::One(turn) => self.worker.stored_one(now_ms, turn),
+        self.late.extend(done);
+        let generation = self.generation;
+        let fresh_ms = self.shared.now_ms();
+        if self.shared.links.get().is_none_or(|links| links.may_answer(generation, fresh_ms)) {
+            for done in std::mem::take(&mut self.late) {
+                match done {
+                    Done::UpTo(turn) => self.worker.stored(now_ms, turn),
+                    Done::One(turn) => self.worker.stored_one(now_ms, turn),
+                }
             }
+            self.send_stored();
         }
-        self.send_stored();
         self.gate.pass_barriers();
+    }
+
+    /// This node was taken for dead: others have its sessions, and what it took in since nobody is
+    /// to be promised. Everybody has to come again.
+    pub(super) fn disown(&mut self, now_ms: u64) {
+        self.generation += 1;
+        self.worker.disown(now_ms);
+        self.gate.forget_leaving();
+        let waiting: Vec<Arc<str>> = self.claims.pending.keys().map(Arc::clone).collect();
+        waiting.iter().for_each(|client| self.turn_away(client));
+        self.answer(now_ms, &[]);
     }
 
     /// Another node wants to know when everything decided so far is in the store.

@@ -51,13 +51,13 @@ impl EventLoop {
                 Mail::Arrival(moved) => self.arrive(now_ms, *moved),
                 Mail::Stored { turn } => self.stored(now_ms, turn),
                 Mail::StoredOne { turn } => self.stored_one(now_ms, turn),
-                Mail::Fenced { session } => self.worker.fenced(now_ms, session),
+                Mail::Fenced { session, epoch } => self.worker.fenced(now_ms, session, epoch),
                 Mail::Barrier(barrier) => self.barrier(now_ms, barrier),
                 Mail::Told => self.told(now_ms),
                 Mail::Evict(eviction) => {
                     self.worker.evict(now_ms, &eviction);
                 }
-                Mail::Disown => self.worker.disown(now_ms),
+                Mail::Disown => self.disown(now_ms),
                 Mail::CatchUp => self.catch_up_all(),
                 Mail::Adopt { client } => self.adopt(client),
                 Mail::Claimed { token, claimed } => self.claimed(now_ms, token, *claimed),
