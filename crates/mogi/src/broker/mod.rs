@@ -20,6 +20,7 @@ use crate::net::shared::{ListenerState, Shared};
 use mio::{Interest, Poll, Waker};
 use mogi_core::cluster::MAX_CLUSTER_WORKERS;
 use mogi_core::{Node, Stats};
+use mogi_store::redis::Committer;
 use plan::Plan;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
@@ -74,7 +75,7 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
         retain_expiry_interval_s: settings.retain_expiry_interval_s,
         version: settings.version,
         started: Instant::now(),
-        started_ms: wall_ms(),
+        started_us: wall_us(),
         store: OnceLock::new(),
         links: OnceLock::new(),
         places: Mutex::default(),
@@ -108,12 +109,16 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     let result = Captain::new(Arc::clone(&shared), loops)?.run();
     if let Some(store) = shared.store.get() {
         store.close().map_err(|error| io::Error::other(error.to_string()))?;
+        if let Some(nodes) = store.cluster().map(Committer::nodes) {
+            // If Redis does not hear it, the lease ends by itself.
+            let _ = nodes.leave();
+        }
     }
     result
 }
 
-/// Milliseconds since 1970.
-fn wall_ms() -> u64 {
+/// Microseconds since 1970: brokers on one machine number their messages alike.
+fn wall_us() -> u64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
-    elapsed.map_or(0, |elapsed| elapsed.as_millis() as u64)
+    elapsed.map_or(0, |elapsed| elapsed.as_micros() as u64)
 }

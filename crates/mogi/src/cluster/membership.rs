@@ -96,6 +96,7 @@ pub(crate) fn start(shared: &Arc<Shared>, sockets: Vec<TcpListener>) -> io::Resu
         started: Instant::now(),
         settled: false,
         renewed: Instant::now(),
+        lapsed: BTreeMap::new(),
     };
     let (ready, is_ready) = std::sync::mpsc::channel();
     std::thread::Builder::new().name("cluster".to_owned()).spawn(move || {
@@ -119,6 +120,8 @@ struct Membership {
     /// Sessions that are nowhere were looked after.
     settled: bool,
     renewed: Instant,
+    /// Since when nodes have no lease.
+    lapsed: BTreeMap<String, Instant>,
 }
 
 impl Membership {
@@ -180,7 +183,7 @@ impl Membership {
         let silent = self.renewed.elapsed() > Duration::from_millis(self.links.plan.lease_ms);
         match asked.await {
             Ok(Ok((kept, nodes))) => {
-                if !kept && self.settled {
+                if !kept {
                     // Others have taken this node's sessions: what it has is not its own.
                     let line = "Error: Cluster: this node was taken for dead; its clients have to \
                                 reconnect.";
@@ -196,6 +199,7 @@ impl Membership {
                     self.shared.send_all(|| Mail::Told);
                 }
                 self.renewed = Instant::now();
+                let nodes = self.judge(nodes).await;
                 self.update(nodes);
             }
             Ok(Err(why)) if !silent => {
@@ -213,9 +217,37 @@ impl Membership {
         known.iter().for_each(|id| self.remove(id));
     }
 
+    /// Declares nodes dead whose lease has ended though Redis answers all the time; those that live.
+    async fn judge(&mut self, nodes: Vec<NodeSeen>) -> Vec<NodeSeen> {
+        let patience = Duration::from_millis(self.links.plan.lease_ms) / 2;
+        let mut living = Vec::new();
+        for node in nodes {
+            if node.alive || node.dead {
+                self.lapsed.remove(&node.node);
+                living.extend(Some(node).filter(|node| node.alive));
+                continue;
+            }
+            if !self.tasks.contains_key(&node.node) {
+                continue;
+            }
+            let since = *self.lapsed.entry(node.node.clone()).or_insert_with(Instant::now);
+            if since.elapsed() < patience {
+                living.push(node);
+                continue;
+            }
+            let (store, name) = (self.store.clone(), node.node.clone());
+            let declared = tokio::task::spawn_blocking(move || store.declare_dead(&name)).await;
+            match declared {
+                Ok(Ok(true)) => drop(self.lapsed.remove(&node.node)),
+                _ => living.push(node),
+            }
+        }
+        living
+    }
+
     fn update(&mut self, nodes: Vec<NodeSeen>) {
         let me = &self.links.plan.node;
-        let others = nodes.into_iter().filter(|node| node.alive && node.node != *me);
+        let others = nodes.into_iter().filter(|node| node.node != *me);
         let others: BTreeMap<String, String> =
             others.map(|node| (node.node, node.address)).collect();
         let moved = |id: &String, address: &String| others.get(id) != Some(address);
@@ -237,7 +269,7 @@ impl Membership {
             self.shared.send_all(|| Mail::CatchUp);
             self.adopt();
         }
-        if self.links.look_again() {
+        if self.links.look_again() || lost {
             self.shared.send_all(|| Mail::Told);
         }
     }

@@ -11,7 +11,7 @@ use super::gate::Done;
 use crate::cluster::{Barrier, Links};
 use crate::net::mailbox::Mail;
 use crate::net::socket::State;
-use mogi_core::cluster::{Claim, Claimed, FarBatch, Settled};
+use mogi_core::cluster::{Claim, Claimed, Cluster, FarBatch, Settled};
 use mogi_core::store::{SessionNo, StoredSession};
 use mogi_store::redis;
 use slab::Slab;
@@ -30,8 +30,6 @@ pub(super) struct Claims {
 struct Pending {
     stage: Stage,
     epoch: u64,
-    /// What came here; not a lasting session if there was none.
-    session: SessionNo,
     /// Who waits for it; nobody does where the session was adopted.
     newcomer: Option<Waiting>,
 }
@@ -102,8 +100,7 @@ impl EventLoop {
     }
 
     fn claim(&mut self, client: Arc<str>, newcomer: Option<Waiting>) {
-        let session = SessionNo::NONE;
-        let pending = Pending { stage: Stage::Claiming, epoch: 0, session, newcomer };
+        let pending = Pending { stage: Stage::Claiming, epoch: 0, newcomer };
         self.claims.pending.insert(Arc::clone(&client), pending);
         // What was decided about the session so far is to be in the store before it is claimed.
         let now_ms = self.shared.now_ms();
@@ -142,7 +139,7 @@ impl EventLoop {
         let Some(pending) = self.claims.pending.get_mut(&client) else {
             return;
         };
-        (pending.epoch, pending.session) = (epoch, number);
+        pending.epoch = epoch;
         match settled {
             Settled::After(told) => {
                 let barrier = self.own_barrier(told);
@@ -222,13 +219,9 @@ impl EventLoop {
     /// The session is here: whoever waits for it comes in.
     fn arrived(&mut self, now_ms: u64, client: &Arc<str>) {
         // It may have gone on to another node meanwhile; whoever came in now would end it.
-        let expected = self.claims.pending.get(client).map(|pending| pending.session);
-        let stays = |expected: SessionNo| {
-            expected == SessionNo::NONE || self.worker.session_of(client) == expected
-        };
         let epoch = self.claims.pending.get(client).map_or(0, |pending| pending.epoch);
-        let stale = self.shared.node.cluster().is_some_and(|it| it.is_stale(client, epoch));
-        if stale || !expected.is_some_and(stays) {
+        let gone = |it: &Arc<Cluster>| it.has_shadow(client) || it.is_stale(client, epoch);
+        if self.shared.node.cluster().is_some_and(gone) {
             return self.turn_away(client);
         }
         let Some(Pending { newcomer: Some(waiting), .. }) = self.claims.pending.remove(client)
