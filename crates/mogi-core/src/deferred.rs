@@ -13,7 +13,7 @@
 use crate::client::{Way, enqueue};
 use crate::cluster::NOWHERE;
 use crate::interest::{Lasting, bit};
-use crate::message::MessageView;
+use crate::message::{Message, MessageView};
 use crate::peer::{Outbox, PeerEntry};
 use crate::route::Route;
 use crate::store::SessionNo;
@@ -34,6 +34,8 @@ pub(crate) struct Deferred {
     local: Vec<(u16, Vec<u8>)>,
     /// Batches for other nodes.
     far: Vec<(u16, Vec<u8>)>,
+    /// What becomes of the topic's retained message, and the version of that.
+    pub(crate) retained: Option<(Result<Message, String>, u64)>,
 }
 
 /// The parts of a worker that take part.
@@ -54,6 +56,7 @@ impl Deferring<'_> {
         view: &MessageView<'_>,
         shared: &mut SharedCopy,
         route: &Route,
+        retained: Option<(Result<Message, String>, u64)>,
     ) -> Option<Deferred> {
         let (entries, own) = self.entries(origin, view, shared, route);
         let homes = entries.iter().filter(|entry| entry.worker != NOWHERE);
@@ -68,13 +71,14 @@ impl Deferring<'_> {
         }
         let client = self.clients.get(origin)?;
         let (local, far) = self.outbox.into_batches();
-        (!local.is_empty() || !far.is_empty()).then(|| Deferred {
+        (!local.is_empty() || !far.is_empty() || retained.is_some()).then(|| Deferred {
             turn: self.turn.seq,
             session: client.session.number,
             packet_id,
             origin: (origin, client.generation),
             local,
             far,
+            retained,
         })
     }
 
@@ -132,8 +136,13 @@ impl Worker {
     pub(crate) fn deliver_deferred(&mut self) {
         while let Some(first) = self.deferred.front()
             && self.turn.done.contains(first.turn)
-            && let Some(Deferred { origin, local, far, .. }) = self.deferred.pop_front()
+            && let Some(Deferred { origin, local, far, retained, .. }) = self.deferred.pop_front()
         {
+            match retained {
+                Some((Ok(message), version)) => drop(self.node.retained.restore(message, version)),
+                Some((Err(topic), version)) => self.node.retained.remove_as_of(&topic, version),
+                None => {}
+            }
             let (key, generation) = origin;
             let origin = self.clients.current(key, generation).map(|_| key);
             for (peer, batch) in local {

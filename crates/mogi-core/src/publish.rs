@@ -110,9 +110,10 @@ impl Worker {
         let mut shared = SharedCopy::for_receivers(route.targets.len());
         if publish.qos == QoS::ExactlyOnce && self.defers(key) {
             let mut outbox = Outbox::new(self.node.workers());
-            if view.retain {
-                retain(&self.node, &mut self.turn, &mut outbox, &view, &mut shared);
-            }
+            let retained = match view.retain {
+                true => retain_later(&self.node, &mut self.turn, &mut outbox, &view, &mut shared),
+                false => None,
+            };
             let (clients, turn) = (&mut self.clients, &mut self.turn);
             let (share_turn, worker) = (&mut self.share_turn, self.index);
             let deferred = Deferring { clients, turn, outbox, share_turn, worker }.run(
@@ -121,6 +122,7 @@ impl Worker {
                 &view,
                 &mut shared,
                 route,
+                retained,
             );
             self.deferred.extend(deferred);
             return !route.is_empty();
@@ -537,10 +539,7 @@ fn retain(
     view: &MessageView<'_>,
     shared: &mut SharedCopy,
 ) {
-    let others = match view.topic.starts_with(b"$SYS/") {
-        true => 0,
-        false => node.cluster.as_ref().map_or(0, |cluster| cluster.nodes()),
-    };
+    let others = other_nodes(node, view);
     if view.payload.is_empty() {
         let topic = view.topic_text();
         let version = node.retained.remove(turn.now_ms, &topic);
@@ -558,6 +557,43 @@ fn retain(
             outbox.far.retained(others, Ok(&message), version);
             turn.durable(|| StoreOp::Retained { message, version });
         }
+    }
+}
+
+/// As [`retain`], but here it is done when the packet id is durable.
+fn retain_later(
+    node: &Node,
+    turn: &mut Turn,
+    outbox: &mut Outbox,
+    view: &MessageView<'_>,
+    shared: &mut SharedCopy,
+) -> Option<(Result<Message, String>, u64)> {
+    let others = other_nodes(node, view);
+    let removes = view.payload.is_empty();
+    let limit = if removes { 0 } else { turn.cfg.max_retained_messages };
+    let Stored::Done(version) = node.retained.promise(turn.now_ms, view.topic, limit) else {
+        turn.log(LogKind::Warning, || {
+            format!("Retained message on '{}' not kept: max_retained_messages.", view.topic_text())
+        });
+        return None;
+    };
+    if removes {
+        let topic = view.topic_text().into_owned();
+        outbox.far.retained(others, Err(&topic), version);
+        turn.durable(|| StoreOp::RetainedEnd { topic: topic.as_str().into(), version });
+        return Some((Err(topic), version));
+    }
+    let message = shared.get(view, &mut turn.scratch);
+    outbox.far.retained(others, Ok(&message), version);
+    turn.durable(|| StoreOp::Retained { message: message.clone(), version });
+    Some((Ok(message), version))
+}
+
+/// The nodes that are told of a retained message.
+fn other_nodes(node: &Node, view: &MessageView<'_>) -> u64 {
+    match view.topic.starts_with(b"$SYS/") {
+        true => 0,
+        false => node.cluster.as_ref().map_or(0, |cluster| cluster.nodes()),
     }
 }
 
