@@ -119,7 +119,13 @@ impl Site {
     }
 
     /// What was left undone is done: others are to know.
-    fn tell_rolled(&mut self, store: &mut Store, client: &Arc<str>, claim: &Claim) {
+    fn tell_rolled(
+        &mut self,
+        store: &mut Store,
+        client: &Arc<str>,
+        claim: &Claim,
+        now_ms: u64,
+    ) {
         let cluster = self.cluster();
         for op in claim.undone.iter().flat_map(|(_, ops)| ops) {
             let Some(session) = crate::parts::entry_of(op) else { continue };
@@ -128,6 +134,7 @@ impl Site {
                 None => cluster.tell_waiting(session),
             }
         }
+        self.spread_retained(claim.undone.iter().flat_map(|(_, ops)| ops), now_ms);
         let session = claim.session.as_ref().map(|it| it.session);
         for ((packet_id, _), session) in claim.undone.iter().zip(session) {
             let (epoch, packet_id) = (claim.epoch, *packet_id);
@@ -142,7 +149,7 @@ impl Site {
         let Stage::Rolling(0, ..) = door.stage else { return };
         let Stage::Rolling(_, ours, claim) = std::mem::take(&mut door.stage) else { return };
         if !ours {
-            self.tell_rolled(store, client, &claim);
+            self.tell_rolled(store, client, &claim, now_ms);
         }
         let epoch = claim.epoch;
         let number = claim.session.as_ref().map(|session| session.session);

@@ -271,6 +271,10 @@ impl World {
         }
         at.loaded = true;
         at.ready = true;
+        let others: Vec<usize> = at.peers.keys().copied().collect();
+        for other in others {
+            at.begin_link(&mut self.store, other, now_ms);
+        }
         note(|| format!("site {site} is ready"));
     }
 
