@@ -129,7 +129,8 @@ impl Worker {
     /// another node has the session: the message goes nowhere from here. To be told before
     /// [`Self::stored_one`] or [`Self::stored`] of the turn.
     pub fn not_received(&mut self, turn: u64, session: SessionNo, packet_id: u16) {
-        self.deferred.retain(|it| (it.turn, it.session, it.packet_id) != (turn, session, packet_id));
+        self.deferred
+            .retain(|it| (it.turn, it.session, it.packet_id) != (turn, session, packet_id));
     }
 
     /// Messages whose packet ids are durable go on, in their order.

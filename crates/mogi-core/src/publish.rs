@@ -1,11 +1,11 @@
 //! A PUBLISH comes in: judged, retained, routed, acknowledged (sections 3.3, 4.3).
 
 use crate::client::{Way, enqueue};
+use crate::cluster::NOWHERE;
 use crate::deferred::Deferring;
 use crate::end::Ending;
 use crate::event::LogKind;
 use crate::handshake::too_deep;
-use crate::cluster::NOWHERE;
 use crate::interest::{LOCAL, Lasting, bit};
 use crate::message::{Frame, Message, MessageView, NEVER, forwardable, put_forwarded};
 use crate::node::Node;

@@ -22,6 +22,7 @@ use crate::store::{
     EntryNo, SessionNo, StoredSession, StoredSubscription, StoredWaiting, StoredWill,
 };
 use crate::worker::Worker;
+use mogi_codec::Connect;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -39,8 +40,11 @@ pub enum Claim {
 pub enum Claimed {
     /// The session lived here before, and nobody else had it since.
     Ours,
-    /// There is no session.
-    Nothing,
+    /// There is no session; maybe a will of a client whose session ended with its connection.
+    Nothing {
+        /// That will, unless the client's connection is known to have ended here.
+        will: Option<StoredWill>,
+    },
     /// It lived elsewhere, or nowhere.
     Moved {
         /// The session, without the entries that wait.
@@ -69,7 +73,9 @@ impl Worker {
         };
         let known = self.clients.by_id.get(client).and_then(|key| self.clients.get(*key));
         let lasting_here = known.is_some_and(|client| client.session.number != SessionNo::NONE);
-        let will_last = decode(packet).is_ok_and(|connect| lasts(&connect));
+        // A will has to outlive this node, and another node that has the client later.
+        let will_last = |connect: &Connect<'_>| lasts(connect) || connect.will.is_some();
+        let will_last = decode(packet).is_ok_and(|connect| will_last(&connect));
         match lasting_here || will_last || cluster.has_shadow(client) {
             true => Claim::Needed,
             false => Claim::NotNeeded,
@@ -97,8 +103,17 @@ impl Worker {
                 }
                 return Settled::Here;
             }
-            Claimed::Nothing => {
-                self.leave_if_here(client);
+            Claimed::Nothing { will } => {
+                // One that is here without a lasting session is taken over as anywhere.
+                let here = self.resident(client).map(|it| it.number_if_lasting());
+                if here.is_some_and(|number| number != SessionNo::NONE) {
+                    self.leave_if_here(client);
+                } else if here.is_none()
+                    && let Some(will) = will
+                {
+                    // Its connection ended, or does now ([MQTT-3.1.2-8]).
+                    self.restore_will(now_ms, client, &will, now_ms);
+                }
                 // Whatever was known of one: it has ended.
                 cluster.settled_here(&node.interest, client, SessionNo::NONE);
                 return Settled::Here;

@@ -133,16 +133,15 @@ impl Cluster {
     /// [`NOWHERE`].
     pub fn add_shadow(&self, interest: &Interest, peer: u16, session: &roster::ShadowRecord) {
         let epoch = claim_at(session.epoch);
-        self.roster().add_shadow(interest, peer, &roster::ShadowRecord { epoch, ..session.clone() });
+        self.roster().add_shadow(
+            interest,
+            peer,
+            &roster::ShadowRecord { epoch, ..session.clone() },
+        );
     }
 
     /// Notes a session that lived here until now.
-    pub(crate) fn move_away(
-        &self,
-        interest: &Interest,
-        peer: u16,
-        session: &roster::ShadowRecord,
-    ) {
+    pub(crate) fn move_away(&self, interest: &Interest, peer: u16, session: &roster::ShadowRecord) {
         self.roster().add_shadow(interest, peer, session);
     }
 

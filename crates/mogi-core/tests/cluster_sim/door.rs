@@ -119,13 +119,7 @@ impl Site {
     }
 
     /// What was left undone is done: others are to know.
-    fn tell_rolled(
-        &mut self,
-        store: &mut Store,
-        client: &Arc<str>,
-        claim: &Claim,
-        now_ms: u64,
-    ) {
+    fn tell_rolled(&mut self, store: &mut Store, client: &Arc<str>, claim: &Claim, now_ms: u64) {
         let cluster = self.cluster();
         for op in claim.undone.iter().flat_map(|(_, ops)| ops) {
             let Some(session) = crate::parts::entry_of(op) else { continue };
@@ -155,7 +149,7 @@ impl Site {
         let number = claim.session.as_ref().map(|session| session.session);
         let claimed = match claim.session {
             Some(_) if ours => Claimed::Ours,
-            None => Claimed::Nothing,
+            None => Claimed::Nothing { will: claim.will.as_deref().cloned() },
             Some(session) => {
                 let will = claim.will.as_deref().cloned();
                 Claimed::Moved { session: Box::new(session), will }
@@ -254,9 +248,7 @@ impl Site {
             },
             Answer::Fenced => self.fenced(store, &request, now_ms),
             Answer::Claimed(claim) => {
-                let waits = |door: &Door| {
-                    matches!(door.stage, Stage::Claiming(number) if number == request.number)
-                };
+                let waits = |door: &Door| matches!(door.stage, Stage::Claiming(number) if number == request.number);
                 let found = self.doors.iter().find(|(_, door)| waits(door));
                 if let Some(client) = found.map(|(client, _)| Arc::clone(client)) {
                     self.claimed(store, &client, *claim, now_ms);

@@ -8,8 +8,8 @@
 use crate::site::Site;
 use crate::store::{Ask, Store, Turn, of_client};
 use crate::trace::note;
-use mogi_core::cluster::change::Change;
 use mogi_core::StoreOp;
+use mogi_core::cluster::change::Change;
 use mogi_core::cluster::{Errand, FarBatch, put_retained};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -26,8 +26,8 @@ pub(crate) fn split(batch: Vec<StoreOp>) -> Parts {
     let mut behind = false;
     for op in batch {
         let was_received = std::mem::replace(&mut behind, matches!(op, StoreOp::Received { .. }));
-        let follows = is_exactly_once(&op)
-            || was_received && matches!(op, StoreOp::RetainedEnd { .. });
+        let follows =
+            is_exactly_once(&op) || was_received && matches!(op, StoreOp::RetainedEnd { .. });
         match &op {
             StoreOp::Received { .. } => parts.received.push((op, Vec::new())),
             StoreOp::Delivered { .. } | StoreOp::SessionEnd { .. } | StoreOp::WillEnd { .. }

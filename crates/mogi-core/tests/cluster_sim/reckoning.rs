@@ -66,7 +66,8 @@ impl World {
     fn check_retained(&self) {
         let mut stored = BTreeMap::new();
         for (key, kept) in self.store.all() {
-            if let (Some(topic), (version, Some(message))) = (key.strip_prefix("t:"), &kept.retained)
+            if let (Some(topic), (version, Some(message))) =
+                (key.strip_prefix("t:"), &kept.retained)
             {
                 stored.insert(topic.to_owned(), (id_of(message.payload()), *version));
             }

@@ -214,7 +214,8 @@ impl Site {
         self.workers[at].end_turn();
         let effects = self.workers[at].effects();
         let (changes, batches) = (effects.store.take(), std::mem::take(&mut effects.batches));
-        let (far, fetches) = (std::mem::take(&mut effects.far), std::mem::take(&mut effects.fetches));
+        let (far, fetches) =
+            (std::mem::take(&mut effects.far), std::mem::take(&mut effects.fetches));
         effects.logs.clear();
         let (stored, at_once): (Vec<_>, Vec<_>) = far.into_iter().partition(|batch| batch.stored);
         if let Some(changes) = changes {
@@ -422,7 +423,8 @@ impl Site {
                 let stored = pending.left == 0;
                 let whole = stored && pending.told <= confirmed;
                 // Batches keep their order.
-                if stored && self.pending.range((worker, 0)..(worker, seq)).all(|(_, it)| it.left == 0)
+                if stored
+                    && self.pending.range((worker, 0)..(worker, seq)).all(|(_, it)| it.left == 0)
                 {
                     let pending = self.pending.get_mut(&(worker, seq)).expect("there");
                     for batch in std::mem::take(&mut pending.far) {
@@ -520,6 +522,11 @@ impl Site {
     /// Whether messages for that session are still to be written down, from turns before now.
     pub(crate) fn writes_for(&self, session: SessionNo) -> Vec<Turn> {
         let of = |(_, pending): &(&Turn, &Pending)| pending.sessions.contains(&session);
-        self.pending.iter().filter(of).filter(|(_, it)| it.left > 0).map(|(turn, _)| *turn).collect()
+        self.pending
+            .iter()
+            .filter(of)
+            .filter(|(_, it)| it.left > 0)
+            .map(|(turn, _)| *turn)
+            .collect()
     }
 }

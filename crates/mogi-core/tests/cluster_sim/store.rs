@@ -38,14 +38,22 @@ pub(crate) type Turn = (u16, u64);
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
     /// Changes only the owner may make, with what follows from a packet id among them.
-    Own { epoch: u64, ops: Vec<StoreOp>, follows: Vec<StoreOp> },
+    Own {
+        epoch: u64,
+        ops: Vec<StoreOp>,
+        follows: Vec<StoreOp>,
+    },
     Add(StoreOp),
     Retain(StoreOp),
     Claim,
     Waiting(SessionNo),
     Fetch(u16, Fetch),
     /// What was to follow from a packet id has followed.
-    Settled { epoch: u64, session: SessionNo, packet_id: u16 },
+    Settled {
+        epoch: u64,
+        session: SessionNo,
+        packet_id: u16,
+    },
 }
 
 /// What the slot says.
@@ -130,11 +138,6 @@ impl Store {
     /// All slots, as their masters have them.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&Key, &Kept)> {
         self.slots.iter().map(|(key, slot)| (key, &slot.live))
-    }
-
-    /// Requests that are on their way from a site.
-    pub(crate) fn of_site(&self, site: usize) -> impl Iterator<Item = &Request> {
-        self.queues.iter().filter(move |((of, _), _)| *of == site).flat_map(|(_, queue)| queue)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -292,9 +295,8 @@ impl Kept {
             }
             Ask::Fetch(worker, fetch) => {
                 let kept = self.session.as_ref().filter(|kept| kept.number == fetch.session);
-                let find = |&entry: &EntryNo| {
-                    Some((entry, kept?.entries.get(&entry)?.delivery.clone()?))
-                };
+                let find =
+                    |&entry: &EntryNo| Some((entry, kept?.entries.get(&entry)?.delivery.clone()?));
                 let found = fetch.entries.iter().filter_map(find).collect();
                 Answer::Found(*worker, fetch.clone(), found)
             }

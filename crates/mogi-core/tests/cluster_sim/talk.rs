@@ -9,7 +9,6 @@ use crate::world::World;
 use mogi_codec::{
     Ack, Connack, Connect, Disconnect, Packet, PacketKind, Properties, PropertyBuf, PropertyId,
     Publish, QoS, Reason, Suback, Subscribe, SubscribeFilter, SubscribeOptions, Unsubscribe,
-    Version,
 };
 
 impl World {
@@ -44,12 +43,14 @@ impl World {
             keep_alive_s: 0,
             properties: properties.as_properties(),
             client_id: &me.name,
-            will: message.as_ref().zip(content.as_ref()).map(|(message, content)| mogi_codec::Will {
-                qos: message.qos,
-                retain: false,
-                properties: Properties::default(),
-                topic: &message.topic,
-                payload: content,
+            will: message.as_ref().zip(content.as_ref()).map(|(message, content)| {
+                mogi_codec::Will {
+                    qos: message.qos,
+                    retain: false,
+                    properties: Properties::default(),
+                    topic: &message.topic,
+                    payload: content,
+                }
             }),
             username: None,
             password: None,
@@ -120,7 +121,6 @@ impl World {
         let token = self.clients[client].token.unwrap_or(0);
         self.oracle.messages.push(Published {
             id,
-            publisher: client,
             topic: topic.to_owned(),
             qos,
             retain,
@@ -390,9 +390,4 @@ fn brief(packet: &Packet<'_>) -> String {
         Packet::Pubcomp(ack) => format!("PUBCOMP {}", ack.packet_id),
         other => format!("{other:?}"),
     }
-}
-
-/// Whether a 3.1.1 client can end its lasting session: it cannot with the next CONNECT.
-pub(crate) const fn can_start_anew(version: Version) -> bool {
-    matches!(version, Version::V5)
 }

@@ -320,7 +320,8 @@ impl World {
         if wire.between.1 != between.1 {
             wire.frames.clear();
         }
-        if up && knows == Some(wire.between.0)
+        if up
+            && knows == Some(wire.between.0)
             && let Some(frame) = wire.frames.pop_front()
         {
             moved = true;
@@ -330,7 +331,8 @@ impl World {
             moved |= self.sites[to].acknowledge(from, &mut self.wires);
         }
         let Some(wire) = self.wires.get_mut(&(from, to)) else { return moved };
-        if self.sites[from].life == Life::Up && wire.between == between
+        if self.sites[from].life == Life::Up
+            && wire.between == between
             && let Some(number) = wire.acks.pop_front()
         {
             moved = true;

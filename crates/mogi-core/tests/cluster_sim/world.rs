@@ -150,7 +150,8 @@ impl World {
                 }
             }
             4 => {
-                let (from, to) = (self.rng.below(self.sites.len()), self.rng.below(self.sites.len()));
+                let (from, to) =
+                    (self.rng.below(self.sites.len()), self.rng.below(self.sites.len()));
                 match self.rng.below(8) {
                     0 => drop(self.look(from)),
                     _ if from != to => drop(self.work_link(from, to)),
