@@ -13,8 +13,9 @@
 use crate::client::{Way, enqueue};
 use crate::cluster::NOWHERE;
 use crate::interest::{Lasting, bit};
-use crate::message::{Message, MessageView};
-use crate::peer::{Outbox, PeerEntry};
+use crate::message::MessageView;
+use crate::peer::{Batches, Outbox, PeerEntry};
+use crate::retain::Promised;
 use crate::route::Route;
 use crate::store::SessionNo;
 use crate::turn::{SharedCopy, Turn};
@@ -31,11 +32,11 @@ pub(crate) struct Deferred {
     /// The publisher, who does not get it where it asked for no-local: key and generation.
     origin: (u32, u32),
     /// Batches for workers of this node, this one among them.
-    local: Vec<(u16, Vec<u8>)>,
+    local: Batches,
     /// Batches for other nodes.
-    far: Vec<(u16, Vec<u8>)>,
+    far: Batches,
     /// What becomes of the topic's retained message, and the version of that.
-    pub(crate) retained: Option<(Result<Message, String>, u64)>,
+    pub(crate) retained: Option<Promised>,
 }
 
 /// The parts of a worker that take part.
@@ -56,7 +57,7 @@ impl Deferring<'_> {
         view: &MessageView<'_>,
         shared: &mut SharedCopy,
         route: &Route,
-        retained: Option<(Result<Message, String>, u64)>,
+        retained: Option<Promised>,
     ) -> Option<Deferred> {
         let (entries, own) = self.entries(origin, view, shared, route);
         let homes = entries.iter().filter(|entry| entry.worker != NOWHERE);
@@ -71,7 +72,7 @@ impl Deferring<'_> {
         }
         let client = self.clients.get(origin)?;
         let (local, far) = self.outbox.into_batches();
-        (!local.is_empty() || !far.is_empty() || retained.is_some()).then(|| Deferred {
+        (!local.is_empty() || !far.is_empty() || retained.is_some()).then_some(Deferred {
             turn: self.turn.seq,
             session: client.session.number,
             packet_id,
@@ -125,8 +126,8 @@ impl Worker {
             && lasts(key).is_some_and(|session| session != SessionNo::NONE)
     }
 
-    /// The store has refused a QoS 2 packet id which a publisher's session got in that turn, because
-    /// another node has the session: the message goes nowhere from here. To be told before
+    /// The store has refused a QoS 2 packet id which a publisher's session got in that turn,
+    /// because another node has the session: the message goes nowhere from here. To be told before
     /// [`Self::stored_one`] or [`Self::stored`] of the turn.
     pub fn not_received(&mut self, turn: u64, session: SessionNo, packet_id: u16) {
         self.deferred

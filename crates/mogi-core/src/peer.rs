@@ -42,6 +42,9 @@ pub(crate) struct PeerEntry {
     pub(crate) entry: EntryNo,
 }
 
+/// Batches by peer.
+pub(crate) type Batches = Vec<(u16, Vec<u8>)>;
+
 /// Batches under construction.
 #[derive(Debug)]
 pub(crate) struct Outbox {
@@ -132,7 +135,7 @@ impl Outbox {
     }
 
     /// Everything in it: for workers of this node, and for other nodes.
-    pub(crate) fn into_batches(mut self) -> (Vec<(u16, Vec<u8>)>, Vec<(u16, Vec<u8>)>) {
+    pub(crate) fn into_batches(mut self) -> (Batches, Batches) {
         let mut far = Vec::new();
         self.far.end_turn(&mut far);
         let local = (0..).zip(self.batches).filter(|(_, batch)| !batch.is_empty()).collect();
@@ -324,9 +327,9 @@ impl Entries {
         Ok(Self(entries))
     }
 
-    /// Gives `way` the next entry of that client's session, if it has one; and the QoS it was written
-    /// down with, should the subscription have changed since: a message would have another one after
-    /// a crash, with the same packet id.
+    /// Gives `way` the next entry of that client's session, if it has one; and the QoS it was
+    /// written down with, should the subscription have changed since: a message would have another
+    /// one after a crash, with the same packet id.
     pub(crate) fn take(&mut self, client: u32, session: SessionNo, way: &mut Way<'_>) {
         let first = self.0.partition_point(|one| one.client < client);
         let mut of_client = self.0[first..].iter_mut().take_while(|one| one.client == client);

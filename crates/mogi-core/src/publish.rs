@@ -7,14 +7,13 @@ use crate::end::Ending;
 use crate::event::LogKind;
 use crate::handshake::too_deep;
 use crate::interest::{LOCAL, Lasting, bit};
-use crate::message::{Frame, Message, MessageView, NEVER, forwardable, put_forwarded};
-use crate::node::Node;
+use crate::message::{Frame, MessageView, NEVER, forwardable, put_forwarded};
 use crate::peer::{Entries, Outbox, PeerEntry, PeerMessage};
 use crate::receive::wants_reasons;
-use crate::retained::Stored;
+use crate::retain::{retain, retain_later};
 use crate::shared::Group;
 use crate::store::StoreOp;
-use crate::turn::{SharedCopy, Turn};
+use crate::turn::SharedCopy;
 use crate::worker::Worker;
 use mogi_codec::{
     Ack, DecodeError, Header, PacketKind, Properties, PropertyBuf, PropertyId, QoS, RawPublish,
@@ -528,73 +527,6 @@ fn expires_at_ms(properties: Properties<'_>, now_ms: u64) -> u64 {
     properties
         .int(PropertyId::MessageExpiryInterval)
         .map_or(NEVER, |seconds| now_ms + u64::from(seconds) * 1000)
-}
-
-/// Keeps or deletes the topic's retained message ([MQTT-3.3.1-5], [MQTT-3.3.1-6]). It is done
-/// before the message is routed; see [`crate::retained`].
-fn retain(
-    node: &Node,
-    turn: &mut Turn,
-    outbox: &mut Outbox,
-    view: &MessageView<'_>,
-    shared: &mut SharedCopy,
-) {
-    let others = other_nodes(node, view);
-    if view.payload.is_empty() {
-        let topic = view.topic_text();
-        let version = node.retained.remove(turn.now_ms, &topic);
-        outbox.far.retained(others, Err(&topic), version);
-        turn.durable(|| StoreOp::RetainedEnd { topic: view.topic_text().into(), version });
-        return;
-    }
-    let message: Message = shared.get(view, &mut turn.scratch);
-    match node.retained.set(turn.now_ms, message.clone(), turn.cfg.max_retained_messages) {
-        Stored::Full => turn.log(LogKind::Warning, || {
-            format!("Retained message on '{}' not kept: max_retained_messages.", view.topic_text())
-        }),
-        Stored::Done(_) if view.topic.starts_with(b"$SYS/") => {}
-        Stored::Done(version) => {
-            outbox.far.retained(others, Ok(&message), version);
-            turn.durable(|| StoreOp::Retained { message, version });
-        }
-    }
-}
-
-/// As [`retain`], but here it is done when the packet id is durable.
-fn retain_later(
-    node: &Node,
-    turn: &mut Turn,
-    outbox: &mut Outbox,
-    view: &MessageView<'_>,
-    shared: &mut SharedCopy,
-) -> Option<(Result<Message, String>, u64)> {
-    let others = other_nodes(node, view);
-    let removes = view.payload.is_empty();
-    let limit = if removes { 0 } else { turn.cfg.max_retained_messages };
-    let Stored::Done(version) = node.retained.promise(turn.now_ms, view.topic, limit) else {
-        turn.log(LogKind::Warning, || {
-            format!("Retained message on '{}' not kept: max_retained_messages.", view.topic_text())
-        });
-        return None;
-    };
-    if removes {
-        let topic = view.topic_text().into_owned();
-        outbox.far.retained(others, Err(&topic), version);
-        turn.durable(|| StoreOp::RetainedEnd { topic: topic.as_str().into(), version });
-        return Some((Err(topic), version));
-    }
-    let message = shared.get(view, &mut turn.scratch);
-    outbox.far.retained(others, Ok(&message), version);
-    turn.durable(|| StoreOp::Retained { message: message.clone(), version });
-    Some((Ok(message), version))
-}
-
-/// The nodes that are told of a retained message.
-fn other_nodes(node: &Node, view: &MessageView<'_>) -> u64 {
-    match view.topic.starts_with(b"$SYS/") {
-        true => 0,
-        false => node.cluster.as_ref().map_or(0, |cluster| cluster.nodes()),
-    }
 }
 
 fn flags_text(publish: &RawPublish<'_>) -> String {

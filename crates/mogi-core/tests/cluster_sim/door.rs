@@ -248,7 +248,10 @@ impl Site {
             },
             Answer::Fenced => self.fenced(store, &request, now_ms),
             Answer::Claimed(claim) => {
-                let waits = |door: &Door| matches!(door.stage, Stage::Claiming(number) if number == request.number);
+                let waits = |door: &Door| match door.stage {
+                    Stage::Claiming(number) => number == request.number,
+                    _ => false,
+                };
                 let found = self.doors.iter().find(|(_, door)| waits(door));
                 if let Some(client) = found.map(|(client, _)| Arc::clone(client)) {
                     self.claimed(store, &client, *claim, now_ms);

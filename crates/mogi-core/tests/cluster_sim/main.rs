@@ -1,7 +1,8 @@
-//! Several nodes under a storm: links, leases, clients that hop, and one store, all from one seed.
+//! Several nodes under a storm, all from one seed: links, leases, clients that hop, and one store.
 //!
-//! `SIM_SEED=… SIM_RUNS=… cargo test -p mogi-core --test cluster_sim` repeats or widens the fresh runs;
-//! `SIM_ONLY` names what goes wrong, `SIM_STEPS` cuts a run short, `SIM_TRACE` says how many events of a failure are shown.
+//! `SIM_SEED=… SIM_RUNS=… cargo test -p mogi-core --test cluster_sim` repeats or widens the fresh
+//! runs; `SIM_ONLY` names what goes wrong, `SIM_STEPS` cuts a run short, `SIM_TRACE` says how many
+//! events of a failure are shown, and with `SIM_SURVEY` all seeds are run and failures listed.
 
 mod client;
 mod door;

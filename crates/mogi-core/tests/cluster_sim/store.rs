@@ -193,7 +193,8 @@ impl Store {
         true
     }
 
-    /// A master dies; its replica has some of what it had. What was not acknowledged is asked again.
+    /// A master dies; its replica has some of what it had. What was not acknowledged is asked
+    /// again.
     pub(crate) fn fail_over(&mut self, shard: usize, rng: &mut Rng) {
         self.failovers += 1;
         note(|| format!("store: master {shard} fails"));
