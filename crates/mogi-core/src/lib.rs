@@ -6,10 +6,10 @@
 //!
 //! A map of the crate:
 //!
-//! * in: [`handshake`], [`connect`], [`receive`], `publish`, `subscribe`, `end`, `wills`
+//! * in: [`handshake`], [`connect`], [`receive`], `publish`, `retain`, `subscribe`, `end`, `wills`
 //! * routing: [`topics`] (tries), `route` (cache), [`interest`] and `shared` (across workers)
 //! * out: `client` (delivery), `inflight`, [`output`], `encode`
-//! * kept: [`message`], `session`, [`retained`], [`store`]
+//! * kept: `deferred`, [`message`], `session`, [`retained`], [`store`]
 //! * around: [`node`] (shared by workers), `peer` (batches between them), [`event`], [`stats`]
 //!
 //! **Invariants.** No socket, no clock, no thread, no randomness, no I/O; locks only in [`node`]'s
@@ -20,6 +20,7 @@ mod client;
 pub mod cluster;
 pub mod config;
 pub mod connect;
+mod deferred;
 mod encode;
 pub mod end;
 pub mod event;
@@ -41,6 +42,7 @@ mod queue;
 pub mod receive;
 mod replay;
 mod restore;
+mod retain;
 pub mod retained;
 mod route;
 mod seen;

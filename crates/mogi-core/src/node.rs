@@ -1,11 +1,13 @@
 //! What the workers of one process share: interest, retained messages, and a few counts.
 
+use crate::client::{Client, Way};
 use crate::cluster::Cluster;
 use crate::interest::Interest;
 use crate::numbers::Numbers;
 use crate::retained::Retained;
 use crate::store::{EntryNo, SessionNo};
 use foldhash::fast::FixedState;
+use mogi_codec::QoS;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -95,6 +97,16 @@ impl Node {
         self.session_numbers.continue_from(session.0);
         self.entry_numbers.continue_from(entry.0);
         self.retained.continue_from(retained_version);
+    }
+
+    /// Whether a peer's message for a session that lasts came without an entry. Then whoever routed
+    /// it has written it down for the place where the session was, and it is among what was read
+    /// when it came here; or did not know of the subscription, which nobody was promised yet.
+    pub(crate) fn wrote_elsewhere(&self, client: &Client, way: &Way<'_>) -> bool {
+        self.cluster.is_some()
+            && way.entry == EntryNo::NONE
+            && way.qos != QoS::AtMostOnce
+            && client.session.number_if_lasting() != SessionNo::NONE
     }
 
     /// A number for a session.

@@ -42,6 +42,9 @@ pub(crate) struct PeerEntry {
     pub(crate) entry: EntryNo,
 }
 
+/// Batches by peer.
+pub(crate) type Batches = Vec<(u16, Vec<u8>)>;
+
 /// Batches under construction.
 #[derive(Debug)]
 pub(crate) struct Outbox {
@@ -124,6 +127,21 @@ impl Outbox {
         batch.len() - before
     }
 
+    /// Adds items that were put together before.
+    pub(crate) fn append(&mut self, peer: u16, items: &[u8]) {
+        if let Some(batch) = self.batches.get_mut(usize::from(peer)) {
+            batch.extend_from_slice(items);
+        }
+    }
+
+    /// Everything in it: for workers of this node, and for other nodes.
+    pub(crate) fn into_batches(mut self) -> (Batches, Batches) {
+        let mut far = Vec::new();
+        self.far.end_turn(&mut far);
+        let local = (0..).zip(self.batches).filter(|(_, batch)| !batch.is_empty()).collect();
+        (local, far.into_iter().map(|batch| (batch.peer, batch.bytes)).collect())
+    }
+
     /// Passes an item of another node on to the worker it is for.
     pub(crate) fn pass_on_directed(&mut self, worker: u16, body: &[u8]) {
         if let Some(batch) = self.batches.get_mut(usize::from(worker)) {
@@ -162,7 +180,7 @@ impl Worker {
         while !reader.is_empty() && !self.turn.is_full() {
             // Batches are written by this crate; one that does not read ends here, as a link to
             // another node could deliver anything.
-            if self.peer_item(&mut reader).is_err() {
+            if self.peer_item(&mut reader, None).is_err() {
                 return batch.len();
             }
             consumed = batch.len() - reader.rest().len();
@@ -187,6 +205,7 @@ impl Worker {
         self.turn.now_ms = now_ms;
         let done = &self.turn.done;
         self.ending.retain(|_, seq| !done.contains(*seq));
+        self.deliver_deferred();
         let holders = std::mem::take(&mut self.turn.holders);
         for key in holders {
             let Some(client) = self.clients.get_mut(key) else {
@@ -205,7 +224,12 @@ impl Worker {
         self.outbox.recycle(peer, buffer);
     }
 
-    fn peer_item(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+    /// `origin`: the publisher, if it is a client here.
+    pub(crate) fn peer_item(
+        &mut self,
+        reader: &mut Reader<'_>,
+        origin: Option<u32>,
+    ) -> Result<(), DecodeError> {
         let kind = reader.u8()?;
         let len = reader.u32()? as usize;
         let mut body = Reader::new(reader.take(len)?);
@@ -213,7 +237,7 @@ impl Worker {
             PUBLISH => {
                 let mut entries = Entries::read(self.index, &mut body)?;
                 let message = read_message(&mut body)?;
-                self.deliver_from_peer(&message, &mut entries)
+                self.deliver_from_peer(&message, &mut entries, origin)
             }
             DIRECTED => self.directed_item(&mut body),
             FAR_DIRECTED => self.far_directed(&mut body),
@@ -303,14 +327,25 @@ impl Entries {
         Ok(Self(entries))
     }
 
-    /// The next entry of that client's session, if it has one: one that was written down as what
-    /// the client gets, or a message would have another QoS after a crash, with the same packet id.
-    pub(crate) fn take(&mut self, client: u32, session: SessionNo, qos: QoS) -> EntryNo {
+    /// Gives `way` the next entry of that client's session, if it has one; and the QoS it was
+    /// written down with, should the subscription have changed since: a message would have another
+    /// one after a crash, with the same packet id.
+    pub(crate) fn take(&mut self, client: u32, session: SessionNo, way: &mut Way<'_>) {
         let first = self.0.partition_point(|one| one.client < client);
-        let of_client = self.0[first..].iter_mut().take_while(|one| one.client == client);
-        let mut free = of_client
-            .filter(|one| one.session == session && one.qos == qos && one.entry != EntryNo::NONE);
-        free.next().map_or(EntryNo::NONE, |one| std::mem::take(&mut one.entry))
+        let mut of_client = self.0[first..].iter_mut().take_while(|one| one.client == client);
+        let free = |one: &&mut PeerEntry| one.session == session && one.entry != EntryNo::NONE;
+        let mut found = None;
+        for one in of_client.by_ref().filter(free) {
+            if one.qos == way.qos {
+                found = Some(one);
+                break;
+            }
+            found = found.or(Some(one));
+        }
+        if let Some(one) = found {
+            way.qos = one.qos;
+            way.entry = std::mem::take(&mut one.entry);
+        }
     }
 
     /// Those nobody took.

@@ -64,6 +64,10 @@ impl Worker {
         if record.left_at_ms.is_none() {
             self.persist_session(key);
         }
+        if let (Some(cluster), Some(client)) = (&self.node.cluster, self.clients.get(key)) {
+            // Last, so that at no moment it is nowhere.
+            cluster.settled_here(&self.node.interest, &client.id, number);
+        }
     }
 
     /// Brings a will back, after all sessions: that of a session here, or of a client whose

@@ -7,6 +7,7 @@
 
 use crate::client::Client;
 use crate::config::CoreConfig;
+use crate::deferred::Deferred;
 use crate::event::{Changes, Effects, Wait};
 use crate::link::Link;
 use crate::map::Map;
@@ -18,6 +19,7 @@ use crate::stats::Stats;
 use crate::timers::{Due, Timers};
 use crate::turn::Turn;
 use slab::Slab;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -33,6 +35,8 @@ pub struct Worker {
     pub(crate) outbox: Outbox,
     /// Clients whose session the store does not know to have ended, and the turn that tells it.
     pub(crate) ending: Map<Arc<str>, u64>,
+    /// QoS 2 messages whose packet ids are not durable yet, oldest first.
+    pub(crate) deferred: VecDeque<Deferred>,
     /// Bytes of properties that are not forwarded as they came; reused from message to message.
     pub(crate) scratch: Vec<u8>,
     /// Whose turn it is in shared groups.
@@ -76,6 +80,7 @@ impl Worker {
             timers: Timers::new(node.hash()),
             outbox: Outbox::new(node.workers()),
             ending: Map::with_hasher(node.hash()),
+            deferred: VecDeque::new(),
             scratch: Vec::new(),
             share_turn: u32::from(index),
             node,

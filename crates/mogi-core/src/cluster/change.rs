@@ -38,6 +38,11 @@ pub enum Change {
         /// The session.
         session: SessionNo,
     },
+    /// Something was written down for the session that no message tells of: it is to be read.
+    Waits {
+        /// The session.
+        session: SessionNo,
+    },
     /// Whether anybody here wants messages of a filter.
     Wants {
         /// The filter, behind its mount point.
@@ -105,6 +110,7 @@ const SUBSCRIBED: u8 = 7;
 const UNSUBSCRIBED: u8 = 8;
 const JOINED: u8 = 9;
 const LEFT: u8 = 10;
+const WAITS: u8 = 11;
 
 impl Change {
     /// Appends it.
@@ -135,6 +141,10 @@ impl Change {
             Self::Gone { session } => {
                 put_u64(out, session.0);
                 GONE
+            }
+            Self::Waits { session } => {
+                put_u64(out, session.0);
+                WAITS
             }
             Self::Wants { filter, wanted } => {
                 out.push(u8::from(*wanted));
@@ -201,6 +211,7 @@ impl Change {
             },
             TAKEN => Self::Taken { epoch: read_u64(body)?, client: body.str()?.into() },
             GONE => Self::Gone { session: SessionNo(read_u64(body)?) },
+            WAITS => Self::Waits { session: SessionNo(read_u64(body)?) },
             WANTS => Self::Wants { wanted: body.u8()? != 0, filter: body.str()?.into() },
             SUBSCRIBED => Self::Subscribed {
                 session: SessionNo(read_u64(body)?),
@@ -267,6 +278,7 @@ mod tests {
                 filter: filter.clone(),
             }),
             Change::Left { client, name, filter },
+            Change::Waits { session },
             Change::Gone { session },
             Change::SnapshotEnd,
         ]

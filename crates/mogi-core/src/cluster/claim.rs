@@ -23,6 +23,7 @@ use crate::store::{
     EntryNo, SessionNo, StoredSession, StoredSubscription, StoredWaiting, StoredWill,
 };
 use crate::worker::Worker;
+use mogi_codec::Connect;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -40,8 +41,11 @@ pub enum Claim {
 pub enum Claimed {
     /// The session lived here before, and nobody else had it since.
     Ours,
-    /// There is no session.
-    Nothing,
+    /// There is no session; maybe a will of a client whose session ended with its connection.
+    Nothing {
+        /// That will, unless the client's connection is known to have ended here.
+        will: Option<StoredWill>,
+    },
     /// It lived elsewhere, or nowhere.
     Moved {
         /// The session, without the entries that wait.
@@ -70,7 +74,9 @@ impl Worker {
         };
         let known = self.clients.by_id.get(client).and_then(|key| self.clients.get(*key));
         let lasting_here = known.is_some_and(|client| client.session.number != SessionNo::NONE);
-        let will_last = decode(packet).is_ok_and(|connect| lasts(&connect));
+        // A will has to outlive this node, and another node that has the client later.
+        let will_last = |connect: &Connect<'_>| lasts(connect) || connect.will.is_some();
+        let will_last = decode(packet).is_ok_and(|connect| will_last(&connect));
         match lasting_here || will_last || cluster.has_shadow(client) {
             true => Claim::Needed,
             false => Claim::NotNeeded,
@@ -99,8 +105,17 @@ impl Worker {
                 session.watch_entries();
                 return Settled::After(0);
             }
-            Claimed::Nothing => {
-                self.leave_if_here(client);
+            Claimed::Nothing { will } => {
+                // One that is here without a lasting session is taken over as anywhere.
+                let here = self.resident(client).map(|it| it.number_if_lasting());
+                if here.is_some_and(|number| number != SessionNo::NONE) {
+                    self.leave_if_here(client);
+                } else if here.is_none()
+                    && let Some(will) = will
+                {
+                    // Its connection ended, or does now ([MQTT-3.1.2-8]).
+                    self.restore_will(now_ms, client, &will, now_ms);
+                }
                 // Whatever was known of one: it has ended.
                 cluster.settled_here(&node.interest, client, SessionNo::NONE);
                 return Settled::Here;
@@ -108,12 +123,10 @@ impl Worker {
             Claimed::Moved { session, will } => (session, will),
         };
         self.leave_if_here(client);
-        let session = stored.session;
         self.restore_at(now_ms, *stored, now_ms, epoch);
         if let Some(will) = will {
             self.restore_will(now_ms, client, &will, now_ms);
         }
-        cluster.settled_here(&node.interest, client, session);
         match self.resident(client) {
             Some(session) => session.watch_entries(),
             None => return Settled::Here,
@@ -153,6 +166,8 @@ impl Worker {
         known.extend(client.session.inflight.iter().map(|flight| flight.delivery.entry));
         let Missing { plain, grouped } = client.session.queue.missing(&known, waiting);
         let fresh = plain.iter().map(|(entry, _)| *entry).chain(grouped.iter().copied());
+        // What an earlier reading found may still be on its way as well.
+        let fresh = fresh.chain(catching.caught);
         let caught = lately(now_ms, fresh);
         if !caught.is_empty() {
             client.session.catching = Some(Box::new(Catching { ended: None, caught }));

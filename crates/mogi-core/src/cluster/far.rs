@@ -107,6 +107,13 @@ impl FarLanes {
         out.len() - before
     }
 
+    /// Adds items that were put together before, and are durable.
+    pub(crate) fn append(&mut self, peer: u16, items: &[u8]) {
+        if let Some(out) = self.lane(peer, false) {
+            out.extend_from_slice(items);
+        }
+    }
+
     pub(crate) fn end_turn(&mut self, out: &mut Vec<FarBatch>) {
         for (at, lanes) in self.lanes.iter_mut().enumerate() {
             for (lane, bytes) in lanes.iter_mut().enumerate() {
@@ -217,7 +224,7 @@ impl Worker {
         let here = route.lasting.iter().filter(|one| !super::is_far(one.worker));
         for Lasting { worker, session, target } in here {
             let qos = Way::live(target, &view, upgrade, None).qos;
-            let entry = written.take(*session, qos);
+            let (entry, qos) = written.take(*session, qos);
             if entry != EntryNo::NONE {
                 let (worker, session, client) = (*worker, *session, target.client);
                 for_peers.push(PeerEntry { worker, client, session, qos, entry });
@@ -230,8 +237,8 @@ impl Worker {
                 continue;
             };
             let mut way = Way::live(target, &view, upgrade, None);
-            way.entry = written.take(client.session.number, way.qos);
-            if client.session.has_caught(way.entry) {
+            (way.entry, way.qos) = written.take(client.session.number, way.qos);
+            if client.session.has_caught(way.entry) || self.node.wrote_elsewhere(client, &way) {
                 continue;
             }
             client.deliver(target.client, &mut self.turn, &view, &mut shared, way);
@@ -296,7 +303,12 @@ impl Worker {
         let group = self.node.interest.group(name, filter);
         let key = self.clients.by_id.get(client).copied();
         let others = |key| group.as_ref().is_some_and(|it| it.others_online(self.index, key));
-        let found = key.filter(|key| {
+        // It may have left the group, and be another client of that id.
+        let member = |key| {
+            let mut members = group.iter().flat_map(|group| group.members());
+            members.any(|member| member.is(self.index, key))
+        };
+        let found = key.filter(|key| member(*key)).filter(|key| {
             self.clients.get(*key).is_some_and(|client| {
                 let same = session == SessionNo::NONE || client.session.number == session;
                 same && (client.link.is_some() || !others(*key))
@@ -304,8 +316,14 @@ impl Worker {
         });
         let Some((key, client)) = found.and_then(|key| Some((key, self.clients.get_mut(key)?)))
         else {
-            // An entry stays with its session, wherever that is: it is its message now.
-            if entry == EntryNo::NONE {
+            // Where the session lives elsewhere, its entry is its message, and it finds it there.
+            let here = self.node.cluster.as_ref().is_some_and(|cluster| {
+                entry == EntryNo::NONE || cluster.log().epoch_of(session).is_some()
+            });
+            if here {
+                if entry != EntryNo::NONE {
+                    self.turn.record(|| StoreOp::Delivered { session, entry });
+                }
                 self.give_to_group(name, filter, &view, &mut shared);
             }
             return Ok(());
@@ -340,15 +358,25 @@ impl FarEntries {
         Ok(Self(entries))
     }
 
-    /// See [`crate::peer::Entries::take`].
-    fn take(&mut self, session: SessionNo, qos: QoS) -> EntryNo {
+    /// An entry of that session and its QoS; see [`crate::peer::Entries::take`].
+    fn take(&mut self, session: SessionNo, qos: QoS) -> (EntryNo, QoS) {
         if session == SessionNo::NONE {
-            return EntryNo::NONE;
+            return (EntryNo::NONE, qos);
         }
         let first = self.0.partition_point(|(other, ..)| *other < session);
         let of_session = self.0[first..].iter_mut().take_while(|(other, ..)| *other == session);
-        let mut free = of_session.filter(|(_, of, entry)| *of == qos && *entry != EntryNo::NONE);
-        free.next().map_or(EntryNo::NONE, |(.., entry)| std::mem::take(entry))
+        let mut found = None;
+        for (_, of, entry) in of_session.filter(|(.., entry)| *entry != EntryNo::NONE) {
+            if *of == qos {
+                found = Some((entry, *of));
+                break;
+            }
+            found = found.or(Some((entry, *of)));
+        }
+        match found {
+            Some((entry, of)) => (std::mem::take(entry), of),
+            None => (EntryNo::NONE, qos),
+        }
     }
 
     /// Those nobody took.

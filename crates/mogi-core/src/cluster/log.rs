@@ -58,6 +58,11 @@ impl ChangeLog {
         self.inner().residents.len()
     }
 
+    /// The client of a lasting session that lives here.
+    pub fn client_of(&self, session: SessionNo) -> Option<Arc<str>> {
+        Some(Arc::clone(&self.inner().residents.get(&session)?.0))
+    }
+
     /// The epoch of a lasting session that lives here.
     pub fn epoch_of(&self, session: SessionNo) -> Option<u64> {
         self.inner().residents.get(&session).map(|(_, epoch)| *epoch)

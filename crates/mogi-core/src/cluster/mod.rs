@@ -54,6 +54,16 @@ pub(crate) const fn is_far(peer: u16) -> bool {
     peer >= FIRST_NODE
 }
 
+/// What a node has to do because of what another told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// A client may have to leave: [`Worker::evict`](crate::Worker::evict).
+    Evict(Eviction),
+    /// The client's waiting entries are to be read:
+    /// [`Worker::begin_catch_up`](crate::Worker::begin_catch_up).
+    CatchUp(Arc<str>),
+}
+
 /// What the workers of a node and its links to other nodes share.
 #[derive(Debug)]
 pub struct Cluster {
@@ -74,16 +84,31 @@ impl Cluster {
         &self.log
     }
 
-    /// Takes what a node told, in the order it told it. What is to be done because of it: clients
-    /// that are to leave.
+    /// Takes what a node told, in the order it told it. What is to be done because of it, before
+    /// the node is answered.
     pub fn apply(
         &self,
         interest: &Interest,
         peer: u16,
         changes: impl IntoIterator<Item = Change>,
-    ) -> Vec<Eviction> {
+    ) -> Vec<Errand> {
         let mut roster = self.roster();
-        changes.into_iter().filter_map(|change| roster.apply(interest, peer, change)).collect()
+        let mut errands = Vec::new();
+        for change in changes {
+            match change {
+                Change::Waits { session } => {
+                    errands.extend(self.log.client_of(session).map(Errand::CatchUp));
+                }
+                change => errands.extend(roster.apply(interest, peer, change).map(Errand::Evict)),
+            }
+        }
+        errands
+    }
+
+    /// Tells the others that something was written down for a session which lives elsewhere, and
+    /// that no message tells of it: what a publisher's former node had left undone.
+    pub fn tell_waiting(&self, session: SessionNo) {
+        self.log.push(&Change::Waits { session });
     }
 
     /// A node joins; its place. `None`: there is no room, or it is there already.
@@ -133,6 +158,12 @@ impl Cluster {
     /// Clients whose lasting sessions are nowhere.
     pub fn homeless(&self) -> Vec<Arc<str>> {
         self.roster().homeless()
+    }
+
+    /// The store has no session of that client, so that nobody will tell of its end: its node was
+    /// gone before it was written down.
+    pub fn forget_shadow(&self, interest: &Interest, client: &str) {
+        self.roster().settled_here(interest, client, SessionNo::NONE);
     }
 
     /// Lasting sessions that live elsewhere.

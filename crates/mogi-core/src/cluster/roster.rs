@@ -225,6 +225,7 @@ impl Roster {
                     self.remove_shadow(interest, session);
                 }
             }
+            Change::Waits { .. } => {}
             Change::Wants { filter, wanted } => self.wants(interest, peer, filter, wanted),
             Change::Subscribed { session, options, id, filter } => {
                 self.subscribed(interest, peer, session, filter, options, id);

@@ -19,8 +19,8 @@ pub(crate) enum Stage {
     #[default]
     Idle,
     Claiming(u64),
-    /// What was left undone is done first: requests that are out.
-    Rolling(usize, Box<Claim>),
+    /// What was left undone is done first: requests that are out; whether it lived here.
+    Rolling(usize, bool, Box<Claim>),
     /// All others are to know: changes, session, epoch; and turns that write for it.
     Telling(u64, SessionNo, u64, Vec<Turn>),
     Reading(u64, u64),
@@ -63,6 +63,7 @@ impl Site {
             }
             let Some(front) = door.queue.front().cloned() else {
                 self.doors.remove(client);
+                self.caught_up(store, client);
                 return;
             };
             let wanted = match &front {
@@ -85,47 +86,70 @@ impl Site {
 
     /// The store has answered a claim.
     fn claimed(&mut self, store: &mut Store, client: &Arc<str>, claim: Claim, now_ms: u64) {
-        let undone = claim.undone.clone();
         let number = claim.session.as_ref().map(|session| session.session);
+        let here = number.is_some_and(|it| self.cluster().log().epoch_of(it).is_some());
+        let known = self.epoch(client);
+        let ours = claim.before == (Some(self.index), known) && here;
+        if ours {
+            store.restamp(self.index, &of_client(client), known, claim.epoch);
+        }
+        self.epochs.insert(Arc::clone(client), claim.epoch);
         let mut left = 0;
-        for (packet_id, ops) in undone {
-            for op in ops {
-                let (key, ask) = match &op {
-                    StoreOp::Enqueued { session, .. } => match self.clients.get(session) {
-                        Some(client) => (of_client(client), Ask::Add(op)),
-                        None => continue,
-                    },
-                    StoreOp::Retained { message, .. } => {
-                        (of_topic(message.topic()), Ask::Retain(op))
-                    }
-                    other => unreachable!("{other:?} follows nothing"),
-                };
-                left += 1;
-                store.ask(self.index, &key, ask, Some((DOOR, claim.epoch)));
-            }
-            let (epoch, session) = (claim.epoch, number.expect("it has packet ids"));
-            let settled = Ask::Settled { epoch, session, packet_id };
-            store.ask(self.index, &of_client(client), settled, None);
+        // What this node does itself is not undone.
+        let undone = claim.undone.iter().filter(|_| !ours);
+        for op in undone.flat_map(|(_, ops)| ops) {
+            let (key, ask) = match op {
+                StoreOp::Enqueued { session, .. } => match self.clients.get(session) {
+                    Some(client) => (of_client(client), Ask::Add(op.clone())),
+                    None => continue,
+                },
+                StoreOp::Retained { message, .. } => {
+                    (of_topic(message.topic()), Ask::Retain(op.clone()))
+                }
+                StoreOp::RetainedEnd { topic, .. } => (of_topic(topic), Ask::Retain(op.clone())),
+                other => unreachable!("{other:?} follows nothing"),
+            };
+            left += 1;
+            store.ask(self.index, &key, ask, Some((DOOR, claim.epoch)));
         }
         if let Some(door) = self.doors.get_mut(client) {
-            door.stage = Stage::Rolling(left, Box::new(claim));
+            door.stage = Stage::Rolling(left, ours, Box::new(claim));
         }
         self.rolled(store, client, now_ms);
+    }
+
+    /// What was left undone is done: others are to know.
+    fn tell_rolled(&mut self, store: &mut Store, client: &Arc<str>, claim: &Claim, now_ms: u64) {
+        let cluster = self.cluster();
+        for op in claim.undone.iter().flat_map(|(_, ops)| ops) {
+            let Some(session) = crate::parts::entry_of(op) else { continue };
+            match cluster.log().client_of(session) {
+                Some(client) => self.catch_up(store, &client),
+                None => cluster.tell_waiting(session),
+            }
+        }
+        self.spread_retained(claim.undone.iter().flat_map(|(_, ops)| ops), now_ms);
+        let session = claim.session.as_ref().map(|it| it.session);
+        for ((packet_id, _), session) in claim.undone.iter().zip(session) {
+            let (epoch, packet_id) = (claim.epoch, *packet_id);
+            let settled = Ask::Settled { epoch, session, packet_id };
+            self.unsettled.push((cluster.log().seq(), of_client(client), settled));
+        }
     }
 
     /// Goes on when nothing is left undone.
     fn rolled(&mut self, store: &mut Store, client: &Arc<str>, now_ms: u64) {
         let Some(door) = self.doors.get_mut(client) else { return };
-        let Stage::Rolling(0, _) = door.stage else { return };
-        let Stage::Rolling(_, claim) = std::mem::take(&mut door.stage) else { return };
-        let (epoch, known) = (claim.epoch, self.epoch(client));
-        let cluster = self.cluster();
+        let Stage::Rolling(0, ..) = door.stage else { return };
+        let Stage::Rolling(_, ours, claim) = std::mem::take(&mut door.stage) else { return };
+        if !ours {
+            self.tell_rolled(store, client, &claim, now_ms);
+        }
+        let epoch = claim.epoch;
         let number = claim.session.as_ref().map(|session| session.session);
-        let here = number.is_some_and(|number| cluster.log().epoch_of(number).is_some());
-        let ours = claim.before == (Some(self.index), known) && here;
         let claimed = match claim.session {
             Some(_) if ours => Claimed::Ours,
-            None => Claimed::Nothing,
+            None => Claimed::Nothing { will: claim.will.as_deref().cloned() },
             Some(session) => {
                 let will = claim.will.as_deref().cloned();
                 Claimed::Moved { session: Box::new(session), will }
@@ -135,10 +159,6 @@ impl Site {
         if let Some(number) = number {
             self.clients.insert(number, Arc::clone(client));
         }
-        if ours {
-            store.restamp(self.index, &of_client(client), known, epoch);
-        }
-        self.epochs.insert(Arc::clone(client), epoch);
         let told = self.worker_of(client).claimed(now_ms, client, claimed, epoch);
         self.note_closes(self.node.owner(client));
         match (told, number) {
@@ -214,7 +234,9 @@ impl Site {
     /// A reply of the store.
     pub(crate) fn reply(&mut self, store: &mut Store, reply: Reply, now_ms: u64) {
         let Reply { request, answer } = reply;
-        store.heard(self.index, &request.key);
+        if matches!(request.ask, Ask::Claim) {
+            store.heard(self.index, &request.key);
+        }
         match answer {
             Answer::Done => match request.turn {
                 Some((DOOR, epoch)) => self.one_rolled(store, epoch, now_ms),
@@ -226,7 +248,10 @@ impl Site {
             },
             Answer::Fenced => self.fenced(store, &request, now_ms),
             Answer::Claimed(claim) => {
-                let waits = |door: &Door| matches!(door.stage, Stage::Claiming(number) if number == request.number);
+                let waits = |door: &Door| match door.stage {
+                    Stage::Claiming(number) => number == request.number,
+                    _ => false,
+                };
                 let found = self.doors.iter().find(|(_, door)| waits(door));
                 if let Some(client) = found.map(|(client, _)| Arc::clone(client)) {
                     self.claimed(store, &client, *claim, now_ms);
@@ -237,7 +262,8 @@ impl Site {
                 if let Some(client) = read.map(|(client, _)| Arc::clone(client)) {
                     self.reading.remove(&client);
                     self.worker_of(&client).catch_up(now_ms, &client, waiting);
-                    return self.note_closes(self.node.owner(&client));
+                    self.note_closes(self.node.owner(&client));
+                    return self.caught_up(store, &client);
                 }
                 let found = self.doors.iter().find_map(|(client, door)| match door.stage {
                     Stage::Reading(number, epoch) if number == request.number => {
@@ -262,7 +288,7 @@ impl Site {
 
     fn one_rolled(&mut self, store: &mut Store, epoch: u64, now_ms: u64) {
         let found = self.doors.iter_mut().find_map(|(client, door)| match &mut door.stage {
-            Stage::Rolling(left, claim) if claim.epoch == epoch => {
+            Stage::Rolling(left, _, claim) if claim.epoch == epoch => {
                 *left = left.saturating_sub(1);
                 Some(Arc::clone(client))
             }
@@ -284,6 +310,12 @@ impl Site {
             self.note_closes(self.node.owner(&client));
         }
         if let Some(turn) = request.turn {
+            if let Ask::Own { ops, .. } = &request.ask
+                && let Some(StoreOp::Received { session, packet_id }) = ops.first()
+            {
+                let worker = &mut self.workers[usize::from(turn.0)];
+                worker.not_received(turn.1, *session, *packet_id);
+            }
             self.follow(store, turn, request.number, false);
             self.one_done(store, turn);
         }

@@ -5,11 +5,12 @@
 //!  (kept)          (lost when the link breaks)
 //! ```
 
-use crate::site::{Life, Site};
+use crate::site::Site;
 use crate::store::{Ask, Store, Turn, of_client};
 use crate::trace::note;
+use mogi_core::StoreOp;
 use mogi_core::cluster::change::Change;
-use mogi_core::cluster::{FarBatch, put_retained};
+use mogi_core::cluster::{Errand, FarBatch, put_retained};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -128,6 +129,39 @@ impl Site {
         }
     }
 
+    /// Takes what is retained from the store, where it is newer.
+    pub(crate) fn read_retained(&mut self, store: &Store, now_ms: u64) {
+        let mut bytes = Vec::new();
+        for (key, kept) in store.all() {
+            let Some(topic) = key.strip_prefix("t:") else { continue };
+            let (version, message) = &kept.retained;
+            put_retained(message.as_ref().ok_or(topic), *version, &mut bytes);
+        }
+        self.workers[0].far_batch(now_ms, &bytes);
+    }
+
+    /// Takes retained messages that another node had left undone, and tells all others.
+    pub(crate) fn spread_retained<'a>(
+        &mut self,
+        ops: impl Iterator<Item = &'a StoreOp>,
+        now_ms: u64,
+    ) {
+        let mut bytes = Vec::new();
+        for op in ops {
+            match op {
+                StoreOp::Retained { message, version } => {
+                    put_retained(Ok(message), *version, &mut bytes);
+                }
+                StoreOp::RetainedEnd { topic, version } => {
+                    put_retained(Err(topic), *version, &mut bytes);
+                }
+                _ => {}
+            }
+        }
+        self.workers[0].far_batch(now_ms, &bytes);
+        self.peers.values_mut().for_each(|peer| peer.push(Load::Batch(bytes.clone())));
+    }
+
     /// Puts new changes into frames; whether there were any.
     pub(crate) fn read_log(&mut self, to: usize) -> bool {
         let (cluster, node) = (self.cluster(), Arc::clone(&self.node));
@@ -233,7 +267,14 @@ impl Site {
             }
         }
         let (cluster, node) = (self.cluster(), Arc::clone(&self.node));
-        for eviction in cluster.apply(&node.interest, place, changes) {
+        for errand in cluster.apply(&node.interest, place, changes) {
+            let eviction = match errand {
+                Errand::Evict(eviction) => eviction,
+                Errand::CatchUp(client) => {
+                    self.catch_up(store, &client);
+                    continue;
+                }
+            };
             let at = node.owner(&eviction.client);
             let was = self.workers[usize::from(at)].evict(now_ms, &eviction);
             note(|| format!("site {}: {eviction:?}: {was}", self.index));
@@ -282,16 +323,28 @@ impl Site {
 
     /// A link to a node that lives was broken: something may be missing.
     pub(crate) fn catch_up_all(&mut self, store: &mut Store) {
-        let all = self.clients.clone();
-        for (session, client) in all {
-            if self.life == Life::Up
-                && self.worker_of(&client).begin_catch_up(&client) == Some(session)
-            {
-                note(|| format!("site {}: catches up with {client}", self.index));
-                let ask = Ask::Waiting(session);
-                let request = store.ask(self.index, &of_client(&client), ask, None);
-                self.reading.insert(client, request);
-            }
+        let residents: Vec<Arc<str>> = self.clients.values().cloned().collect();
+        for client in residents {
+            self.catch_up(store, &client);
+        }
+    }
+
+    /// Reads a session's waiting entries, once more if that is going on.
+    pub(crate) fn catch_up(&mut self, store: &mut Store, client: &Arc<str>) {
+        if self.reading.contains_key(client) || self.doors.contains_key(client) {
+            self.again.insert(Arc::clone(client));
+            return;
+        }
+        let Some(session) = self.worker_of(client).begin_catch_up(client) else { return };
+        note(|| format!("site {}: catches up with {client}", self.index));
+        let request = store.ask(self.index, &of_client(client), Ask::Waiting(session), None);
+        self.reading.insert(Arc::clone(client), request);
+    }
+
+    /// A reading, or the serving of a door, is over.
+    pub(crate) fn caught_up(&mut self, store: &mut Store, client: &Arc<str>) {
+        if self.again.remove(client) {
+            self.catch_up(store, client);
         }
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Subject {
     pub(crate) ever: BTreeSet<String>,
     /// Message → copies the application got.
     pub(crate) got: BTreeMap<u32, usize>,
+    /// Message → copies at QoS 2.
+    exact: BTreeMap<u32, usize>,
     /// (publisher's connection, topic, both QoS) → newest message.
     newest: BTreeMap<(u32, String, u8, u8), u32>,
 }
@@ -55,8 +57,6 @@ pub(crate) struct Oracle {
     /// surely arrived.
     pub(crate) retaining: BTreeMap<String, Vec<(u32, bool)>>,
     pub(crate) delivered: usize,
-    /// Messages of shared groups, and how often somebody got them.
-    pub(crate) shared: BTreeMap<(String, u32), usize>,
 }
 
 impl Oracle {
@@ -66,7 +66,15 @@ impl Oracle {
     }
 
     /// The application gets a message it has not seen under that packet id.
-    pub(crate) fn delivered(&mut self, client: usize, id: u32, topic: &str, qos: QoS, dup: bool) {
+    /// `kept`: it answers a SUBSCRIBE, so that it may come with each, and live as well.
+    pub(crate) fn delivered(
+        &mut self,
+        client: usize,
+        id: u32,
+        topic: &str,
+        qos: QoS,
+        (dup, kept): (bool, bool),
+    ) {
         self.delivered += 1;
         let message = &self.messages[id as usize];
         assert_eq!(message.topic, topic, "message {id} on another topic");
@@ -77,15 +85,21 @@ impl Oracle {
             sub.matches(topic)
         });
         assert!(known, "client {client} gets {id} on {topic} without a subscription");
-        if topic.starts_with("g/") {
-            *self.shared.entry((topic.to_owned(), id)).or_default() += 1;
-        }
         let copies = subject.got.entry(id).or_default();
-        *copies += 1;
-        if qos == QoS::ExactlyOnce {
-            assert!(*copies == 1, "client {client} gets {id} {copies} times at QoS 2");
+        *copies += usize::from(!kept || *copies == 0);
+        // Retained ones come with each SUBSCRIBE, those of groups once through each.
+        if qos == QoS::ExactlyOnce && !message.retain && !topic.starts_with("g/") {
+            let exact = subject.exact.entry(id).or_default();
+            *exact += 1;
+            assert!(*exact == 1, "client {client} gets {id} {exact} times at QoS 2");
         }
-        if dup || *copies > 1 || message.sends > 1 || message.will || topic.starts_with("g/") {
+        if dup
+            || kept
+            || *copies > 1
+            || message.sends > 1
+            || message.will
+            || topic.starts_with("g/")
+        {
             return;
         }
         // The order holds while the subscription stays as it is.

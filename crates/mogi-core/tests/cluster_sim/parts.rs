@@ -22,7 +22,12 @@ pub(crate) fn split(batch: Vec<StoreOp>) -> Parts {
         )
     });
     let mut parts = Parts::default();
+    // The end of a retained message says nothing of its QoS: it stands right behind its packet id.
+    let mut behind = false;
     for op in batch {
+        let was_received = std::mem::replace(&mut behind, matches!(op, StoreOp::Received { .. }));
+        let follows =
+            is_exactly_once(&op) || was_received && matches!(op, StoreOp::RetainedEnd { .. });
         match &op {
             StoreOp::Received { .. } => parts.received.push((op, Vec::new())),
             StoreOp::Delivered { .. } | StoreOp::SessionEnd { .. } | StoreOp::WillEnd { .. }
@@ -30,7 +35,7 @@ pub(crate) fn split(batch: Vec<StoreOp>) -> Parts {
             {
                 parts.ends.push(op);
             }
-            _ => match parts.received.last_mut().filter(|_| is_exactly_once(&op)) {
+            _ => match parts.received.last_mut().filter(|_| follows) {
                 Some((_, follows)) => follows.push(op),
                 None => parts.plain.push(op),
             },
@@ -61,6 +66,14 @@ pub(crate) fn about(op: &StoreOp) -> Option<EntryNo> {
 pub(crate) fn added(op: &StoreOp) -> Option<EntryNo> {
     match op {
         StoreOp::Enqueued { entry, .. } => Some(*entry),
+        _ => None,
+    }
+}
+
+/// The client whose will a change is of.
+pub(crate) fn will_of(op: &StoreOp) -> Option<&str> {
+    match op {
+        StoreOp::WillSet { client, .. } | StoreOp::WillEnd { client } => Some(client),
         _ => None,
     }
 }

@@ -42,7 +42,9 @@ impl World {
         for (at, site) in self.sites.iter().enumerate() {
             let cluster = site.cluster();
             let known = cluster.shadows() + cluster.log().residents();
-            assert_eq!(known, sessions, "sessions site {at} knows");
+            let names = self.clients.iter().map(|client| &*client.name);
+            let shadows: Vec<&str> = names.filter(|name| cluster.has_shadow(name)).collect();
+            assert_eq!(known, sessions, "sessions site {at} knows, {shadows:?} among them");
             assert_eq!(cluster.homeless(), Vec::<std::sync::Arc<str>>::new(), "at {at}");
         }
     }

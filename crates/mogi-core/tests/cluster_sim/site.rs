@@ -66,7 +66,7 @@ pub(crate) struct Pending {
     /// What follows packet ids: publisher's slot, session, id, changes.
     pub(crate) follows: Vec<Follow>,
     /// What ends when everything else is there.
-    pub(crate) ends: Vec<StoreOp>,
+    pub(crate) ends: Vec<(StoreOp, Turn)>,
     /// Sessions messages are written down for.
     pub(crate) sessions: BTreeSet<SessionNo>,
 }
@@ -111,6 +111,10 @@ pub(crate) struct Site {
     pub(crate) peers: BTreeMap<usize, Peer>,
     /// Clients whose waiting entries are being read because a link was broken.
     pub(crate) reading: BTreeMap<Arc<str>, u64>,
+    /// Clients whose entries are to be read once more.
+    pub(crate) again: BTreeSet<Arc<str>>,
+    /// Packet ids whose messages are in all queues, once others know of so many changes.
+    pub(crate) unsettled: Vec<(u64, Key, Ask)>,
     pub(crate) adopted: u32,
 }
 
@@ -136,6 +140,8 @@ impl Site {
             doors: BTreeMap::new(),
             peers: BTreeMap::new(),
             reading: BTreeMap::new(),
+            again: BTreeSet::new(),
+            unsettled: Vec::new(),
             adopted: 0,
             node,
         }
@@ -269,7 +275,8 @@ impl Site {
             let (behind, begun) = (Vec::new(), false);
             pending.follows.push(Follow { request, key, session, packet_id, ops, behind, begun });
         }
-        pending.ends = parts.ends;
+        pending.ends = parts.ends.into_iter().map(|op| (op, turn)).collect();
+        pending.left += pending.ends.len();
         self.pending.insert(turn, pending);
         for op in parts.plain {
             let session = crate::parts::entry_of(&op);
@@ -294,6 +301,14 @@ impl Site {
         });
         if let Some(follow) = holder {
             follow.behind.push((op, turn));
+            return true;
+        }
+        let will = crate::parts::will_of(&op);
+        let ends = |it: &&mut Pending| {
+            it.ends.iter().any(|(end, _)| will.is_some() && crate::parts::will_of(end) == will)
+        };
+        if let Some(pending) = self.pending.values_mut().find(ends) {
+            pending.ends.push((op, turn));
             return true;
         }
         self.ask_for(store, turn, op, &[]).is_some()
@@ -368,18 +383,15 @@ impl Site {
     pub(crate) fn one_done(&mut self, store: &mut Store, turn: Turn) {
         let Some(pending) = self.pending.get_mut(&turn) else { return };
         pending.left -= 1;
-        if pending.left > 0 || pending.ends.is_empty() {
+        let own = pending.ends.iter().filter(|(_, of)| *of == turn).count();
+        if pending.left > own || pending.ends.is_empty() {
             return;
         }
-        let ends = std::mem::take(&mut pending.ends);
-        let mut asked = 1;
-        for op in ends {
-            asked += usize::from(self.ask_or_hold(store, turn, op));
+        for (op, turn) in std::mem::take(&mut pending.ends) {
+            if !self.ask_or_hold(store, turn, op) {
+                self.one_done(store, turn);
+            }
         }
-        if let Some(pending) = self.pending.get_mut(&turn) {
-            pending.left += asked;
-        }
-        self.one_done(store, turn);
     }
 
     /// A turn of which all is durable: its packet ids stand for nothing more.
@@ -397,6 +409,12 @@ impl Site {
         let confirmed = self.confirmed();
         let mut moved = false;
         self.fetch(store);
+        for (told, key, ask) in std::mem::take(&mut self.unsettled) {
+            match told <= confirmed {
+                true => drop(store.ask(self.index, &key, ask, None)),
+                false => self.unsettled.push((told, key, ask)),
+            }
+        }
         for worker in 0..self.workers.len() as u16 {
             let mut all_before = true;
             let turns: Vec<u64> = self.turns_of(worker).collect();

@@ -28,6 +28,9 @@ pub(crate) fn of_topic(topic: &str) -> Key {
     format!("t:{topic}").into()
 }
 
+/// Which client a session number belongs to.
+pub(crate) type Clients = BTreeMap<SessionNo, Arc<str>>;
+
 /// A turn of a worker.
 pub(crate) type Turn = (u16, u64);
 
@@ -137,11 +140,6 @@ impl Store {
         self.slots.iter().map(|(key, slot)| (key, &slot.live))
     }
 
-    /// Requests that are on their way from a site.
-    pub(crate) fn of_site(&self, site: usize) -> impl Iterator<Item = &Request> {
-        self.queues.iter().filter(move |((of, _), _)| *of == site).flat_map(|(_, queue)| queue)
-    }
-
     pub(crate) fn is_idle(&self) -> bool {
         self.queues.is_empty() && self.replies.iter().all(VecDeque::is_empty)
     }
@@ -195,7 +193,8 @@ impl Store {
         true
     }
 
-    /// A master dies; its replica has some of what it had. What was not acknowledged is asked again.
+    /// A master dies; its replica has some of what it had. What was not acknowledged is asked
+    /// again.
     pub(crate) fn fail_over(&mut self, shard: usize, rng: &mut Rng) {
         self.failovers += 1;
         note(|| format!("store: master {shard} fails"));
@@ -223,6 +222,38 @@ impl Store {
         }
         self.replies[site].clear();
         self.claimed.retain(|(of, _)| *of != site);
+    }
+
+    /// A site that starts does at once what it had left undone; the sessions that concerns.
+    pub(crate) fn roll_forward(&mut self, owner: usize, clients: &Clients) -> Vec<SessionNo> {
+        let own = self.slots.values().filter(|slot| slot.live.owner == Some(owner));
+        let received = own.filter_map(|slot| slot.live.session.as_ref());
+        let undone = received.flat_map(|session| session.received.values().flatten());
+        let undone: Vec<StoreOp> = undone.cloned().collect();
+        let mut concerned = Vec::new();
+        for op in undone {
+            let key = match &op {
+                StoreOp::Enqueued { session, .. } => match clients.get(session) {
+                    Some(client) => {
+                        concerned.push(*session);
+                        of_client(client)
+                    }
+                    None => continue,
+                },
+                StoreOp::Retained { message, .. } => of_topic(message.topic()),
+                StoreOp::RetainedEnd { topic, .. } => of_topic(topic),
+                other => unreachable!("{other:?} follows nothing"),
+            };
+            let slot = self.slots.entry(key).or_default();
+            let tail = slot.tail.iter_mut().map(|(_, _, kept, _)| kept);
+            for kept in tail.chain([&mut slot.live, &mut slot.safe]) {
+                match op {
+                    StoreOp::Enqueued { .. } => kept.add(&op),
+                    _ => kept.retain(&op),
+                }
+            }
+        }
+        concerned
     }
 
     /// The site has a reply.

@@ -9,7 +9,6 @@ use crate::world::World;
 use mogi_codec::{
     Ack, Connack, Connect, Disconnect, Packet, PacketKind, Properties, PropertyBuf, PropertyId,
     Publish, QoS, Reason, Suback, Subscribe, SubscribeFilter, SubscribeOptions, Unsubscribe,
-    Version,
 };
 
 impl World {
@@ -122,7 +121,6 @@ impl World {
         let token = self.clients[client].token.unwrap_or(0);
         self.oracle.messages.push(Published {
             id,
-            publisher: client,
             topic: topic.to_owned(),
             qos,
             retain,
@@ -149,7 +147,7 @@ impl World {
         let message = &mut self.oracle.messages[id as usize];
         message.sends += 1;
         let message = message.clone();
-        if message.retain && !(dup && message.qos == QoS::ExactlyOnce) {
+        if message.retain {
             let all = self.oracle.retaining.entry(message.topic.clone()).or_default();
             all.push((id, false));
         }
@@ -271,10 +269,13 @@ impl World {
         let me = &mut self.clients[client];
         assert_eq!((me.phase, connack.code), (Phase::Greeting, 0), "CONNACK for {client}");
         me.phase = Phase::On;
+        let token = me.token.unwrap_or(0);
         let present = connack.session_present;
         if me.known {
             assert!(present || self.plan.expiry, "the session of client {client} is forgotten");
         }
+        self.wills.greeted(token);
+        let me = &mut self.clients[client];
         me.must_clean = false;
         me.known = me.lasting;
         if !present {
@@ -307,7 +308,10 @@ impl World {
         message.acked_at.get_or_insert(now);
         let (id, all) = (message.id, self.oracle.retaining.get_mut(&message.topic));
         let last = all.and_then(|all| all.iter_mut().rev().find(|(other, _)| *other == id));
-        if let Some((_, settled)) = last {
+        // Which of several of QoS 2 was the one is not known.
+        if let Some((_, settled)) = last
+            && (message.qos == QoS::AtLeastOnce || message.sends == 1)
+        {
             *settled = true;
         }
     }
@@ -340,8 +344,8 @@ impl World {
         };
         let id = id_of(publish.payload);
         if let Some(id) = id.filter(|_| fresh) {
-            let dup = publish.dup || publish.retain;
-            self.oracle.delivered(client, id, publish.topic, publish.qos, dup);
+            let how = (publish.dup, publish.retain);
+            self.oracle.delivered(client, id, publish.topic, publish.qos, how);
         }
     }
 
@@ -386,9 +390,4 @@ fn brief(packet: &Packet<'_>) -> String {
         Packet::Pubcomp(ack) => format!("PUBCOMP {}", ack.packet_id),
         other => format!("{other:?}"),
     }
-}
-
-/// Whether a 3.1.1 client can end its lasting session: it cannot with the next CONNECT.
-pub(crate) const fn can_start_anew(version: Version) -> bool {
-    matches!(version, Version::V5)
 }

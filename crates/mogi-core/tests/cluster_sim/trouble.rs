@@ -30,7 +30,7 @@ impl World {
     /// Nothing is left of what a site had in memory.
     fn drop_site(&mut self, site: usize) {
         self.store.forget_site(site, &mut self.rng, self.now_ms);
-        for (_, conn) in &mut self.sites[site].conns {
+        for conn in self.sites[site].conns.values_mut() {
             conn.ended = true;
             conn.at_door = false;
             conn.up.clear();
@@ -79,9 +79,7 @@ impl World {
             wire.down = true;
             wire.frames.clear();
             wire.acks.clear();
-            if self.sites[from].life != Life::Up {
-                continue;
-            }
+            let lost = lost && self.sites[from].life == Life::Up;
             if let Some(peer) = self.sites[from].peers.get_mut(&to) {
                 peer.broken(lost);
                 if lost {
@@ -197,6 +195,12 @@ impl World {
                 moved = true;
             }
         }
+        if moved {
+            // What somebody wrote down last, and could not tell any more.
+            let at = &mut self.sites[site];
+            at.catch_up_all(&mut self.store);
+            at.read_retained(&self.store, now_ms);
+        }
         moved |= self.load_if_linked(site);
         moved |= self.adopt_some(site);
         moved
@@ -213,6 +217,11 @@ impl World {
     }
 
     fn load(&mut self, site: usize) {
+        let sessions = self.store.all().filter_map(|(key, kept)| {
+            Some((kept.session.as_ref()?.number, key.strip_prefix("c:")?.into()))
+        });
+        let sessions = sessions.collect();
+        let concerned = self.store.roll_forward(site, &sessions);
         let (store, now_ms) = (&self.store, self.now_ms);
         let at = &mut self.sites[site];
         let node = Arc::clone(&at.node);
@@ -257,8 +266,15 @@ impl World {
         for (client, will) in wills {
             at.worker_of(&client).restore_will(now_ms, &client, &will, now_ms);
         }
+        for session in concerned.into_iter().filter(|it| cluster.log().epoch_of(*it).is_none()) {
+            cluster.tell_waiting(session);
+        }
         at.loaded = true;
         at.ready = true;
+        let others: Vec<usize> = at.peers.keys().copied().collect();
+        for other in others {
+            at.begin_link(&mut self.store, other, now_ms);
+        }
         note(|| format!("site {site} is ready"));
     }
 
@@ -271,7 +287,13 @@ impl World {
         let homeless = at.cluster().homeless();
         let mut moved = false;
         for client in homeless {
-            let owner = self.store.slot(&of_client(&client)).and_then(|kept| kept.owner);
+            let kept = self.store.slot(&of_client(&client));
+            if kept.is_none_or(|kept| kept.session.is_none()) {
+                let at = &self.sites[site];
+                at.cluster().forget_shadow(&at.node.interest, &client);
+                continue;
+            }
+            let owner = kept.and_then(|kept| kept.owner);
             let alive = owner.is_some_and(|owner| self.sites[owner].lease_ms > self.now_ms);
             let at = &mut self.sites[site];
             if alive || at.doors.contains_key(&client) {
