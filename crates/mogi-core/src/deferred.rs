@@ -14,7 +14,8 @@ use crate::client::{Way, enqueue};
 use crate::cluster::NOWHERE;
 use crate::interest::{Lasting, bit};
 use crate::message::MessageView;
-use crate::peer::{Outbox, PeerEntry};
+use crate::peer::{Batches, Outbox, PeerEntry};
+use crate::retain::Promised;
 use crate::route::Route;
 use crate::store::SessionNo;
 use crate::turn::{SharedCopy, Turn};
@@ -31,9 +32,11 @@ pub(crate) struct Deferred {
     /// The publisher, who does not get it where it asked for no-local: key and generation.
     origin: (u32, u32),
     /// Batches for workers of this node, this one among them.
-    local: Vec<(u16, Vec<u8>)>,
+    local: Batches,
     /// Batches for other nodes.
-    far: Vec<(u16, Vec<u8>)>,
+    far: Batches,
+    /// What becomes of the topic's retained message, and the version of that.
+    pub(crate) retained: Option<Promised>,
 }
 
 /// The parts of a worker that take part.
@@ -54,6 +57,7 @@ impl Deferring<'_> {
         view: &MessageView<'_>,
         shared: &mut SharedCopy,
         route: &Route,
+        retained: Option<Promised>,
     ) -> Option<Deferred> {
         let (entries, own) = self.entries(origin, view, shared, route);
         let homes = entries.iter().filter(|entry| entry.worker != NOWHERE);
@@ -68,14 +72,14 @@ impl Deferring<'_> {
         }
         let client = self.clients.get(origin)?;
         let (local, far) = self.outbox.into_batches();
-        let some = !local.is_empty() || !far.is_empty();
-        some.then_some(Deferred {
+        (!local.is_empty() || !far.is_empty() || retained.is_some()).then_some(Deferred {
             turn: self.turn.seq,
             session: client.session.number,
             packet_id,
             origin: (origin, client.generation),
             local,
             far,
+            retained,
         })
     }
 
@@ -137,8 +141,13 @@ impl Worker {
     pub(crate) fn deliver_deferred(&mut self) {
         while let Some(first) = self.deferred.front()
             && self.turn.done.contains(first.turn)
-            && let Some(Deferred { origin, local, far, .. }) = self.deferred.pop_front()
+            && let Some(Deferred { origin, local, far, retained, .. }) = self.deferred.pop_front()
         {
+            match retained {
+                Some((Ok(message), version)) => drop(self.node.retained.restore(message, version)),
+                Some((Err(topic), version)) => self.node.retained.remove_as_of(&topic, version),
+                None => {}
+            }
             let (key, generation) = origin;
             let origin = self.clients.current(key, generation).map(|_| key);
             for (peer, batch) in local {

@@ -6,7 +6,7 @@
 //!
 //! A map of the crate:
 //!
-//! * in: [`handshake`], [`connect`], [`receive`], `publish`, `subscribe`, `end`, `wills`
+//! * in: [`handshake`], [`connect`], [`receive`], `publish`, `retain`, `subscribe`, `end`, `wills`
 //! * routing: [`topics`] (tries), `route` (cache), [`interest`] and `shared` (across workers)
 //! * out: `client` (delivery), `inflight`, [`output`], `encode`
 //! * kept: `deferred`, [`message`], `session`, [`retained`], [`store`]
@@ -42,6 +42,7 @@ mod queue;
 pub mod receive;
 mod replay;
 mod restore;
+mod retain;
 pub mod retained;
 mod route;
 mod seen;

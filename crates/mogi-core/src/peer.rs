@@ -42,8 +42,8 @@ pub(crate) struct PeerEntry {
     pub(crate) entry: EntryNo,
 }
 
-/// Batches and whom they are for.
-type Batches = Vec<(u16, Vec<u8>)>;
+/// Batches by peer.
+pub(crate) type Batches = Vec<(u16, Vec<u8>)>;
 
 /// Batches under construction.
 #[derive(Debug)]

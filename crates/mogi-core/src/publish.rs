@@ -7,14 +7,13 @@ use crate::end::Ending;
 use crate::event::LogKind;
 use crate::handshake::too_deep;
 use crate::interest::{LOCAL, Lasting, bit};
-use crate::message::{Frame, Message, MessageView, NEVER, forwardable, put_forwarded};
-use crate::node::Node;
+use crate::message::{Frame, MessageView, NEVER, forwardable, put_forwarded};
 use crate::peer::{Entries, Outbox, PeerEntry, PeerMessage};
 use crate::receive::wants_reasons;
-use crate::retained::Stored;
+use crate::retain::{retain, retain_later};
 use crate::shared::Group;
 use crate::store::StoreOp;
-use crate::turn::{SharedCopy, Turn};
+use crate::turn::SharedCopy;
 use crate::worker::Worker;
 use mogi_codec::{
     Ack, DecodeError, Header, PacketKind, Properties, PropertyBuf, PropertyId, QoS, RawPublish,
@@ -110,9 +109,10 @@ impl Worker {
         let mut shared = SharedCopy::for_receivers(route.targets.len());
         if publish.qos == QoS::ExactlyOnce && self.defers(key) {
             let mut outbox = Outbox::new(self.node.workers());
-            if view.retain {
-                retain(&self.node, &mut self.turn, &mut outbox, &view, &mut shared);
-            }
+            let retained = match view.retain {
+                true => retain_later(&self.node, &mut self.turn, &mut outbox, &view, &mut shared),
+                false => None,
+            };
             let (clients, turn) = (&mut self.clients, &mut self.turn);
             let (share_turn, worker) = (&mut self.share_turn, self.index);
             let deferred = Deferring { clients, turn, outbox, share_turn, worker }.run(
@@ -121,6 +121,7 @@ impl Worker {
                 &view,
                 &mut shared,
                 route,
+                retained,
             );
             self.deferred.extend(deferred);
             return !route.is_empty();
@@ -522,39 +523,6 @@ fn expires_at_ms(properties: Properties<'_>, now_ms: u64) -> u64 {
     properties
         .int(PropertyId::MessageExpiryInterval)
         .map_or(NEVER, |seconds| now_ms + u64::from(seconds) * 1000)
-}
-
-/// Keeps or deletes the topic's retained message ([MQTT-3.3.1-5], [MQTT-3.3.1-6]). It is done
-/// before the message is routed; see [`crate::retained`].
-fn retain(
-    node: &Node,
-    turn: &mut Turn,
-    outbox: &mut Outbox,
-    view: &MessageView<'_>,
-    shared: &mut SharedCopy,
-) {
-    let others = match view.topic.starts_with(b"$SYS/") {
-        true => 0,
-        false => node.cluster.as_ref().map_or(0, |cluster| cluster.nodes()),
-    };
-    if view.payload.is_empty() {
-        let topic = view.topic_text();
-        let version = node.retained.remove(turn.now_ms, &topic);
-        outbox.far.retained(others, Err(&topic), version);
-        turn.durable(|| StoreOp::RetainedEnd { topic: view.topic_text().into(), version });
-        return;
-    }
-    let message: Message = shared.get(view, &mut turn.scratch);
-    match node.retained.set(turn.now_ms, message.clone(), turn.cfg.max_retained_messages) {
-        Stored::Full => turn.log(LogKind::Warning, || {
-            format!("Retained message on '{}' not kept: max_retained_messages.", view.topic_text())
-        }),
-        Stored::Done(_) if view.topic.starts_with(b"$SYS/") => {}
-        Stored::Done(version) => {
-            outbox.far.retained(others, Ok(&message), version);
-            turn.durable(|| StoreOp::Retained { message, version });
-        }
-    }
 }
 
 fn flags_text(publish: &RawPublish<'_>) -> String {

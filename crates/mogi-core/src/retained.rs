@@ -98,6 +98,16 @@ impl Retained {
         Stored::Done(version)
     }
 
+    /// A version for a change that is made later, and whether there will be room for it: `limit` is
+    /// that of [`Self::set`].
+    pub(crate) fn promise(&self, now_ms: u64, topic: &[u8], limit: usize) -> Stored {
+        let tree = self.read();
+        if limit != 0 && tree.topics.len() >= limit && tree.topics.get(topic).is_none() {
+            return Stored::Full;
+        }
+        Stored::Done(self.versions.next(now_ms))
+    }
+
     /// Removes the topic's message ([MQTT-3.3.1-6]); the version of that.
     pub(crate) fn remove(&self, now_ms: u64, topic: &str) -> u64 {
         let mut tree = self.write();

@@ -97,7 +97,7 @@ pub(crate) struct Session {
     pub(crate) drop_logged: bool,
     /// Among several nodes: rises when it moves, or its client connects.
     pub(crate) epoch: u64,
-    /// What is to be known while its waiting entries are read from the store, and a while after.
+    /// What is to be known while its waiting entries are read from the store, and for a while.
     pub(crate) catching: Option<Box<Catching>>,
 }
 

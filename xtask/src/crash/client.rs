@@ -36,6 +36,9 @@ pub(super) struct Client {
     /// It has been told of a session of its own.
     known: bool,
     retry_ms: u64,
+    /// Where it connected to last, and when.
+    pub(super) port: u16,
+    pub(super) since_ms: u64,
     /// It does not connect.
     pub(super) away: bool,
     /// DISCONNECT was sent.
@@ -100,6 +103,8 @@ impl Client {
             online: false,
             known: false,
             retry_ms: 0,
+            port: 0,
+            since_ms: 0,
             away: false,
             leaving: false,
             outgoing: VecDeque::new(),
@@ -177,6 +182,11 @@ impl Client {
         }
     }
 
+    /// Whether it has a connection, or waits for one to be answered.
+    pub(super) const fn has_link(&self) -> bool {
+        self.link.is_some()
+    }
+
     /// Whether all of its subscriptions are as wanted.
     pub(super) fn is_settled(&self) -> bool {
         let settled = |it: &Subscription| it.wanted == matches!(it.state, State::On(_));
@@ -191,6 +201,7 @@ impl Client {
         let Some(mut link) = Link::open(cx.port, self.version) else {
             return false;
         };
+        (self.port, self.since_ms) = (cx.port, cx.ledger.now_ms);
         let mut properties = PropertyBuf::new();
         if self.version.is_v5() && self.persistent {
             properties.int(PropertyId::SessionExpiryInterval, SESSION_EXPIRY_S);

@@ -6,21 +6,27 @@
 //! books are compared. Nothing of the broker's own is used but the codec.
 //!
 //! * [`world`]: the clients and the rounds; [`process`]: the broker
+//! * [`cluster`]: the same with three brokers on a Redis Cluster; [`redis`]: its nodes
+//! * [`cast`]: who takes part
 //! * [`client`], [`link`]: a proper MQTT client on a socket that never blocks
 //! * [`ledger`], [`wills`]: what was promised, and what came
 //! * [`options`], [`dice`]: the command line, and decisions from a seed
 
+mod cast;
 mod client;
+mod cluster;
 mod dice;
 mod ledger;
 mod link;
 pub(crate) mod options;
 mod process;
+mod redis;
 mod wills;
 mod world;
 
 use crate::shell;
 use anyhow::{Result, ensure};
+use ledger::Ledger;
 pub(crate) use options::Options;
 use process::Process;
 use std::path::PathBuf;
@@ -45,6 +51,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         None => build()?,
     };
     ensure!(program.exists(), "no broker at {}", program.display());
+    if options.cluster {
+        return cluster::run(options, &program);
+    }
     let Options { rounds, seed, workers, sync, .. } = options;
     let own = if options.stock { String::new() } else { format!(", {workers} workers, {sync}") };
     println!("crash: {rounds} rounds, seed {seed}{own}, {}", program.display());
@@ -79,17 +88,34 @@ fn print_table(world: &mut World, seconds: f64) {
     starts.sort_by(f64::total_cmp);
     let median = starts.get(starts.len() / 2).copied().unwrap_or_default();
     let max = starts.last().copied().unwrap_or_default();
-    let tally = &world.ledger.tally;
-    let wills = world.ledger.wills.len() as u64;
-    let rows = [
-        ("rounds", world.ledger.round),
-        ("of which while tables were written", world.flushes()),
+    let rows =
+        [("rounds", world.ledger.round), ("of which while tables were written", world.flushes())];
+    println!();
+    print_rows(&rows);
+    print_rows(&tally_of(&world.ledger));
+    println!("{:<36} {median:>9.1} ms, at most {max:.1}", "time to restart, median");
+    println!("{:<36} {seconds:>9.1} s", "the run");
+    for line in world.process.errors() {
+        println!("the broker's log: {line}");
+    }
+}
+
+fn print_rows(rows: &[(&str, u64)]) {
+    for (name, count) in rows {
+        println!("{name:<36} {count:>9}");
+    }
+}
+
+/// What the ledger counted.
+fn tally_of(ledger: &Ledger) -> Vec<(&'static str, u64)> {
+    let tally = &ledger.tally;
+    vec![
         ("published", tally.published),
         ("acknowledged", tally.acknowledged),
         ("refused", tally.refused),
         ("delivered", tally.delivered),
         ("repeated QoS 1", tally.repeated_qos1),
-        ("connections with a will", wills),
+        ("connections with a will", ledger.wills.len() as u64),
         ("LOST", tally.lost),
         ("REPEATED QoS 2", tally.repeated_qos2),
         ("MISORDERED", tally.misordered),
@@ -101,14 +127,5 @@ fn print_table(world: &mut World, seconds: f64) {
         ("WILLS TWICE", tally.wills_repeated),
         ("WILLS AFTER DISCONNECT", tally.wills_wrong),
         ("ODD PACKETS", tally.odd),
-    ];
-    println!();
-    for (name, count) in rows {
-        println!("{name:<36} {count:>9}");
-    }
-    println!("{:<36} {median:>9.1} ms, at most {max:.1}", "time to restart, median");
-    println!("{:<36} {seconds:>9.1} s", "the run");
-    for line in world.process.errors() {
-        println!("the broker's log: {line}");
-    }
+    ]
 }

@@ -23,6 +23,8 @@ pub(crate) struct Options {
     pub(crate) conf: Vec<String>,
     /// Where the broker's folder is made; else in the build's.
     pub(crate) dir: Option<PathBuf>,
+    /// Three brokers on a Redis Cluster.
+    pub(crate) cluster: bool,
     /// All that happened is printed.
     pub(crate) verbose: bool,
     /// The broker's folder stays.
@@ -40,6 +42,8 @@ cargo xtask crash [OPTION]...
   --sync WHAT        persistence_sync: always, off, \"interval 100\" (always)
   --conf LINE        another line for the configuration file; may be repeated
   --dir DIR          where to make the broker's folder: on another disk, or in memory
+  --cluster          three brokers on a Redis Cluster (needs redis-server): --rounds says how
+                     much happens to them and to Redis
   --verbose          print all that happened to the broker and the clients
   --keep             leave the broker's folder where it is
 ";
@@ -57,6 +61,7 @@ impl Options {
             sync: "always".to_owned(),
             conf: Vec::new(),
             dir: None,
+            cluster: false,
             verbose: false,
             keep: false,
         }
@@ -73,10 +78,11 @@ impl Options {
             match name {
                 "--keep" => options.keep = true,
                 "--verbose" => options.verbose = true,
+                "--cluster" => options.cluster = true,
                 "--help" => bail!("{HELP}"),
                 _ => {}
             }
-            if matches!(name, "--keep" | "--verbose") {
+            if matches!(name, "--keep" | "--verbose" | "--cluster") {
                 continue;
             }
             let value = args.next().with_context(|| format!("{name} needs a value\n{HELP}"))?;

@@ -56,6 +56,34 @@ impl Process {
         Ok(Self { program, dir, keep, child: None, port, starts_ms: Vec::new() })
     }
 
+    /// Prepares one of several brokers with a store that is not its own: `own` is the rest of
+    /// `mogi.conf`.
+    pub(super) fn of_cluster(
+        options: &Options,
+        program: PathBuf,
+        dir: PathBuf,
+        own: &str,
+    ) -> Result<Self> {
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir)?;
+        let port = free_port(options.seed)?;
+        let mut conf = format!("listener {port} 127.0.0.1\n{COMMON}");
+        for line in &options.conf {
+            conf.push_str(&format!("{line}\n"));
+        }
+        fs::write(dir.join("mosquitto.conf"), conf)?;
+        let workers = options.workers;
+        let own = format!("queue_window_messages 50\nworker_threads {workers}\n{own}");
+        fs::write(dir.join("mogi.conf"), own)?;
+        let keep = options.keep;
+        Ok(Self { program, dir, keep, child: None, port, starts_ms: Vec::new() })
+    }
+
+    /// Its process id, while it runs.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Starts it and does not wait.
     pub(super) fn spawn(&mut self) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.dir.join("log"))?;
@@ -155,7 +183,7 @@ fn count_files(dir: &Path) -> usize {
 
 /// A port that is free and not one the system gives to connections: while nobody listens on one of
 /// those, a connection to it may meet itself.
-fn free_port(seed: u64) -> Result<u16> {
+pub(super) fn free_port(seed: u64) -> Result<u16> {
     let from = 12_000 + (seed ^ u64::from(std::process::id())) % 18_000;
     let ports = (from..from + 1000).map(|port| port as u16);
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();

@@ -1,6 +1,7 @@
 //! The clients of a run, and its rounds.
 
-use super::client::{Client, Context, Testament};
+use super::cast::{Cast, WINDOW};
+use super::client::{Client, Context};
 use super::dice::Dice;
 use super::ledger::Ledger;
 use super::link::{Inward, Link};
@@ -16,9 +17,6 @@ const REST: u64 = 40;
 const PATIENCE_MS: u64 = 4_000;
 /// The longest will delay, and some more.
 const WILL_DELAYS_MS: u64 = 1_500;
-/// Messages of a publisher that are not acknowledged.
-const WINDOW: usize = 18;
-const PUBLISHERS: usize = 4;
 
 /// How a round ends.
 #[derive(Clone, Copy, Debug)]
@@ -50,22 +48,20 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(options: &Options, process: Process) -> Self {
-        let mut this = Self {
+        let mut ledger = Ledger::default();
+        let Cast { clients, streams } = Cast::new(&mut ledger, options.stock);
+        Self {
             process,
-            ledger: Ledger::default(),
+            ledger,
             dice: Dice::new(options.seed),
-            clients: Vec::new(),
-            streams: Vec::new(),
+            clients,
+            streams,
             began: Instant::now(),
             publishing: false,
             padding: 64,
             up: true,
             flushes: 0,
-        };
-        this.add_publishers();
-        this.add_subscribers(options.stock);
-        this.add_will_clients();
-        this
+        }
     }
 
     /// Everything.
@@ -85,66 +81,6 @@ impl World {
     /// Rounds that ended with a change of the store's files.
     pub(super) const fn flushes(&self) -> u64 {
         self.flushes
-    }
-
-    // --- the cast
-
-    fn add_publishers(&mut self) {
-        for number in 0..PUBLISHERS {
-            let version = version(number);
-            let kinds = [("c", "one", 1), ("c", "two", 2), ("r", "one", 1), ("r", "two", 2)];
-            let streams = kinds.map(|(root, name, qos)| {
-                self.ledger.stream(format!("{root}/p{number}/{name}"), qos, root == "r")
-            });
-            self.streams.push(streams.to_vec());
-            self.clients.push(Client::new(&format!("pub{number}"), version, true));
-        }
-    }
-
-    fn add_subscribers(&mut self, stock: bool) {
-        let all: [(&str, &[(&str, u8)]); 9] = [
-            ("prompt1", &[("c/#", 1)]),
-            ("prompt2", &[("c/#", 2)]),
-            ("overlap", &[("c/+/two", 2), ("c/#", 1)]),
-            ("overlap2", &[("c/p1/#", 2), ("c/+/two", 2), ("c/p1/two", 2)]),
-            ("sleeper1", &[("c/p0/#", 1), ("c/p1/#", 1)]),
-            ("sleeper2", &[("c/#", 2)]),
-            ("slow1", &[("c/#", 1)]),
-            ("slow2", &[("c/#", 2)]),
-            ("changer", &[("c/p2/#", 2), ("c/p3/two", 2)]),
-        ];
-        for (number, (name, filters)) in all.into_iter().enumerate() {
-            // Mosquitto 2.1 sends a copy for each filter that matches, whatever it is told.
-            let filters = if stock && name != "changer" { &filters[..1] } else { filters };
-            let receiver = self.ledger.receiver(name, true);
-            let mut client = Client::new(name, version(number), true).subscribed(receiver, filters);
-            client.slow_ms = if name.starts_with("slow") { 40 } else { 0 };
-            self.clients.push(client);
-        }
-        let group = self.ledger.receiver("member0 member1 member2", false);
-        for number in 0..3 {
-            let client = Client::new(&format!("member{number}"), version(number), true);
-            self.clients.push(client.subscribed(group, &[("$share/g/c/#", 2)]));
-        }
-        let witness = self.ledger.receiver("witness", false);
-        let client = Client::new("witness", Version::V5, true);
-        self.clients.push(client.subscribed(witness, &[("w/#", 2)]));
-    }
-
-    fn add_will_clients(&mut self) {
-        let all = [
-            ("mortal-clean3", Version::V311, false, 1, 0),
-            ("mortal-clean5", Version::V5, false, 2, 0),
-            ("mortal-kept3", Version::V311, true, 2, 0),
-            ("mortal-kept5", Version::V5, true, 2, 0),
-            ("mortal-delayed", Version::V5, true, 2, 1),
-        ];
-        for (name, version, persistent, qos, delay_s) in all {
-            let mut client = Client::new(name, version, persistent);
-            client.testament = Some(Testament { qos, delay_s });
-            client.away = true;
-            self.clients.push(client);
-        }
     }
 
     // --- a round
@@ -473,8 +409,4 @@ impl World {
 struct Stream {
     topic: String,
     retain: bool,
-}
-
-const fn version(number: usize) -> Version {
-    if number.is_multiple_of(2) { Version::V311 } else { Version::V5 }
 }

@@ -103,7 +103,7 @@ pub struct FarMember {
 const SNAPSHOT_BEGIN: u8 = 1;
 const SNAPSHOT_END: u8 = 2;
 const HOME: u8 = 3;
-const TAKEN: u8 = 4;
+pub(super) const TAKEN: u8 = 4;
 const GONE: u8 = 5;
 const WANTS: u8 = 6;
 const SUBSCRIBED: u8 = 7;

@@ -23,13 +23,14 @@ use crate::store::{
     EntryNo, SessionNo, StoredSession, StoredSubscription, StoredWaiting, StoredWill,
 };
 use crate::worker::Worker;
+use mogi_codec::Connect;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What a CONNECT needs before it is served, where there are other nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// Nothing: neither has the client a lasting session nor will it have one, nor a will.
+    /// Nothing: neither has the client a lasting session nor will it have one.
     NotNeeded,
     /// The client's session is to be claimed from the store.
     Needed,
@@ -40,9 +41,9 @@ pub enum Claim {
 pub enum Claimed {
     /// The session lived here before, and nobody else had it since.
     Ours,
-    /// There is no session.
+    /// There is no session; maybe a will of a client whose session ended with its connection.
     Nothing {
-        /// The will of a client whose node died with it: it is due.
+        /// That will, unless the client's connection is known to have ended here.
         will: Option<StoredWill>,
     },
     /// It lived elsewhere, or nowhere.
@@ -73,9 +74,9 @@ impl Worker {
         };
         let known = self.clients.by_id.get(client).and_then(|key| self.clients.get(*key));
         let lasting_here = known.is_some_and(|client| client.session.number != SessionNo::NONE);
-        // A will is to be published by whoever has claimed the client, should this node die.
-        let will_last =
-            decode(packet).is_ok_and(|connect| lasts(&connect) || connect.will.is_some());
+        // A will has to outlive this node, and another node that has the client later.
+        let will_last = |connect: &Connect<'_>| lasts(connect) || connect.will.is_some();
+        let will_last = decode(packet).is_ok_and(|connect| will_last(&connect));
         match lasting_here || will_last || cluster.has_shadow(client) {
             true => Claim::Needed,
             false => Claim::NotNeeded,
@@ -98,17 +99,21 @@ impl Worker {
         }
         let (stored, will) = match claimed {
             Claimed::Ours => {
-                let Some(session) = self.resident(client) else {
-                    return Settled::Here;
-                };
+                // Whoever was told late where it lives wrote entries down without a word.
+                let Some(session) = self.resident(client) else { return Settled::Here };
                 session.epoch = claim_at(epoch);
-                // While the client was away nobody looked for what got lost on its way here.
                 session.watch_entries();
                 return Settled::After(0);
             }
             Claimed::Nothing { will } => {
-                self.leave_if_here(client);
-                if let Some(will) = will {
+                // One that is here without a lasting session is taken over as anywhere.
+                let here = self.resident(client).map(|it| it.number_if_lasting());
+                if here.is_some_and(|number| number != SessionNo::NONE) {
+                    self.leave_if_here(client);
+                } else if here.is_none()
+                    && let Some(will) = will
+                {
+                    // Its connection ended, or does now ([MQTT-3.1.2-8]).
                     self.restore_will(now_ms, client, &will, now_ms);
                 }
                 // Whatever was known of one: it has ended.
@@ -205,6 +210,10 @@ impl Worker {
     /// node has it, unless this one has claimed it again since.
     pub fn fenced(&mut self, now_ms: u64, session: SessionNo, epoch: u64) {
         self.turn.now_ms = now_ms;
+        if session == SessionNo::NONE {
+            // Only a will was refused: whoever has the client now says so.
+            return;
+        }
         let of = self.clients.slab.iter().find(|(_, it)| it.session.number == session);
         if let Some((key, client)) = of
             && client.session.epoch <= claim_at(epoch)
@@ -213,22 +222,21 @@ impl Worker {
         }
     }
 
-    /// This node was taken for dead, so its lasting sessions are not its own any more.
+    /// This node was taken for dead, so its clients are not its own any more: what others had for
+    /// them meanwhile did not come here.
     pub fn disown(&mut self, now_ms: u64) {
         self.turn.now_ms = now_ms;
         for key in self.keys() {
-            let lasting = |it: &crate::client::Client| it.session.number != SessionNo::NONE;
-            if self.clients.get(key).is_some_and(lasting) {
-                self.leave(key, NOWHERE);
-            }
+            self.leave(key, NOWHERE);
         }
     }
 
-    /// The clients with lasting sessions that live here.
+    /// The connected clients with lasting sessions.
     pub fn lasting_clients(&self) -> Vec<Arc<str>> {
         let clients = self.clients.slab.iter().map(|(_, client)| client);
-        let lasting =
-            clients.filter(|client| client.session.number_if_lasting() != SessionNo::NONE);
+        let lasting = clients.filter(|client| {
+            client.link.is_some() && client.session.number_if_lasting() != SessionNo::NONE
+        });
         lasting.map(|client| Arc::clone(&client.id)).collect()
     }
 
@@ -239,12 +247,13 @@ impl Worker {
         client.map_or(SessionNo::NONE, |client| client.session.number)
     }
 
-    /// The epoch of the client's lasting session, if it lives here; 0: it does not.
-    pub fn epoch_of(&self, client: &str) -> u64 {
+    /// Whether the client's lasting session lives here under the claim of `epoch`.
+    pub fn holds(&self, client: &str, session: SessionNo, epoch: u64) -> bool {
         let key = self.clients.by_id.get(client);
         let client = key.and_then(|key| self.clients.get(*key));
-        let lasting = client.filter(|client| client.session.number != SessionNo::NONE);
-        lasting.map_or(0, |client| client.session.epoch)
+        client.is_some_and(|client| {
+            client.session.number == session && client.session.epoch == claim_at(epoch)
+        })
     }
 
     /// Has the turn in progress end with all changes in the store, though nobody waits for them.

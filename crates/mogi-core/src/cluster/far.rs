@@ -316,8 +316,14 @@ impl Worker {
         });
         let Some((key, client)) = found.and_then(|key| Some((key, self.clients.get_mut(key)?)))
         else {
-            // An entry stays with its session, wherever that is: it is its message now.
-            if entry == EntryNo::NONE {
+            // Where the session lives elsewhere, its entry is its message, and it finds it there.
+            let here = self.node.cluster.as_ref().is_some_and(|cluster| {
+                entry == EntryNo::NONE || cluster.log().epoch_of(session).is_some()
+            });
+            if here {
+                if entry != EntryNo::NONE {
+                    self.turn.record(|| StoreOp::Delivered { session, entry });
+                }
                 self.give_to_group(name, filter, &view, &mut shared);
             }
             return Ok(());

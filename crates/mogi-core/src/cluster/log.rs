@@ -3,7 +3,7 @@
 //! The last of them are kept. A link that is behind further than that, or begins, is told
 //! everything at once ([`crate::interest::Interest::snapshot`]), and goes on from there.
 
-use super::change::Change;
+use super::change::{Change, TAKEN};
 use crate::store::SessionNo;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,13 +103,16 @@ impl ChangeLog {
         self.inner().residents.remove(&session);
     }
 
-    /// Calls `visit` with the sessions that live here; the changes there were so far.
+    /// Calls `visit` with the sessions that live here, and with the brief ones of late, whose
+    /// clients may still be connected elsewhere; the changes there were so far.
     pub(crate) fn homes(&self, mut visit: impl FnMut(Change)) -> u64 {
         let inner = self.inner();
         for (session, (client, epoch)) in &inner.residents {
             let client = Arc::clone(client);
             visit(Change::Home { session: *session, epoch: *epoch, client });
         }
+        let taken = inner.changes.iter().filter(|change| change.first() == Some(&TAKEN));
+        taken.flat_map(|change| Change::decode_all(change)).flatten().for_each(&mut visit);
         self.seq()
     }
 

@@ -119,7 +119,7 @@ impl Site {
     }
 
     /// What was left undone is done: others are to know.
-    fn tell_rolled(&mut self, store: &mut Store, client: &Arc<str>, claim: &Claim) {
+    fn tell_rolled(&mut self, store: &mut Store, client: &Arc<str>, claim: &Claim, now_ms: u64) {
         let cluster = self.cluster();
         for op in claim.undone.iter().flat_map(|(_, ops)| ops) {
             let Some(session) = crate::parts::entry_of(op) else { continue };
@@ -128,6 +128,7 @@ impl Site {
                 None => cluster.tell_waiting(session),
             }
         }
+        self.spread_retained(claim.undone.iter().flat_map(|(_, ops)| ops), now_ms);
         let session = claim.session.as_ref().map(|it| it.session);
         for ((packet_id, _), session) in claim.undone.iter().zip(session) {
             let (epoch, packet_id) = (claim.epoch, *packet_id);
@@ -142,18 +143,13 @@ impl Site {
         let Stage::Rolling(0, ..) = door.stage else { return };
         let Stage::Rolling(_, ours, claim) = std::mem::take(&mut door.stage) else { return };
         if !ours {
-            self.tell_rolled(store, client, &claim);
+            self.tell_rolled(store, client, &claim, now_ms);
         }
         let epoch = claim.epoch;
         let number = claim.session.as_ref().map(|session| session.session);
         let claimed = match claim.session {
             Some(_) if ours => Claimed::Ours,
-            None => {
-                // A node that lives publishes it itself when it hears of the new connection.
-                let lives = claim.before.0.is_some_and(|owner| self.peers.contains_key(&owner));
-                let will = claim.will.as_deref().cloned();
-                Claimed::Nothing { will: will.filter(|_| !lives) }
-            }
+            None => Claimed::Nothing { will: claim.will.as_deref().cloned() },
             Some(session) => {
                 let will = claim.will.as_deref().cloned();
                 Claimed::Moved { session: Box::new(session), will }
@@ -253,8 +249,10 @@ impl Site {
             },
             Answer::Fenced => self.fenced(store, &request, now_ms),
             Answer::Claimed(claim) => {
-                let number = request.number;
-                let waits = |door: &Door| matches!(door.stage, Stage::Claiming(of) if of == number);
+                let waits = |door: &Door| match door.stage {
+                    Stage::Claiming(number) => number == request.number,
+                    _ => false,
+                };
                 let found = self.doors.iter().find(|(_, door)| waits(door));
                 if let Some(client) = found.map(|(client, _)| Arc::clone(client)) {
                     self.claimed(store, &client, *claim, now_ms);

@@ -8,6 +8,7 @@
 use crate::site::Site;
 use crate::store::{Ask, Store, Turn, of_client};
 use crate::trace::note;
+use mogi_core::StoreOp;
 use mogi_core::cluster::change::Change;
 use mogi_core::cluster::{Errand, FarBatch, put_retained};
 use std::collections::{BTreeMap, VecDeque};
@@ -137,6 +138,28 @@ impl Site {
             put_retained(message.as_ref().ok_or(topic), *version, &mut bytes);
         }
         self.workers[0].far_batch(now_ms, &bytes);
+    }
+
+    /// Takes retained messages that another node had left undone, and tells all others.
+    pub(crate) fn spread_retained<'a>(
+        &mut self,
+        ops: impl Iterator<Item = &'a StoreOp>,
+        now_ms: u64,
+    ) {
+        let mut bytes = Vec::new();
+        for op in ops {
+            match op {
+                StoreOp::Retained { message, version } => {
+                    put_retained(Ok(message), *version, &mut bytes);
+                }
+                StoreOp::RetainedEnd { topic, version } => {
+                    put_retained(Err(topic), *version, &mut bytes);
+                }
+                _ => {}
+            }
+        }
+        self.workers[0].far_batch(now_ms, &bytes);
+        self.peers.values_mut().for_each(|peer| peer.push(Load::Batch(bytes.clone())));
     }
 
     /// Puts new changes into frames; whether there were any.

@@ -6,7 +6,6 @@ use mogi_codec::QoS;
 #[derive(Clone, Debug)]
 pub(crate) struct Published {
     pub(crate) id: u32,
-    pub(crate) publisher: usize,
     pub(crate) topic: String,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,

@@ -140,11 +140,6 @@ impl Store {
         self.slots.iter().map(|(key, slot)| (key, &slot.live))
     }
 
-    /// Requests that are on their way from a site.
-    pub(crate) fn of_site(&self, site: usize) -> impl Iterator<Item = &Request> {
-        self.queues.iter().filter(move |((of, _), _)| *of == site).flat_map(|(_, queue)| queue)
-    }
-
     pub(crate) fn is_idle(&self) -> bool {
         self.queues.is_empty() && self.replies.iter().all(VecDeque::is_empty)
     }

@@ -9,7 +9,6 @@ use crate::world::World;
 use mogi_codec::{
     Ack, Connack, Connect, Disconnect, Packet, PacketKind, Properties, PropertyBuf, PropertyId,
     Publish, QoS, Reason, Suback, Subscribe, SubscribeFilter, SubscribeOptions, Unsubscribe,
-    Version,
 };
 
 impl World {
@@ -122,7 +121,6 @@ impl World {
         let token = self.clients[client].token.unwrap_or(0);
         self.oracle.messages.push(Published {
             id,
-            publisher: client,
             topic: topic.to_owned(),
             qos,
             retain,
@@ -392,9 +390,4 @@ fn brief(packet: &Packet<'_>) -> String {
         Packet::Pubcomp(ack) => format!("PUBCOMP {}", ack.packet_id),
         other => format!("{other:?}"),
     }
-}
-
-/// Whether a 3.1.1 client can end its lasting session: it cannot with the next CONNECT.
-pub(crate) const fn can_start_anew(version: Version) -> bool {
-    matches!(version, Version::V5)
 }

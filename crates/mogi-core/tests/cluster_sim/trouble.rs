@@ -30,7 +30,7 @@ impl World {
     /// Nothing is left of what a site had in memory.
     fn drop_site(&mut self, site: usize) {
         self.store.forget_site(site, &mut self.rng, self.now_ms);
-        for (_, conn) in &mut self.sites[site].conns {
+        for conn in self.sites[site].conns.values_mut() {
             conn.ended = true;
             conn.at_door = false;
             conn.up.clear();
@@ -271,6 +271,10 @@ impl World {
         }
         at.loaded = true;
         at.ready = true;
+        let others: Vec<usize> = at.peers.keys().copied().collect();
+        for other in others {
+            at.begin_link(&mut self.store, other, now_ms);
+        }
         note(|| format!("site {site} is ready"));
     }
 

@@ -46,7 +46,6 @@ impl World {
         let sent_at = self.oracle.tick();
         self.oracle.messages.push(Published {
             id,
-            publisher: client,
             topic: format!("w/{client}"),
             qos: QoS::AtLeastOnce,
             retain: false,

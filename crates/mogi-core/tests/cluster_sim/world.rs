@@ -75,8 +75,8 @@ impl World {
         for site in &mut sites {
             (site.incarnation, site.lease_ms) = (1, now_ms + LEASE_MS);
         }
-        let mut oracle = Oracle::default();
-        oracle.subjects = clients.iter().map(|_| Subject::default()).collect();
+        let subjects = clients.iter().map(|_| Subject::default()).collect();
+        let oracle = Oracle { subjects, ..Oracle::default() };
         Self {
             rng,
             now_ms,

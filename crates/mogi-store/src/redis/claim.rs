@@ -75,11 +75,6 @@ impl Claiming {
         Self { claimed: Some(nothing), only_reads: true, ..Self::new(client) }
     }
 
-    /// Whether the claim itself is out, and not only what follows from it.
-    pub(super) const fn holds(&self) -> bool {
-        self.claimed.is_none()
-    }
-
     pub(super) const fn only_reads(&self) -> bool {
         self.only_reads
     }
@@ -183,6 +178,8 @@ pub struct NodeSeen {
     pub seen_at_ms: u64,
     /// Whether its lease holds.
     pub alive: bool,
+    /// Whether another node has declared it dead since.
+    pub dead: bool,
 }
 
 /// The nodes of a cluster. Calls block.
@@ -192,6 +189,9 @@ pub struct Nodes {
     keys: Keys,
     node: Arc<str>,
 }
+
+/// What stands in the place of the lease of a node that was declared dead.
+const DEAD: &[u8] = b"dead";
 
 /// How long a node's number is its own without a word, in milliseconds.
 const SLOT_MS: u64 = 3_600_000;
@@ -204,8 +204,8 @@ impl Nodes {
         Self { link: link.clone(), keys: keys.clone(), node: Arc::clone(node) }
     }
 
-    /// Says that this node lives, for so long; whether its lease had held until now. `address`:
-    /// where its cluster listener is.
+    /// Says that this node lives, for so long; whether no other node has declared it dead.
+    /// `address`: where its cluster listener is.
     ///
     /// # Errors
     /// If Redis does not answer.
@@ -221,7 +221,24 @@ impl Nodes {
             Request::new(slot_of(all.as_bytes()), Commands::one(&names)),
         ])?;
         let before = replies.first().and_then(|reply| reply.values.first());
-        Ok(before.is_some_and(|value| *value != Value::Nil))
+        Ok(before.is_none_or(|value| value.bytes() != Some(DEAD)))
+    }
+
+    /// Declares a node dead if its lease has ended; whether it is. It learns of that when it renews
+    /// its lease. That the lease has ended does not mean that it is dead: while Redis could not be
+    /// reached, nobody renewed theirs.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub fn declare_dead(&self, node: &str) -> Result<bool, StoreError> {
+        let key = self.keys.node(node);
+        let mut declare = Commands::new();
+        declare.begin(6).word(b"SET").word(key.as_bytes()).word(DEAD).word(b"PX");
+        declare.number(FORGOTTEN.as_millis() as u64).word(b"NX");
+        declare.begin(2).word(b"GET").word(key.as_bytes());
+        let replies = self.link.call(vec![Request::new(slot_of(key.as_bytes()), declare)])?;
+        let now = replies.first().and_then(|reply| reply.values.get(1));
+        Ok(now.is_some_and(|value| value.bytes() == Some(DEAD)))
     }
 
     /// Takes a number that no other node has, for as long as it is taken again within the hour;
@@ -285,11 +302,13 @@ impl Nodes {
         nodes.sort_by(|a, b| a.node.cmp(&b.node));
         let leases = nodes.iter().map(|seen| {
             let key = self.keys.node(&seen.node);
-            Request::new(slot_of(key.as_bytes()), Commands::one(&[b"EXISTS", key.as_bytes()]))
+            Request::new(slot_of(key.as_bytes()), Commands::one(&[b"GET", key.as_bytes()]))
         });
         let replies = self.link.call(leases.collect())?;
         for (node, reply) in nodes.iter_mut().zip(&replies) {
-            node.alive = reply.values.first().and_then(Value::int) == Some(1);
+            let lease = reply.values.first().and_then(Value::bytes);
+            node.dead = lease == Some(DEAD);
+            node.alive = lease.is_some() && !node.dead;
         }
         let now_ms = now_ms();
         let (kept, old): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|node| {
@@ -327,6 +346,7 @@ fn seen((node, text): (&[u8], &[u8])) -> Option<NodeSeen> {
         address: address.to_owned(),
         seen_at_ms: seen.parse().ok()?,
         alive: false,
+        dead: false,
     })
 }
 

@@ -69,6 +69,7 @@ pub(super) enum Question {
     Fetch { worker: u16, token: u64, session: SessionNo, entries: Vec<EntryNo> },
     Claim { worker: u16, token: u64, client: Arc<str> },
     Read { worker: u16, token: u64, client: Arc<str> },
+    Settle { client: Arc<str> },
     Release { client: Arc<str> },
     Learn { session: SessionNo, client: Arc<str> },
 }
@@ -116,6 +117,13 @@ impl Committer {
     /// made under this claim.
     pub fn claim(&self, worker: u16, token: u64, client: Arc<str>) {
         self.ask(Question::Claim { worker, token, client });
+    }
+
+    /// The worker has taken note of a claim's answer, and what it had changed until then was
+    /// submitted. Until this is called, changes of that slot wait: under which claim they are made
+    /// is not known.
+    pub fn settle(&self, client: Arc<str>) {
+        self.ask(Question::Settle { client });
     }
 
     /// Asks for what the store has of a client's session, the messages that wait by their numbers;

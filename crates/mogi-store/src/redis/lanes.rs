@@ -40,6 +40,8 @@ pub(super) struct Lanes {
     lanes: Map<u16, Lane>,
     /// Lanes that may have something to send.
     dirty: VecDeque<u16>,
+    /// Slots with claims out: what comes behind one waits until it is known whose the session is.
+    claimed: Map<u16, Vec<Arc<str>>>,
     /// Slots the turn at hand has changes for.
     touched: Vec<u16>,
     units: Map<UnitNo, Unit>,
@@ -84,8 +86,6 @@ struct Lane {
     /// Packet ids whose messages are in all queues.
     settled: Vec<(SessionNo, u16)>,
     flight: Option<Flight>,
-    /// Claims that are out.
-    claims: u32,
     /// A second request, that only gives memory back.
     freeing: Option<(Plan, Batch)>,
 }
@@ -137,6 +137,7 @@ impl Lanes {
             tickets: Tickets::default(),
             lanes: Map::default(),
             dirty: VecDeque::new(),
+            claimed: Map::default(),
             touched: Vec::new(),
             units: Map::default(),
             last_unit: 0,
@@ -186,7 +187,7 @@ impl Lanes {
     pub(super) fn next(&mut self, now_ms: u64) -> Option<Out> {
         while let Some(slot) = self.dirty.pop_front() {
             let Some(lane) = self.lanes.get_mut(&slot) else { continue };
-            if lane.claims > 0 {
+            if self.claimed.contains_key(&slot) {
                 continue;
             }
             if lane.flight.is_some() {
@@ -258,19 +259,22 @@ impl Lanes {
         Ok(None)
     }
 
-    /// A claim of a client of that slot is out: what is decided meanwhile is written under what
-    /// becomes of it.
-    pub(super) fn hold_back(&mut self, slot: u16) {
-        self.lanes.entry(slot).or_default().claims += 1;
+    /// A claim of a client id of this slot goes out.
+    pub(super) fn claim_begins(&mut self, slot: u16, client: &Arc<str>) {
+        self.claimed.entry(slot).or_default().push(Arc::clone(client));
     }
 
-    /// The claim has been answered.
-    pub(super) fn let_go(&mut self, slot: u16) {
-        if let Some(lane) = self.lanes.get_mut(&slot) {
-            lane.claims = lane.claims.saturating_sub(1);
-            self.dirty.push_back(slot);
+    /// What it means is known here: changes of the slot go on.
+    pub(super) fn claim_ends(&mut self, slot: u16, client: &str) {
+        if let Some(claims) = self.claimed.get_mut(&slot) {
+            if let Some(at) = claims.iter().position(|claim| &**claim == client) {
+                claims.swap_remove(at);
+            }
+            if claims.is_empty() {
+                self.claimed.remove(&slot);
+                self.dirty.push_back(slot);
+            }
         }
-        self.tidy(slot);
     }
 
     /// The request of a slot that is out.
@@ -557,7 +561,6 @@ impl Lanes {
     fn tidy(&mut self, slot: u16) {
         let idle = self.lanes.get(&slot).is_some_and(|lane| {
             lane.flight.is_none()
-                && lane.claims == 0
                 && lane.ops.is_empty()
                 && lane.settled.is_empty()
                 && lane.waiters.is_empty()

@@ -61,6 +61,8 @@ pub(super) struct Runner {
     waiting: Vec<Question>,
     /// Slots whose request Redis does not take, and when it is tried again.
     broken: Vec<(Instant, u16)>,
+    /// Claims Redis does not take, and when they are tried again.
+    denied: Vec<(Instant, u64)>,
     ticked: Instant,
     gathers: bool,
     round: (u64, u64),
@@ -122,6 +124,7 @@ impl Runner {
             last_id: 0,
             waiting: Vec::new(),
             broken: Vec::new(),
+            denied: Vec::new(),
             ticked: Instant::now(),
             gathers: false,
             round: (0, 0),
@@ -167,7 +170,8 @@ impl Runner {
                 break;
             }
             let now = Instant::now();
-            let busy = self.wrote || closing || !self.broken.is_empty();
+            let broken = !self.broken.is_empty() || !self.denied.is_empty();
+            let busy = self.wrote || closing || broken;
             let idle = now + ALIVE_EVERY;
             let tick = if busy { tick } else { self.marked.map_or(idle, |at| at + ALIVE_EVERY) };
             let tick = Some(tick.saturating_duration_since(now));
@@ -293,6 +297,10 @@ impl Runner {
                 self.send_lane(slot, commands);
             }
         }
+        let denied = self.denied.extract_if(.., |(at, _)| *at <= now);
+        for (_, id) in denied.collect::<Vec<_>>() {
+            self.claim_on(id);
+        }
         self.send_all(now_ms());
         self.mark(closing && self.lanes.tickets.is_empty());
     }
@@ -321,6 +329,7 @@ impl Runner {
                 if self.lanes.gathers(Tag::of(&client).slot) {
                     return self.waiting.push(Question::Claim { worker, token, client });
                 }
+                self.lanes.claim_begins(Tag::of(&client).slot, &client);
                 self.begin_claim(worker, token, Claiming::new(&client));
             }
             Question::Read { worker, token, client } => {
@@ -328,6 +337,9 @@ impl Runner {
                     return self.waiting.push(Question::Read { worker, token, client });
                 }
                 self.begin_claim(worker, token, Claiming::reading(&client));
+            }
+            Question::Settle { client } => {
+                self.lanes.claim_ends(Tag::of(&client).slot, &client);
             }
             Question::Release { client } => self.lanes.directory.released(&client),
             Question::Learn { session, client } => {
@@ -373,9 +385,6 @@ impl Runner {
 
     fn begin_claim(&mut self, worker: u16, token: u64, claiming: Claiming) {
         self.last_id += 1;
-        if !claiming.only_reads() {
-            self.lanes.hold_back(claiming.tag.slot);
-        }
         self.claims.insert(self.last_id, Claim { worker, token, claiming, rolls: None });
         self.claim_on(self.last_id);
     }
@@ -402,21 +411,11 @@ impl Runner {
 
     fn claim_returned(&mut self, id: u64, values: &[Value]) {
         let Some(claim) = self.claims.get_mut(&id) else { return };
-        let (slot, held) = (claim.claiming.tag.slot, claim.claiming.holds());
         if let Err(what) = claim.claiming.take(values) {
             // The client is not let in as long as nobody knows whose it is.
-            self.health.breaks(slot, what);
-            if held {
-                self.lanes.let_go(slot);
-            }
-            if let Some(Claim { worker, token, claiming, .. }) = self.claims.remove(&id) {
-                let client = Arc::clone(&claiming.client);
-                self.waiting.push(match claiming.only_reads() {
-                    true => Question::Read { worker, token, client },
-                    false => Question::Claim { worker, token, client },
-                });
-            }
-            return;
+            self.health.breaks(claim.claiming.tag.slot, what);
+            claim.claiming.begin_anew();
+            return self.denied.push((Instant::now() + REPAIRED, id));
         }
         if claim.claiming.only_reads() {
             return self.claim_on(id);
@@ -424,9 +423,6 @@ impl Runner {
         let client = Arc::clone(&claim.claiming.client);
         let session = claim.claiming.partial.as_ref().map(|it| it.session.session);
         self.lanes.directory.claimed(&client, claim.claiming.epoch(), session);
-        if held {
-            self.lanes.let_go(slot);
-        }
         let pending = claim.claiming.partial.as_mut().map(|it| std::mem::take(&mut it.pending));
         let mut left = Batch::new();
         for (_, parts) in pending.unwrap_or_default() {
@@ -449,6 +445,8 @@ impl Runner {
         claim.claiming.note_rolled(sessions);
         claim.claiming.begin_anew();
         claim.rolls = Some(id);
+        // Some of it may be for this slot, and nothing else of the session was changed here.
+        self.lanes.claim_ends(claim.claiming.tag.slot, &client);
         self.lanes.submit(OWN, id, left, Wait::ForThis, 0);
     }
 

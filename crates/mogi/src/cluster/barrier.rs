@@ -6,30 +6,45 @@
 //! in it is durable.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use tokio::sync::Notify;
 
 /// Passed by every worker once.
 pub(crate) struct Barrier {
     left: AtomicUsize,
-    then: Mutex<Option<Then>>,
+    passed: Notify,
+    /// Called when all have passed it.
+    tell: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
-type Then = Box<dyn FnOnce() + Send>;
-
 impl Barrier {
-    /// `then` is called when that many workers have passed, by the last of them.
-    pub(crate) fn new(workers: usize, then: Then) -> Self {
-        Self { left: AtomicUsize::new(workers), then: Mutex::new(Some(then)) }
+    pub(super) fn new(workers: usize) -> Self {
+        Self { left: AtomicUsize::new(workers), passed: Notify::new(), tell: None }
+    }
+
+    /// One that calls `tell` when all have passed it.
+    pub(crate) fn telling(workers: usize, tell: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { tell: Some(Box::new(tell)), ..Self::new(workers) }
     }
 
     /// A worker passes it.
     pub(crate) fn pass(&self) {
-        if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
-            return;
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.passed.notify_one();
+            if let Some(tell) = &self.tell {
+                tell();
+            }
         }
-        let then = self.then.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(then) = then {
-            then();
+    }
+
+    /// Whether all have passed it.
+    pub(crate) fn is_passed(&self) -> bool {
+        self.left.load(Ordering::Acquire) == 0
+    }
+
+    /// Waits until all have.
+    pub(super) async fn all_passed(&self) {
+        if self.left.load(Ordering::Acquire) > 0 {
+            self.passed.notified().await;
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::barrier::Barrier;
 use super::frame::{self, Arrived, Hello, Kind};
+use super::links::Links;
 use super::membership::Known;
 use crate::net::mailbox::Mail;
 use crate::net::shared::Shared;
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 /// How long a connection has to say who it is.
@@ -32,7 +33,7 @@ pub(super) struct Incoming {
     pub(super) cluster: Arc<Cluster>,
     pub(super) nodes: Arc<Known>,
     pub(super) name: String,
-    pub(super) incarnation: u64,
+    pub(super) links: Arc<Links>,
 }
 
 /// What was taken from a node over all its links.
@@ -43,6 +44,8 @@ pub(super) struct Taken {
     pub(super) seq: u64,
     /// Counts links: an older one that still has something in its buffers is not heard.
     pub(super) link: u64,
+    /// Rings when the node's place is given up.
+    pub(super) ends: Arc<Notify>,
 }
 
 impl Incoming {
@@ -78,11 +81,11 @@ impl Incoming {
             None
         };
         if let Some(why) = refusal {
-            let connack = Hello::connack(self.incarnation, Reason::NotAuthorized);
+            let connack = Hello::connack(self.links.incarnation(), Reason::NotAuthorized);
             stream.write_all(&connack).await.map_err(failed)?;
             return Err(why);
         }
-        let connack = Hello::connack(self.incarnation, Reason::Success);
+        let connack = Hello::connack(self.links.incarnation(), Reason::Success);
         stream.write_all(&connack).await.map_err(failed)?;
         let Some((peer, taken)) = self.nodes.place(&hello.node) else {
             return Ok(());
@@ -90,12 +93,18 @@ impl Incoming {
         let link = {
             let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
             if taken.incarnation != hello.incarnation {
-                *taken = Taken { incarnation: hello.incarnation, link: taken.link, seq: 0 };
+                (taken.incarnation, taken.seq) = (hello.incarnation, 0);
             }
             taken.link += 1;
             taken.link
         };
-        self.read(stream, bytes, &Source { peer, link, taken }).await
+        let ends = Arc::clone(&taken.lock().unwrap_or_else(PoisonError::into_inner).ends);
+        let source = Source { peer, link, taken };
+        tokio::select! {
+            result = self.read(stream, bytes, &source) => result,
+            // Its place is given up: whoever comes next is heard from the beginning.
+            () = ends.notified() => Ok(()),
+        }
     }
 
     async fn place_of(&self, node: &str) -> Option<u16> {
@@ -167,14 +176,9 @@ impl Incoming {
                     self.nodes.heard_all_of(peer);
                 }
                 if moves {
-                    let (passed, has_passed) = oneshot::channel();
-                    let then = Box::new(move || {
-                        // Nobody listens any more if the link is gone.
-                        let _ = passed.send(());
-                    });
-                    let barrier = Arc::new(Barrier::new(shared.mailboxes.len(), then));
+                    let barrier = Arc::new(Barrier::new(shared.mailboxes.len()));
                     shared.send_all(|| Mail::Barrier(Arc::clone(&barrier)));
-                    let _ = has_passed.await;
+                    barrier.all_passed().await;
                 }
             }
             Some(Kind::Messages) => {

@@ -14,23 +14,57 @@ pub(crate) struct Links {
     /// The number in what this node gives numbers to.
     pub(super) slot: u8,
     /// Another one with every start.
-    pub(super) incarnation: u64,
+    incarnation: AtomicU64,
     /// By place.
     queues: RwLock<Vec<Option<Arc<LinkQueue>>>>,
     /// Changes of interest all other nodes know of.
     told: AtomicU64,
+    /// Until when no other node takes this one for dead, in milliseconds.
+    safe_until_ms: AtomicU64,
+    /// How often it was taken for dead.
+    generation: AtomicU64,
     /// The other nodes that live.
     living: RwLock<BTreeSet<String>>,
-    /// Until when the others take this node for alive, by this node's clock.
-    leased_until_ms: AtomicU64,
 }
 
 impl Links {
     pub(crate) fn new(plan: ClusterPlan, slot: u8, incarnation: u64) -> Self {
         let queues = RwLock::new((0..MAX_NODES).map(|_| None).collect());
-        let (told, living) = (AtomicU64::new(u64::MAX), RwLock::default());
-        let leased_until_ms = AtomicU64::new(u64::MAX);
-        Self { plan, slot, incarnation, queues, told, living, leased_until_ms }
+        Self {
+            plan,
+            slot,
+            incarnation: AtomicU64::new(incarnation),
+            queues,
+            told: AtomicU64::new(u64::MAX),
+            safe_until_ms: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
+            living: RwLock::default(),
+        }
+    }
+
+    pub(super) fn incarnation(&self) -> u64 {
+        self.incarnation.load(Ordering::Acquire)
+    }
+
+    /// The lease was renewed by a request of `asked_ms`.
+    pub(super) fn renewed(&self, asked_ms: u64) {
+        self.safe_until_ms.store(asked_ms + self.plan.lease_ms, Ordering::Release);
+    }
+
+    /// Whether others may take this node for dead.
+    pub(super) fn has_lapsed(&self, now_ms: u64) -> bool {
+        now_ms >= self.safe_until_ms.load(Ordering::Acquire)
+    }
+
+    /// This node was taken for dead: it begins anew.
+    pub(super) fn begin_anew(&self) {
+        self.incarnation.fetch_add(1, Ordering::AcqRel);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether a worker may promise anything now that has begun anew so often.
+    pub(crate) fn may_answer(&self, generation: u64, now_ms: u64) -> bool {
+        !self.has_lapsed(now_ms) && generation == self.generation.load(Ordering::Acquire)
     }
 
     /// Hands messages over for the node at that place.
@@ -45,18 +79,6 @@ impl Links {
     /// Whether that node has a lease.
     pub(crate) fn lives(&self, node: &str) -> bool {
         self.living.read().unwrap_or_else(PoisonError::into_inner).contains(node)
-    }
-
-    /// Whether this node has one, as far as it knows. A node that was stopped for a while may have
-    /// been taken for dead: it promises nothing before it has asked.
-    pub(crate) fn is_leased(&self, now_ms: u64) -> bool {
-        now_ms < self.leased_until_ms.load(Ordering::Acquire)
-    }
-
-    /// The lease was renewed; whether it had run out.
-    pub(super) fn renewed(&self, now_ms: u64, asked_ms: u64) -> bool {
-        let until_ms = asked_ms + self.plan.lease_ms;
-        self.leased_until_ms.swap(until_ms, Ordering::AcqRel) <= now_ms
     }
 
     /// Takes note of who has one.

@@ -96,6 +96,7 @@ pub(crate) fn start(shared: &Arc<Shared>, sockets: Vec<TcpListener>) -> io::Resu
         started: Instant::now(),
         settled: false,
         renewed: Instant::now(),
+        lapsed: BTreeMap::new(),
     };
     let (ready, is_ready) = std::sync::mpsc::channel();
     std::thread::Builder::new().name("cluster".to_owned()).spawn(move || {
@@ -119,6 +120,8 @@ struct Membership {
     /// Sessions that are nowhere were looked after.
     settled: bool,
     renewed: Instant,
+    /// Since when nodes have no lease.
+    lapsed: BTreeMap<String, Instant>,
 }
 
 impl Membership {
@@ -163,7 +166,7 @@ impl Membership {
             cluster: Arc::clone(&self.cluster),
             nodes: Arc::clone(&self.nodes),
             name: self.links.plan.name.clone(),
-            incarnation: self.links.incarnation,
+            links: Arc::clone(&self.links),
         }
     }
 
@@ -180,20 +183,23 @@ impl Membership {
         let silent = self.renewed.elapsed() > Duration::from_millis(self.links.plan.lease_ms);
         match asked.await {
             Ok(Ok((kept, nodes))) => {
-                if !kept && self.settled {
+                if !kept {
                     // Others have taken this node's sessions: what it has is not its own.
                     let line = "Error: Cluster: this node was taken for dead; its clients have to \
                                 reconnect.";
                     self.log(LogKind::Error, line);
-                    self.shared.send_all(|| Mail::Disown);
+                    self.begin_anew();
                 } else if silent {
                     self.log(LogKind::Notice, "Cluster: the store answers again.");
                 }
-                self.renewed = Instant::now();
-                if self.links.renewed(self.shared.now_ms(), asked_ms) {
-                    // What was held back in the meantime may be answered.
+                let lapsed = self.links.has_lapsed(self.shared.now_ms());
+                self.links.renewed(asked_ms);
+                if lapsed {
+                    // What waited for this may be answered.
                     self.shared.send_all(|| Mail::Told);
                 }
+                self.renewed = Instant::now();
+                let nodes = self.judge(nodes).await;
                 self.update(nodes);
             }
             Ok(Err(why)) if !silent => {
@@ -203,9 +209,45 @@ impl Membership {
         }
     }
 
+    /// Forgets everything that others have now, and what they told: they tell it again.
+    fn begin_anew(&mut self) {
+        self.links.begin_anew();
+        self.shared.send_all(|| Mail::Disown);
+        let known: Vec<String> = self.tasks.keys().cloned().collect();
+        known.iter().for_each(|id| self.remove(id));
+    }
+
+    /// Declares nodes dead whose lease has ended though Redis answers all the time; those that live.
+    async fn judge(&mut self, nodes: Vec<NodeSeen>) -> Vec<NodeSeen> {
+        let patience = Duration::from_millis(self.links.plan.lease_ms) / 2;
+        let mut living = Vec::new();
+        for node in nodes {
+            if node.alive || node.dead {
+                self.lapsed.remove(&node.node);
+                living.extend(Some(node).filter(|node| node.alive));
+                continue;
+            }
+            if !self.tasks.contains_key(&node.node) {
+                continue;
+            }
+            let since = *self.lapsed.entry(node.node.clone()).or_insert_with(Instant::now);
+            if since.elapsed() < patience {
+                living.push(node);
+                continue;
+            }
+            let (store, name) = (self.store.clone(), node.node.clone());
+            let declared = tokio::task::spawn_blocking(move || store.declare_dead(&name)).await;
+            match declared {
+                Ok(Ok(true)) => drop(self.lapsed.remove(&node.node)),
+                _ => living.push(node),
+            }
+        }
+        living
+    }
+
     fn update(&mut self, nodes: Vec<NodeSeen>) {
         let me = &self.links.plan.node;
-        let others = nodes.into_iter().filter(|node| node.alive && node.node != *me);
+        let others = nodes.into_iter().filter(|node| node.node != *me);
         let others: BTreeMap<String, String> =
             others.map(|node| (node.node, node.address)).collect();
         self.links.set_living(others.keys().cloned().collect());
@@ -228,7 +270,7 @@ impl Membership {
             self.shared.send_all(|| Mail::CatchUp);
             self.adopt();
         }
-        if self.links.look_again() {
+        if self.links.look_again() || lost {
             self.shared.send_all(|| Mail::Told);
         }
     }
@@ -276,7 +318,10 @@ impl Membership {
             return;
         };
         task.abort();
-        self.nodes.places.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        let place = self.nodes.places.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        if let Some(Place { taken, .. }) = place {
+            taken.lock().unwrap_or_else(PoisonError::into_inner).ends.notify_waiters();
+        }
         self.links.close(peer);
         self.cluster.remove_node(&self.shared.node.interest, peer);
         self.log(LogKind::Warning, &format!("Cluster: node {id} is gone."));

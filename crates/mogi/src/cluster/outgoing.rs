@@ -85,7 +85,7 @@ impl Outgoing {
         let hello = Hello {
             node: self.links.plan.node.clone(),
             cluster: self.links.plan.name.clone(),
-            incarnation: self.links.incarnation,
+            incarnation: self.links.incarnation(),
         };
         stream.write_all(&hello.connect()).await.map_err(failed)?;
         let answered = timeout(ANSWER, read_connack(&mut stream)).await;

@@ -34,11 +34,9 @@ pub(crate) enum Mail {
     Told,
     /// To be passed when everything decided so far is in the store.
     Barrier(Arc<Barrier>),
-    /// All workers have passed the barrier that stood before the client's session.
-    Passed { client: Arc<str> },
     /// A client is to leave: it is connected elsewhere, or its session lives there.
     Evict(Eviction),
-    /// This node was taken for dead: its lasting sessions are not its own any more.
+    /// This node was taken for dead: its sessions are not its own any more.
     Disown,
     /// Something may have got lost on its way from another node: the store has it.
     CatchUp,

@@ -129,7 +129,7 @@ pub(crate) struct Shared {
     pub(crate) version: String,
     pub(crate) started: Instant,
     /// When that was, in milliseconds since 1970.
-    pub(crate) started_ms: u64,
+    pub(crate) started_us: u64,
     /// What makes changes durable, if anything does.
     pub(crate) store: OnceLock<Box<dyn Keeper>>,
     /// The other nodes, if this is one of several.
@@ -158,7 +158,7 @@ impl Shared {
     /// Milliseconds since 1970, as the clock was at the start and without its jumps since: what is
     /// stored with such a time is understood by the next start.
     pub(crate) fn now_ms(&self) -> u64 {
-        self.started_ms + self.started.elapsed().as_millis() as u64
+        (self.started_us + self.started.elapsed().as_micros() as u64) / 1000
     }
 
     /// Whether so much waits for the disk that those who wait for it are not to send more.

@@ -10,9 +10,8 @@ use super::gate::Done;
 use crate::cluster::{Barrier, Links};
 use crate::net::mailbox::{Hello, Mail};
 use crate::net::socket::State;
-use mogi_core::SessionNo;
-use mogi_core::cluster::{Claim, Claimed, FarBatch, Settled};
-use mogi_core::store::StoredSession;
+use mogi_core::cluster::{Claim, Claimed, Cluster, FarBatch, Settled};
+use mogi_core::store::{SessionNo, StoredSession};
 use mogi_store::redis;
 use slab::Slab;
 use std::collections::{HashMap, HashSet};
@@ -22,12 +21,10 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     pending: HashMap<Arc<str>, Pending>,
-    /// What the store was asked, by token: about whom, and the epoch known here.
-    asked: Slab<(Arc<str>, u64)>,
+    /// What the store was asked, by token: about whom.
+    asked: Slab<Arc<str>>,
     /// Clients whose sessions are to look into the store once more.
     again: HashSet<Arc<str>>,
-    /// Turns that became durable while this node had no lease: it may have been taken for dead.
-    late: Vec<Done>,
 }
 
 #[derive(Debug)]
@@ -38,14 +35,13 @@ struct Pending {
     newcomer: Option<Waiting>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Stage {
     /// The store was asked for it.
     Claiming,
-    /// Other nodes are to know of so many changes before the entries are read.
-    Telling(u64),
-    /// The workers of this node are to know of them.
-    Standing,
+    /// Other nodes are to know of so many changes before the entries are read, and what the
+    /// workers of this one decided before is to be in the store.
+    Telling(u64, Arc<Barrier>),
     /// The store was asked for the entries.
     Reading,
 }
@@ -101,27 +97,30 @@ impl EventLoop {
         // What was decided about the session so far is to be in the store before it is claimed.
         let now_ms = self.shared.now_ms();
         self.finish_turn(now_ms);
-        let known = self.worker.epoch_of(&client);
-        let token = self.claims.asked.insert((Arc::clone(&client), known)) as u64;
+        let token = self.claims.asked.insert(Arc::clone(&client)) as u64;
         if let Some(store) = self.shared.store.get().and_then(|store| store.cluster()) {
             store.claim(self.index, token, client);
         }
     }
 
     pub(super) fn claimed(&mut self, now_ms: u64, token: u64, claimed: redis::Claimed) {
-        let Some((client, known)) = self.claims.asked.try_remove(token as usize) else {
+        let Some(client) = self.claims.asked.try_remove(token as usize) else {
             return;
         };
-        let redis::Claimed { session, epoch, epoch_before, will, old_owner, rolled, .. } = claimed;
+        let redis::Claimed { session, epoch, epoch_before, old_owner, will, rolled, .. } = claimed;
         self.tell_rolled(rolled);
+        let links = self.shared.links.get();
+        let was_here = links.is_some_and(|it| old_owner.as_deref() == Some(&*it.plan.node));
+        let number = session.as_ref().map_or(SessionNo::NONE, |session| session.session);
         let claimed = match session {
             None => {
                 // A node that lives publishes it itself when it hears of the new connection.
-                let links = self.shared.links.get();
                 let lives = links.zip(old_owner).is_some_and(|(links, it)| links.lives(&it));
                 Claimed::Nothing { will: will.filter(|_| !lives) }
             }
-            Some(_) if known != 0 && epoch_before == known => Claimed::Ours,
+            Some(_) if was_here && self.worker.holds(&client, number, epoch_before) => {
+                Claimed::Ours
+            }
             Some(mut session) => {
                 // What waits is read when all others know where it is to go.
                 session.waiting = Vec::new();
@@ -129,41 +128,47 @@ impl EventLoop {
             }
         };
         let settled = self.worker.claimed(now_ms, &client, claimed, epoch);
+        // What was changed so far goes before what is changed under this claim.
+        self.finish_turn(now_ms);
+        if let Some(store) = self.shared.store.get().and_then(|store| store.cluster()) {
+            store.settle(Arc::clone(&client));
+        }
         let Some(pending) = self.claims.pending.get_mut(&client) else {
             return;
         };
         pending.epoch = epoch;
         match settled {
             Settled::After(told) => {
-                pending.stage = Stage::Telling(told);
-                self.read_if_told(&client);
+                let barrier = self.own_barrier(told);
+                self.tell(&client, told, barrier);
             }
             Settled::Here => self.arrived(now_ms, &client),
-            Settled::Stale => {
-                let pending = self.claims.pending.remove(&client);
-                if let Some(Waiting { place, serial, .. }) = pending.and_then(|it| it.newcomer) {
-                    self.give_up(place, serial);
-                }
-            }
+            Settled::Stale => self.turn_away(&client),
         }
     }
 
-    /// A publisher's former node had not handed these sessions their messages: whoever serves them
-    /// is told to look.
-    fn tell_rolled(&self, sessions: Vec<SessionNo>) {
-        let Some(cluster) = self.shared.node.cluster() else {
-            return;
-        };
-        for session in sessions {
-            let Some(client) = cluster.log().client_of(session) else {
-                cluster.tell_waiting(session);
-                continue;
-            };
-            let owner = usize::from(self.shared.node.owner(&client));
-            if let Some(mailbox) = self.shared.mailboxes.get(owner) {
-                mailbox.send(Mail::CatchUpOne { client }, self.together);
-            }
+    fn tell(&mut self, client: &Arc<str>, told: u64, barrier: Arc<Barrier>) {
+        if let Some(pending) = self.claims.pending.get_mut(client) {
+            pending.stage = Stage::Telling(told, barrier);
         }
+        self.read_if_told(client);
+    }
+
+    /// Passed when nothing more comes for a session by what this node's workers knew before.
+    fn own_barrier(&self, told: u64) -> Arc<Barrier> {
+        let shared = Arc::clone(&self.shared);
+        let owner = usize::from(self.index);
+        // Who had it before has nothing to wait for.
+        let workers = if told == 0 { 0 } else { shared.mailboxes.len() };
+        let barrier = Arc::new(Barrier::telling(workers, move || {
+            if let Some(mailbox) = shared.mailboxes.get(owner) {
+                mailbox.send(Mail::Told, false);
+            }
+        }));
+        if workers > 0 {
+            self.shared.send_all(|| Mail::Barrier(Arc::clone(&barrier)));
+        }
+        barrier
     }
 
     /// Asks for the session's entries once the other nodes know where it is.
@@ -171,30 +176,10 @@ impl EventLoop {
         let Some(pending) = self.claims.pending.get_mut(client) else {
             return;
         };
-        let Stage::Telling(told) = pending.stage else {
+        let Stage::Telling(told, barrier) = &pending.stage else {
             return;
         };
-        if !knows(self.shared.links.get(), told) {
-            return;
-        }
-        pending.stage = Stage::Standing;
-        // The other workers of this node have to know as well, and what they decided before is to
-        // be in the store.
-        let (shared, worker) = (Arc::clone(&self.shared), usize::from(self.index));
-        let client = Arc::clone(client);
-        let then = Box::new(move || {
-            if let Some(mailbox) = shared.mailboxes.get(worker) {
-                mailbox.send(Mail::Passed { client }, false);
-            }
-        });
-        let barrier = Arc::new(Barrier::new(self.shared.mailboxes.len(), then));
-        self.shared.send_all(|| Mail::Barrier(Arc::clone(&barrier)));
-    }
-
-    /// All workers have passed: what is in the store now is all that did not come here.
-    pub(super) fn passed(&mut self, client: &Arc<str>) {
-        let standing = |pending: &&mut Pending| pending.stage == Stage::Standing;
-        if let Some(pending) = self.claims.pending.get_mut(client).filter(standing) {
+        if barrier.is_passed() && knows(self.shared.links.get(), *told) {
             pending.stage = Stage::Reading;
             self.read(Arc::clone(client));
         }
@@ -204,7 +189,7 @@ impl EventLoop {
     fn read(&mut self, client: Arc<str>) {
         let now_ms = self.shared.now_ms();
         self.finish_turn(now_ms);
-        let token = self.claims.asked.insert((Arc::clone(&client), 0)) as u64;
+        let token = self.claims.asked.insert(Arc::clone(&client)) as u64;
         if let Some(store) = self.shared.store.get().and_then(|store| store.cluster()) {
             store.read(self.index, token, client);
         }
@@ -216,14 +201,14 @@ impl EventLoop {
         token: u64,
         session: Option<Box<StoredSession>>,
     ) {
-        let Some((client, _)) = self.claims.asked.try_remove(token as usize) else {
+        let Some(client) = self.claims.asked.try_remove(token as usize) else {
             return;
         };
         let number = self.worker.session_of(&client);
         let waiting = session.filter(|it| it.session == number).map(|it| it.waiting);
         self.worker.catch_up(now_ms, &client, waiting.unwrap_or_default());
-        let reading = self.claims.pending.get(&client).map(|pending| pending.stage);
-        if reading == Some(Stage::Reading) {
+        let pending = self.claims.pending.get(&client);
+        if pending.is_some_and(|pending| matches!(pending.stage, Stage::Reading)) {
             self.arrived(now_ms, &client);
         }
         self.caught_up(&client);
@@ -231,8 +216,13 @@ impl EventLoop {
 
     /// The session is here: whoever waits for it comes in.
     fn arrived(&mut self, now_ms: u64, client: &Arc<str>) {
-        let Some(Pending { epoch, newcomer: Some(waiting), .. }) =
-            self.claims.pending.remove(client)
+        // It may have gone on to another node meanwhile; whoever came in now would end it.
+        let epoch = self.claims.pending.get(client).map_or(0, |pending| pending.epoch);
+        let gone = |it: &Arc<Cluster>| it.has_shadow(client) || it.is_stale(client, epoch);
+        if self.shared.node.cluster().is_some_and(gone) {
+            return self.turn_away(client);
+        }
+        let Some(Pending { newcomer: Some(waiting), .. }) = self.claims.pending.remove(client)
         else {
             return;
         };
@@ -240,11 +230,16 @@ impl EventLoop {
         if self.sockets.get(place as usize).is_none_or(|socket| socket.serial != serial) {
             return;
         }
-        if self.shared.node.cluster().is_some_and(|it| it.is_stale(client, epoch)) {
-            return self.give_up(place, serial);
-        }
         self.let_in(now_ms, place, &hello, epoch);
         self.list(place);
+    }
+
+    /// The session went to another node before its client was let in here.
+    fn turn_away(&mut self, client: &str) {
+        let pending = self.claims.pending.remove(client);
+        if let Some(Waiting { place, serial, .. }) = pending.and_then(|pending| pending.newcomer) {
+            self.give_up(place, serial);
+        }
     }
 
     /// Another connection waits for the session now.
@@ -282,51 +277,77 @@ impl EventLoop {
         }
     }
 
+    /// A publisher's former node had not handed these sessions their messages: whoever serves them
+    /// is told to look.
+    fn tell_rolled(&self, sessions: Vec<SessionNo>) {
+        let Some(cluster) = self.shared.node.cluster() else {
+            return;
+        };
+        for session in sessions {
+            let Some(client) = cluster.log().client_of(session) else {
+                cluster.tell_waiting(session);
+                continue;
+            };
+            let owner = usize::from(self.shared.node.owner(&client));
+            if let Some(mailbox) = self.shared.mailboxes.get(owner) {
+                mailbox.send(Mail::CatchUpOne { client }, self.together);
+            }
+        }
+    }
+
     pub(super) fn stored(&mut self, now_ms: u64, turn: u64) {
-        self.durable(now_ms, Done::UpTo(turn));
+        let mut done = Vec::new();
+        let links = self.shared.links.get();
+        self.gate.stored(turn, |seq| knows(links, seq), &mut done);
+        self.answer(now_ms, &done);
     }
 
     pub(super) fn stored_one(&mut self, now_ms: u64, turn: u64) {
-        self.durable(now_ms, Done::One(turn));
-    }
-
-    fn durable(&mut self, now_ms: u64, turn: Done) {
-        let links = self.shared.links.get();
-        if links.is_some_and(|links| !links.is_leased(now_ms)) {
-            return self.claims.late.push(turn);
-        }
         let mut done = Vec::new();
-        match turn {
-            Done::UpTo(turn) => self.gate.stored(turn, |seq| knows(links, seq), &mut done),
-            Done::One(turn) => self.gate.stored_one(turn, |seq| knows(links, seq), &mut done),
-        }
+        let links = self.shared.links.get();
+        self.gate.stored_one(turn, |seq| knows(links, seq), &mut done);
         self.answer(now_ms, &done);
     }
 
     /// Other nodes know of more changes of interest.
     pub(super) fn told(&mut self, now_ms: u64) {
-        for turn in std::mem::take(&mut self.claims.late) {
-            self.durable(now_ms, turn);
-        }
         let mut done = Vec::new();
         let links = self.shared.links.get();
         self.gate.told(|seq| knows(links, seq), &mut done);
         self.answer(now_ms, &done);
-        let telling = |pending: &Pending| matches!(pending.stage, Stage::Telling(_));
+        let telling = |pending: &Pending| matches!(pending.stage, Stage::Telling(..));
         let pending = self.claims.pending.iter().filter(|(_, pending)| telling(pending));
         let clients: Vec<Arc<str>> = pending.map(|(client, _)| Arc::clone(client)).collect();
         clients.iter().for_each(|client| self.read_if_told(client));
     }
 
+    /// Tells the worker what was done. A node that may have been taken for dead waits until it knows
+    /// better: what it has not told anybody may have passed by those who came to the others since.
     fn answer(&mut self, now_ms: u64, done: &[Done]) {
-        for done in done {
-            match *done {
-                Done::UpTo(turn) => self.worker.stored(now_ms, turn),
-                Done::One(turn) => self.worker.stored_one(now_ms, turn),
+        self.late.extend(done);
+        let generation = self.generation;
+        let fresh_ms = self.shared.now_ms();
+        if self.shared.links.get().is_none_or(|links| links.may_answer(generation, fresh_ms)) {
+            for done in std::mem::take(&mut self.late) {
+                match done {
+                    Done::UpTo(turn) => self.worker.stored(now_ms, turn),
+                    Done::One(turn) => self.worker.stored_one(now_ms, turn),
+                }
             }
+            self.send_stored();
         }
-        self.send_stored();
         self.gate.pass_barriers();
+    }
+
+    /// This node was taken for dead: others have its sessions, and what it took in since nobody is
+    /// to be promised. Everybody has to come again.
+    pub(super) fn disown(&mut self, now_ms: u64) {
+        self.generation += 1;
+        self.worker.disown(now_ms);
+        self.gate.forget_leaving();
+        let waiting: Vec<Arc<str>> = self.claims.pending.keys().map(Arc::clone).collect();
+        waiting.iter().for_each(|client| self.turn_away(client));
+        self.answer(now_ms, &[]);
     }
 
     /// Another node wants to know when everything decided so far is in the store.

@@ -109,6 +109,11 @@ impl Gate {
         }
     }
 
+    /// Nothing of what has not left yet is to leave.
+    pub(super) fn forget_leaving(&mut self) {
+        self.far.clear();
+    }
+
     /// The messages that may leave.
     pub(super) fn leaving(&mut self) -> Option<FarBatch> {
         let (turn, _) = self.far.front()?;

@@ -60,12 +60,11 @@ impl EventLoop {
                     self.worker.fenced(now_ms, session, epoch);
                 }
                 Mail::Barrier(barrier) => self.barrier(now_ms, barrier),
-                Mail::Passed { client } => self.passed(&client),
                 Mail::Told => self.told(now_ms),
                 Mail::Evict(eviction) => {
                     self.worker.evict(now_ms, &eviction);
                 }
-                Mail::Disown => self.worker.disown(now_ms),
+                Mail::Disown => self.disown(now_ms),
                 Mail::CatchUp => self.catch_up_all(),
                 Mail::CatchUpOne { client } => self.catch_up(client),
                 Mail::Adopt { client } => self.adopt(client),

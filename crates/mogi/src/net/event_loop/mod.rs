@@ -81,6 +81,10 @@ pub(crate) struct EventLoop {
     questions: Slab<(u32, u32, u32)>,
     /// Turns that wait for the store or for other nodes.
     gate: gate::Gate,
+    /// What is to be answered when this node knows that it was not taken for dead.
+    late: Vec<gate::Done>,
+    /// How often it was.
+    generation: u64,
     /// Sessions on their way here.
     claims: cluster::Claims,
     /// Sockets that are not read because the store is behind.
@@ -140,6 +144,8 @@ impl EventLoop {
             handshakes: VecDeque::new(),
             questions: Slab::new(),
             gate: gate::Gate::default(),
+            late: Vec::new(),
+            generation: 0,
             claims: cluster::Claims::default(),
             stalled: Vec::new(),
             batches: VecDeque::new(),

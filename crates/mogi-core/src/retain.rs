@@ -1,0 +1,80 @@
+//! A message with RETAIN comes in: what becomes of the topic's retained message, here, in the store
+//! and on other nodes.
+
+use crate::event::LogKind;
+use crate::message::{Message, MessageView};
+use crate::node::Node;
+use crate::peer::Outbox;
+use crate::retained::Stored;
+use crate::store::StoreOp;
+use crate::turn::{SharedCopy, Turn};
+
+/// What is to be kept, or the topic of which nothing is kept any more, and the version of that.
+pub(crate) type Promised = (Result<Message, String>, u64);
+
+/// Keeps or deletes the topic's retained message ([MQTT-3.3.1-5], [MQTT-3.3.1-6]). It is done
+/// before the message is routed; see [`crate::retained`].
+pub(crate) fn retain(
+    node: &Node,
+    turn: &mut Turn,
+    outbox: &mut Outbox,
+    view: &MessageView<'_>,
+    shared: &mut SharedCopy,
+) {
+    let others = other_nodes(node, view);
+    if view.payload.is_empty() {
+        let topic = view.topic_text();
+        let version = node.retained.remove(turn.now_ms, &topic);
+        outbox.far.retained(others, Err(&topic), version);
+        turn.durable(|| StoreOp::RetainedEnd { topic: view.topic_text().into(), version });
+        return;
+    }
+    let message: Message = shared.get(view, &mut turn.scratch);
+    match node.retained.set(turn.now_ms, message.clone(), turn.cfg.max_retained_messages) {
+        Stored::Full => turn.log(LogKind::Warning, || {
+            format!("Retained message on '{}' not kept: max_retained_messages.", view.topic_text())
+        }),
+        Stored::Done(_) if view.topic.starts_with(b"$SYS/") => {}
+        Stored::Done(version) => {
+            outbox.far.retained(others, Ok(&message), version);
+            turn.durable(|| StoreOp::Retained { message, version });
+        }
+    }
+}
+
+/// As [`retain`], but here it is done when the packet id is durable: see [`crate::deferred`].
+pub(crate) fn retain_later(
+    node: &Node,
+    turn: &mut Turn,
+    outbox: &mut Outbox,
+    view: &MessageView<'_>,
+    shared: &mut SharedCopy,
+) -> Option<Promised> {
+    let others = other_nodes(node, view);
+    let removes = view.payload.is_empty();
+    let limit = if removes { 0 } else { turn.cfg.max_retained_messages };
+    let Stored::Done(version) = node.retained.promise(turn.now_ms, view.topic, limit) else {
+        turn.log(LogKind::Warning, || {
+            format!("Retained message on '{}' not kept: max_retained_messages.", view.topic_text())
+        });
+        return None;
+    };
+    if removes {
+        let topic = view.topic_text().into_owned();
+        outbox.far.retained(others, Err(&topic), version);
+        turn.durable(|| StoreOp::RetainedEnd { topic: topic.as_str().into(), version });
+        return Some((Err(topic), version));
+    }
+    let message = shared.get(view, &mut turn.scratch);
+    outbox.far.retained(others, Ok(&message), version);
+    turn.durable(|| StoreOp::Retained { message: message.clone(), version });
+    Some((Ok(message), version))
+}
+
+/// The nodes that are told of a retained message.
+fn other_nodes(node: &Node, view: &MessageView<'_>) -> u64 {
+    match view.topic.starts_with(b"$SYS/") {
+        true => 0,
+        false => node.cluster.as_ref().map_or(0, |cluster| cluster.nodes()),
+    }
+}

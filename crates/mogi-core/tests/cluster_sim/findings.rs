@@ -1,0 +1,147 @@
+//! What storms found, each by itself.
+
+use mogi_codec::{Connect, PropertyBuf, PropertyId, Version};
+use mogi_core::cluster::change::Change;
+use mogi_core::cluster::{Claimed, Errand, Settled};
+use mogi_core::store::{SessionRecord, StoredSession};
+use mogi_core::{Arrival, CoreConfig, ListenerConfig, Node, SessionNo, Worker};
+use std::sync::Arc;
+
+const NOW_MS: u64 = 1_000_000;
+
+fn node(slot: u8) -> Worker {
+    let cfg = CoreConfig { durable: true, ..CoreConfig::default() };
+    let node = Arc::new(Node::clustered(1, 7, slot));
+    node.cluster().expect("clustered").add_node("other").expect("room");
+    Worker::new(0, node, Arc::new(cfg))
+}
+
+fn connect(worker: &mut Worker, lasting: bool, epoch: u64) {
+    let mut properties = PropertyBuf::new();
+    if lasting {
+        properties.int(PropertyId::SessionExpiryInterval, u32::MAX);
+    }
+    let mut packet = Vec::new();
+    Connect {
+        version: Version::V5,
+        bridge: false,
+        clean_start: !lasting,
+        keep_alive_s: 0,
+        properties: properties.as_properties(),
+        client_id: "c",
+        will: None,
+        username: None,
+        password: None,
+    }
+    .encode(&mut packet);
+    let arrival = Arrival {
+        token: 1,
+        packet: &packet,
+        client_id: "c",
+        assigned: false,
+        address: "127.0.0.1:1",
+        listener: &ListenerConfig::default(),
+        epoch,
+        bridge: None,
+    };
+    worker.connect(NOW_MS, &arrival).expect("room");
+    worker.end_turn();
+}
+
+/// What a worker's node tells the others.
+fn told(worker: &Worker) -> Vec<Change> {
+    let cluster = worker.node().cluster().expect("clustered");
+    let (changes, _) = cluster.log().since(0).expect("all are kept");
+    Change::decode_all(&changes.concat()).expect("as encoded")
+}
+
+fn apply(worker: &mut Worker, changes: Vec<Change>) {
+    let node = Arc::clone(worker.node());
+    for errand in node.cluster().expect("clustered").apply(&node.interest, 32, changes) {
+        if let Errand::Evict(eviction) = errand {
+            worker.evict(NOW_MS, &eviction);
+        }
+    }
+}
+
+fn stored(session: SessionNo) -> Claimed {
+    let record = SessionRecord {
+        client: "c".into(),
+        expiry_s: u32::MAX,
+        username: None,
+        mount: None,
+        left_at_ms: None,
+    };
+    let session = StoredSession {
+        session,
+        record,
+        subscriptions: Vec::new(),
+        received: Vec::new(),
+        flights: Vec::new(),
+        waiting: Vec::new(),
+    };
+    Claimed::Moved { session: Box::new(session), will: None }
+}
+
+#[test]
+fn a_claimed_connection_is_later_than_one_that_needed_no_claim() {
+    let (mut a, mut b) = (node(1), node(2));
+    connect(&mut a, false, 0);
+    connect(&mut b, true, NOW_MS + 5);
+    let changes = told(&b);
+    apply(&mut a, changes);
+    assert_eq!(a.connected().count(), 0, "it is elsewhere");
+}
+
+#[test]
+fn an_older_home_does_not_end_a_newer_session() {
+    let (mut a, mut b, mut c) = (node(1), node(2), node(3));
+    connect(&mut a, true, NOW_MS + 1);
+    connect(&mut b, true, NOW_MS + 2);
+    let (older, newer) = (told(&a), told(&b));
+    apply(&mut c, newer);
+    apply(&mut c, older);
+    let cluster = c.node().cluster().expect("clustered");
+    assert!(cluster.is_stale("c", NOW_MS + 1) && !cluster.is_stale("c", NOW_MS + 2));
+    assert_eq!(cluster.shadows(), 1);
+    // Nor does it leave a shadow where the newer one lives.
+    let older = told(&a);
+    apply(&mut b, older);
+    assert_eq!(b.node().cluster().expect("clustered").shadows(), 0);
+    assert_eq!(b.connected().count(), 1);
+}
+
+#[test]
+fn a_late_refusal_does_not_drop_a_session_that_was_claimed_again() {
+    let mut a = node(1);
+    let session = SessionNo(77);
+    let settled = a.claimed(NOW_MS, &"c".into(), stored(session), NOW_MS + 9);
+    assert!(matches!(settled, Settled::After(_)));
+    let here = |a: &Worker| a.node().cluster().expect("clustered").log().residents();
+    a.fenced(NOW_MS, session, NOW_MS + 3);
+    assert_eq!(here(&a), 1);
+    a.fenced(NOW_MS, session, NOW_MS + 9);
+    assert_eq!(here(&a), 0);
+}
+
+#[test]
+fn a_claim_that_comes_too_late_brings_nothing() {
+    let (mut a, mut b) = (node(1), node(2));
+    connect(&mut b, true, NOW_MS + 20);
+    let changes = told(&b);
+    apply(&mut a, changes);
+    let settled = a.claimed(NOW_MS, &"c".into(), stored(SessionNo(77)), NOW_MS + 10);
+    assert_eq!(settled, Settled::Stale);
+    assert_eq!(a.node().cluster().expect("clustered").log().residents(), 0);
+}
+
+#[test]
+fn a_restored_session_is_no_shadow_any_more() {
+    let (mut a, mut b) = (node(1), node(2));
+    connect(&mut b, true, NOW_MS + 1);
+    let changes = told(&b);
+    apply(&mut a, changes);
+    let Claimed::Moved { session, .. } = stored(SessionNo(77)) else { unreachable!() };
+    a.restore_at(NOW_MS, *session, NOW_MS, NOW_MS + 2);
+    assert_eq!(a.node().cluster().expect("clustered").shadows(), 0);
+}

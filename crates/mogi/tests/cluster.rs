@@ -1,0 +1,18 @@
+//! Several brokers on one Redis: what clients see who are spread over them, and go from one to
+//! another. They need `redis-server`.
+
+mod support;
+
+mod cluster {
+    mod death;
+    mod masters;
+    mod messages;
+    mod retained;
+    mod scene;
+    #[path = "../redis/server.rs"]
+    mod server;
+    mod sessions;
+    mod stopped;
+    mod takeover;
+    mod wills;
+}

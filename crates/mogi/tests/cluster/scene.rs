@@ -1,0 +1,99 @@
+//! Brokers that share a Redis server.
+
+use super::server;
+use crate::support::{Broker, Client, Dial, Out, V5, V311, Version};
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Sessions outlive connections in these; 3.1 does not tell of them.
+pub(super) const TOLD: [Version; 2] = [V311, V5];
+
+/// Nodes with one store, which no other scene uses.
+pub(super) struct Site {
+    prefix: u32,
+    store: String,
+    own: String,
+}
+
+impl Site {
+    /// On the Redis server of this process. `own`: more options of mogi's own.
+    pub(super) fn new(own: &str) -> Self {
+        Self::on(&format!("redis://127.0.0.1:{}", server::port()), own)
+    }
+
+    /// On another store.
+    pub(super) fn on(store: &str, own: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let prefix = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self { prefix, store: store.to_owned(), own: own.to_owned() }
+    }
+
+    /// A node, serving. A lease lasts two seconds.
+    #[track_caller]
+    pub(super) fn node(&self, name: &str) -> Broker {
+        let Self { prefix, store, own } = self;
+        let port = free_port();
+        let own = format!(
+            "worker_threads 2\npersistence_store {store}\nredis_prefix t{prefix}:\n\
+             cluster_listener {port} 127.0.0.1\ncluster_node_id {name}\n\
+             cluster_lease_seconds 2\n{own}"
+        );
+        Broker::setup().conf("user root\nlog_type all\n").own(&own).start()
+    }
+}
+
+/// Two nodes.
+#[track_caller]
+pub(super) fn two() -> [Broker; 2] {
+    let site = Site::new("");
+    ["a", "b"].map(|name| site.node(name))
+}
+
+/// Three nodes.
+#[track_caller]
+pub(super) fn three() -> [Broker; 3] {
+    let site = Site::new("");
+    ["a", "b", "c"].map(|name| site.node(name))
+}
+
+/// Connects to a session that has to be there.
+#[track_caller]
+pub(super) fn resume(broker: &Broker, version: Version, id: &str) -> Client {
+    resume_with(broker, &Dial::persistent(version, id))
+}
+
+/// As [`resume`].
+#[track_caller]
+pub(super) fn resume_with(broker: &Broker, dial: &Dial) -> Client {
+    let mut client = broker.dial(dial);
+    let present = client.expect_connected().session_present();
+    assert!(present, "{} has no session any more", dial.client_id);
+    client
+}
+
+/// Makes a session.
+#[track_caller]
+pub(super) fn begin(broker: &Broker, version: Version, id: &str) -> Client {
+    let mut client = broker.dial(&Dial::persistent(version, id));
+    assert!(!client.expect_connected().session_present(), "{id} has a session already");
+    client
+}
+
+/// A session that is away and gets what is published to `filter`.
+#[track_caller]
+pub(super) fn sleeper(broker: &Broker, version: Version, id: &str, filter: &str, qos: u8) {
+    let mut client = begin(broker, version, id);
+    client.subscribe(filter, qos);
+    client.disconnect();
+}
+
+/// Publishes at this QoS from a client that comes and goes.
+#[track_caller]
+pub(super) fn publish(broker: &Broker, topic: &str, payload: &str, qos: u8) {
+    broker.client(V5, "sender").publish(Out::new(topic, payload).qos(qos));
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("cannot bind a port");
+    listener.local_addr().expect("a bound socket has an address").port()
+}

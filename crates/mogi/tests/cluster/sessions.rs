@@ -1,0 +1,238 @@
+//! Sessions that go from node to node.
+
+use super::scene::{Site, TOLD, begin, publish, resume, sleeper, three, two};
+use crate::support::{Dial, Out, PacketKind, V5, eventually};
+
+#[test]
+fn a_queue_filled_anywhere_is_found_anywhere() {
+    let [a, b, c] = three();
+    for version in TOLD {
+        let id = format!("{version:?}");
+        sleeper(&a, version, &id, "t", 2);
+        let nodes = [&a, &b, &c];
+        for n in 0..30 {
+            publish(nodes[n % 3], "t", &n.to_string(), 1 + (n % 2) as u8);
+        }
+        let mut client = resume(&b, version, &id);
+        for n in 0..30 {
+            client.receive("t", n.to_string());
+        }
+        client.expect_nothing();
+        client.disconnect();
+        resume(&c, version, &id).expect_nothing();
+        a.connect(&Dial::new(version, &id)).disconnect();
+    }
+}
+
+#[test]
+fn subscriptions_go_with_their_session() {
+    let [a, b] = two();
+    let mut client = begin(&a, V5, "client");
+    client.subscribe("t/#", 1);
+    client.disconnect();
+    let mut client = resume(&b, V5, "client");
+    client.unsubscribe(&["t/#"]);
+    client.subscribe("u/+", 2);
+    client.disconnect();
+    let mut client = resume(&a, V5, "client");
+    publish(&b, "t/1", "not this", 1);
+    publish(&b, "u/1", "this", 2);
+    publish(&a, "u/2", "and this", 1);
+    client.receive("u/1", "this");
+    client.receive("u/2", "and this");
+}
+
+/// A message that comes while its session moves is delivered once.
+#[test]
+fn nothing_is_missed_or_repeated_between_nodes() {
+    let [a, b, c] = three();
+    begin(&a, V5, "client").subscribe("t", 2);
+    let mut sender = c.client(V5, "sender");
+    let mut next = 0;
+    let mut sent = 0;
+    for round in 0..40 {
+        let node = [&b, &c, &a][round % 3];
+        for _ in 0..3 {
+            sender.send_publish(Out::new("t", sent.to_string()).qos(1));
+            sent += 1;
+        }
+        let mut client = resume(node, V5, "client");
+        for _ in 0..3 {
+            sender.send_publish(Out::new("t", sent.to_string()).qos(1));
+            sent += 1;
+        }
+        let until = next + 5;
+        while next < until {
+            let message = client.expect_publish();
+            if message.text().parse::<i32>().is_ok_and(|again| again < next) {
+                // Its PUBACK was on its way when the session moved.
+                client.complete(&message);
+                continue;
+            }
+            assert_eq!(message.text(), next.to_string(), "round {round}");
+            client.complete(&message);
+            next += 1;
+        }
+        client.ping();
+    }
+    let mut client = resume(&b, V5, "client");
+    while next < sent {
+        let message = client.expect_publish();
+        client.complete(&message);
+        if message.text().parse::<i32>().is_ok_and(|again| again < next) {
+            continue;
+        }
+        assert_eq!(message.text(), next.to_string());
+        next += 1;
+    }
+}
+
+#[test]
+fn mqtt_4_4_0_1_qos_1_in_flight_keeps_its_id() {
+    let [a, b] = two();
+    for version in TOLD {
+        for cut in [false, true] {
+            let id = format!("{version:?}-{cut}");
+            let mut client = begin(&a, version, &id);
+            client.subscribe(&id, 1);
+            publish(&b, &id, "zero", 1);
+            client.receive(&id, "zero");
+            publish(&b, &id, "one", 1);
+            let first = client.expect_message(&id, "one");
+            // Either it has gone, or it is taken over.
+            let kept = if cut {
+                drop(client);
+                None
+            } else {
+                Some(client)
+            };
+            let mut client = resume(&b, version, &id);
+            let again = client.receive(&id, "one");
+            assert_eq!((again.packet_id, again.dup), (first.packet_id, true), "{id}");
+            client.expect_nothing();
+            drop(kept);
+        }
+    }
+}
+
+#[test]
+fn qos_2_to_a_subscriber_goes_on_in_each_state() {
+    let [a, b] = two();
+    for version in TOLD {
+        let id = format!("{version:?}");
+        let mut client = begin(&a, version, &id);
+        client.subscribe(&id, 2);
+        publish(&b, &id, "one", 2);
+        let first = client.expect_message(&id, "one").packet_id;
+        // Sent.
+        let mut client = resume(&b, version, &id);
+        let again = client.expect_message(&id, "one");
+        assert_eq!((again.packet_id, again.dup), (first, true));
+        client.pubrec(first);
+        client.expect_ack(PacketKind::Pubrel, first, 0);
+        // Released.
+        let mut client = resume(&a, version, &id);
+        client.expect_ack(PacketKind::Pubrel, first, 0);
+        drop(client);
+        let mut client = resume(&b, version, &id);
+        client.expect_ack(PacketKind::Pubrel, first, 0);
+        client.pubcomp(first);
+        publish(&b, &id, "two", 2);
+        client.receive(&id, "two");
+        client.disconnect();
+        let mut client = resume(&a, version, &id);
+        publish(&b, &id, "three", 2);
+        // PUBREL may come again: its PUBCOMP was on its way when the session moved.
+        let message = loop {
+            let frame = client.recv();
+            match frame.kind() {
+                PacketKind::Pubrel => client.pubcomp(frame.packet_id().expect("an id")),
+                _ => break crate::support::Message::of(&frame),
+            }
+        };
+        assert_eq!(message.text(), "three");
+        client.complete(&message);
+        client.disconnect();
+    }
+}
+
+#[test]
+fn qos_2_of_a_publisher_counts_once_in_each_state() {
+    let [a, b] = two();
+    for version in TOLD {
+        let topic = format!("t/{version:?}");
+        let id = format!("publisher-{version:?}");
+        let mut witness = begin(&b, version, &format!("witness-{version:?}"));
+        witness.subscribe(&topic, 2);
+        let mut client = begin(&a, version, &id);
+        client.send_publish(Out::new(&topic, "one").qos(2).id(7));
+        client.expect_ack(PacketKind::Pubrec, 7, 0);
+        // Received here, repeated there.
+        let mut client = resume(&b, version, &id);
+        client.send_publish(Out::new(&topic, "one").qos(2).id(7).dup());
+        client.expect_ack(PacketKind::Pubrec, 7, 0);
+        client.pubrel(7);
+        // Released there; perhaps heard of, asked again here.
+        let mut client = resume(&a, version, &id);
+        client.pubrel(7);
+        let answer = client.recv();
+        assert_eq!((answer.kind(), answer.packet_id()), (PacketKind::Pubcomp, Some(7)));
+        client.publish(Out::new(&topic, "two").qos(2).id(7));
+        witness.receive(&topic, "one");
+        witness.receive(&topic, "two");
+        witness.expect_nothing();
+    }
+}
+
+#[test]
+fn a_clean_start_elsewhere_ends_the_session() {
+    let [a, b] = two();
+    for version in TOLD {
+        let id = format!("{version:?}");
+        sleeper(&a, version, &id, "t", 1);
+        publish(&b, "t", "one", 1);
+        let mut client = b.dial(&Dial::persistent(version, &id).clean());
+        assert!(!client.expect_connected().session_present());
+        publish(&a, "t", "two", 1);
+        client.expect_nothing();
+        client.subscribe("u", 1);
+        client.disconnect();
+        publish(&b, "t", "three", 1);
+        publish(&b, "u", "four", 1);
+        let mut client = resume(&a, version, &id);
+        client.receive("u", "four");
+        client.expect_nothing();
+    }
+}
+
+#[test]
+fn sessions_expire_on_all_nodes() {
+    let [a, b] = two();
+    let dial = Dial::new(V5, "client").resume().session_expiry(1);
+    let mut client = a.connect(&dial);
+    client.subscribe("t", 1);
+    client.disconnect();
+    publish(&b, "t", "one", 1);
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    eventually("the session's end", || {
+        let mut client = b.dial(&Dial::new(V5, "client").resume().session_expiry(0));
+        let present = client.expect_connected().session_present();
+        client.disconnect();
+        !present
+    });
+}
+
+#[test]
+fn a_node_that_starts_later_knows_the_sessions() {
+    let site = Site::new("");
+    let a = site.node("a");
+    sleeper(&a, V5, "client", "t", 2);
+    let mut online = begin(&a, V5, "online");
+    online.subscribe("t", 1);
+    let b = site.node("b");
+    publish(&b, "t", "one", 2);
+    online.receive("t", "one");
+    let mut client = resume(&b, V5, "client");
+    client.receive("t", "one");
+    client.expect_nothing();
+}

@@ -1,0 +1,112 @@
+//! Nodes that hang (SIGSTOP) longer than their lease and wake up, and nodes that end by themselves.
+
+use super::scene::{begin, publish, resume, resume_with, sleeper, two};
+use crate::support::{Broker, Dial, Out, PacketKind, V5, V311};
+use nix::sys::signal::Signal;
+
+/// Stops `node` until `other` knows it for dead.
+#[track_caller]
+fn hang(node: &Broker, other: &Broker) {
+    node.signal(Signal::SIGSTOP);
+    other.expect_log("is gone");
+}
+
+#[test]
+fn a_hung_owner_that_wakes_up_lets_go() {
+    let [a, b] = two();
+    let mut old = begin(&a, V5, "client");
+    old.subscribe("t", 2);
+    publish(&b, "t", "one", 2);
+    let first = old.expect_message("t", "one").packet_id;
+    hang(&a, &b);
+    let mut client = resume(&b, V5, "client");
+    let again = client.expect_message("t", "one");
+    assert_eq!((again.packet_id, again.dup), (first, true));
+    // What the old connection still says counts for nothing.
+    old.pubrec(first);
+    a.signal(Signal::SIGCONT);
+    let ended = std::iter::from_fn(|| old.next()).last();
+    assert_eq!(ended.map(|frame| frame.kind()), Some(PacketKind::Disconnect));
+    client.complete(&again);
+    publish(&a, "t", "two", 2);
+    client.receive("t", "two");
+    client.expect_nothing();
+}
+
+/// All clients of a node that was taken for dead are told to go, and find everything elsewhere or
+/// there again.
+#[test]
+fn clients_of_a_hung_node_are_told_to_go() {
+    let [a, b] = two();
+    let mut lasting = begin(&a, V5, "lasting");
+    lasting.subscribe("t", 1);
+    let mut brief = a.client(V311, "brief");
+    hang(&a, &b);
+    publish(&b, "t", "one", 1);
+    // It comes to a node that does not know that it counts for dead.
+    let mut subscriber = begin(&b, V5, "subscriber");
+    subscriber.subscribe("u", 1);
+    brief.send_publish(Out::new("u", "late").qos(1).id(5));
+    a.signal(Signal::SIGCONT);
+    brief.drain();
+    lasting.drain();
+    // No acknowledgement: it comes again.
+    let mut brief = a.client(V311, "brief");
+    brief.publish(Out::new("u", "again").qos(1));
+    loop {
+        let message = subscriber.expect_publish();
+        subscriber.complete(&message);
+        if message.text() == "again" {
+            break;
+        }
+    }
+    let mut lasting = resume(&a, V5, "lasting");
+    lasting.receive("t", "one");
+    publish(&b, "t", "two", 1);
+    lasting.receive("t", "two");
+    lasting.expect_nothing();
+}
+
+/// It is one of them again: what it knows of others and they of it is right.
+#[test]
+fn a_node_that_hung_is_one_of_them_again() {
+    let [a, b] = two();
+    sleeper(&a, V5, "moves", "t", 1);
+    hang(&a, &b);
+    let mut moved = resume(&b, V5, "moves");
+    let mut there = b.client(V5, "there");
+    there.subscribe("u", 1);
+    a.signal(Signal::SIGCONT);
+    a.expect_log("taken for dead");
+    let mut here = a.client(V5, "here");
+    here.subscribe("v", 1);
+    publish(&a, "t", "one", 1);
+    moved.receive("t", "one");
+    publish(&a, "u", "two", 1);
+    there.receive("u", "two");
+    publish(&b, "v", "three", 1);
+    here.receive("v", "three");
+}
+
+#[test]
+fn a_stop_hands_everything_over() {
+    let [mut a, b] = two();
+    let dial = Dial::persistent(V5, "client").will("w", "gone");
+    let mut client = a.connect(&dial);
+    client.subscribe("t", 1);
+    publish(&b, "t", "one", 1);
+    let first = client.expect_message("t", "one");
+    assert!(a.stop().success());
+    client.expect_disconnect(0x8B);
+    publish(&b, "t", "two", 1);
+    let mut client = resume_with(&b, &Dial::persistent(V5, "client"));
+    let again = client.receive("t", "one");
+    assert_eq!((again.packet_id, again.dup), (first.packet_id, true));
+    client.receive("t", "two");
+    client.expect_nothing();
+    // Nobody waits for a node that has said that it ends.
+    client.subscribe("u", 1);
+    a.restart();
+    publish(&a, "u", "three", 1);
+    client.receive("u", "three");
+}
