@@ -286,6 +286,7 @@ impl EventLoop {
         match self.worker.connect(now_ms, &arrival) {
             Ok(key) => {
                 socket.state = State::Client(key);
+                self.tell_agreed(place, client_id);
                 self.hand_over(now_ms, place, key, rest);
             }
             Err(refused) => self.refuse(place, Some(client_id), &refused),
