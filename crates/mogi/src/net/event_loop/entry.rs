@@ -252,6 +252,7 @@ impl EventLoop {
         }
         let Moved { client_id, assigned, address, bytes, connect_len, .. } = moved;
         self.begin(now_ms, place, &client_id, assigned, &address, &bytes, connect_len);
+        self.list_closed(place);
     }
 
     /// Connects an admitted client to its session.

@@ -111,6 +111,17 @@ impl EventLoop {
         self.refuse(place, None, &refused);
     }
 
+    /// Has a connection read whose peer said, before it was moved here, that it sends no more: its
+    /// socket says nothing of that.
+    pub(super) fn list_closed(&mut self, place: u32) {
+        if let Some(socket) = self.sockets.get_mut(place as usize)
+            && socket.layered.as_ref().is_some_and(|layered| layered.is_closed())
+        {
+            socket.readable = true;
+            self.list(place);
+        }
+    }
+
     /// Says which version of TLS and which cipher a client has, as Mosquitto does.
     pub(super) fn tell_agreed(&self, place: u32, client_id: &str) {
         if self.shared.core.log_mask & LogKind::Debug as u32 == 0 {
