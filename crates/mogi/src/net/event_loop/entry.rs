@@ -252,7 +252,7 @@ impl EventLoop {
         }
         let Moved { client_id, assigned, address, bytes, connect_len, .. } = moved;
         self.begin(now_ms, place, &client_id, assigned, &address, &bytes, connect_len);
-        self.list_closed(place);
+        self.list_closed(now_ms, place);
     }
 
     /// Connects an admitted client to its session.

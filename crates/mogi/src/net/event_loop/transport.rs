@@ -113,10 +113,14 @@ impl EventLoop {
 
     /// Has a connection read whose peer said, before it was moved here, that it sends no more: its
     /// socket says nothing of that.
-    pub(super) fn list_closed(&mut self, place: u32) {
-        if let Some(socket) = self.sockets.get_mut(place as usize)
-            && socket.layered.as_ref().is_some_and(|layered| layered.is_closed())
-        {
+    pub(super) fn list_closed(&mut self, now_ms: u64, place: u32) {
+        let socket = self.sockets.get(place as usize);
+        if !socket.is_some_and(|it| it.layered.as_ref().is_some_and(|it| it.is_closed())) {
+            return;
+        }
+        // It is read in this turn; the answer to its CONNECT goes out before.
+        self.finish_turn(now_ms);
+        if let Some(socket) = self.sockets.get_mut(place as usize) {
             socket.readable = true;
             self.list(place);
         }
