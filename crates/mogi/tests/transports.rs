@@ -19,5 +19,7 @@ mod reload;
 mod scene;
 #[path = "transports/sockets.rs"]
 mod sockets;
+#[path = "transports/tools.rs"]
+mod tools;
 #[path = "transports/websockets.rs"]
 mod websockets;

@@ -149,7 +149,11 @@ pub(super) fn doubts(config: &Config) -> impl Iterator<Item = String> {
                 "asks for certificates and has no TLS: 'require_certificate' has no effect.",
             ),
             (
-                named && !certified && !proxied,
+                named && !transport.has_tls() && !proxied,
+                "takes user names from certificates, and has no TLS: that has no effect.",
+            ),
+            (
+                named && transport.has_tls() && !certified,
                 "takes user names from certificates, and asks for none: it lets nobody in.",
             ),
             (
@@ -205,7 +209,9 @@ pub(super) fn plan(config: &Config, listener: &Listener) -> TransportPlan {
             forwarded_for: config.forwarded_for,
         }),
         http_dir: transport.http_dir.clone(),
+        // Without TLS there are no certificates, and as with Mosquitto the options have no effect.
         name_from: match (transport.subject_as_username, transport.identity_as_username) {
+            _ if !transport.has_tls() && transport.proxy != 2 => NameFrom::Connect,
             (true, _) => NameFrom::Subject,
             (false, true) => NameFrom::CommonName,
             (false, false) => NameFrom::Connect,

@@ -62,6 +62,11 @@ impl Layered {
         }
     }
 
+    /// Whether the peer has said that it sends no more.
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Why the connection is to be closed, if its layers say so.
     pub(crate) const fn take_failure(&mut self) -> Option<Failure> {
         self.failure.take()

@@ -55,6 +55,12 @@ impl Pki {
         self.sign(params, "localhost", validity)
     }
 
+    /// A certificate for a server elsewhere.
+    pub fn server_named(&self, name: &str) -> Identity {
+        let params = CertificateParams::new(vec![name.to_owned()]).expect("a valid name");
+        self.sign(params, name, Validity::Usual)
+    }
+
     /// A certificate for a client with this common name.
     pub fn client(&self, name: &str) -> Identity {
         self.client_for(name, Validity::Usual)

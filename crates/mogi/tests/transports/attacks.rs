@@ -119,12 +119,20 @@ fn w03_to_w06_frames_against_the_rules_end_the_connection() {
 fn w08_a_packet_larger_than_its_frame_waits_for_more() {
     let (siege, scene) = siege(32);
     siege.run(|_| {
-        let mut stream = upgraded(scene.websockets);
-        stream.write_all(&frame(0x82, &Dial::new(V311, "short").bytes())).expect("sent");
-        stream.write_all(&frame(0x82, &[0x30, 0x80, 0x20])).expect("sent");
-        stream.write_all(&frame(0x88, &[])).expect("sent");
-        let answer = until_end(&mut stream);
-        assert_eq!(answer, [&[0x82, 4, 0x20, 2, 0, 0][..], &[0x88, 0]].concat());
+        // All at once, and with ids of both workers: the end goes with a connection that moves.
+        for n in 0..8 {
+            let mut stream = upgraded(scene.websockets);
+            let connect = Dial::new(V311, &format!("short-{n}")).bytes();
+            let frames = [frame(0x82, &connect), frame(0x82, &[0x30, 0x80, 0x20])];
+            stream.write_all(&frames.concat()).expect("sent");
+            stream.write_all(&frame(0x88, &[])).expect("sent");
+            let answer = until_end(&mut stream);
+            assert_eq!(answer, [&[0x82, 4, 0x20, 2, 0, 0][..], &[0x88, 0]].concat());
+            let mut stream = upgraded(scene.websockets);
+            stream.write_all(&[frames.concat(), frame(0x88, &[])].concat()).expect("sent");
+            let answer = until_end(&mut stream);
+            assert_eq!(answer, [&[0x82, 4, 0x20, 2, 0, 0][..], &[0x88, 0]].concat());
+        }
     });
 }
 

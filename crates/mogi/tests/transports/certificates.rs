@@ -11,10 +11,11 @@ use std::process::Command;
 #[test]
 fn both_versions_of_tls_work() {
     let pki = Pki::new("ca");
-    let broker = tls_broker(&pki, "");
-    for version in [&TLS12, &TLS13] {
+    let broker = tls_broker(&pki, "log_type all\n");
+    for (version, name) in [(&TLS12, "TLSv1.2"), (&TLS13, "TLSv1.3")] {
         let config = client_config(&pki, None, &[version]);
         works(&mut tls_with(broker.address(), &config), "both");
+        broker.expect_log(&format!("Client both negotiated {name} cipher TLS_"));
     }
     let only_13 = tls_broker(&pki, "tls_version tlsv1.3\n");
     let old = client_config(&pki, None, &[&TLS12]);

@@ -1,8 +1,8 @@
 //! Options that do not go together, and files that are not what they should be: what is said.
 
 use crate::scene::{TLS, with_files};
-use crate::support::Broker;
 use crate::support::pki::Pki;
+use crate::support::{Broker, Dial, V311};
 
 /// The broker does not start with these lines, and says so.
 #[track_caller]
@@ -91,10 +91,17 @@ fn what_has_no_effect_is_said() {
     );
     for text in [
         "asks for certificates and has no TLS",
-        "takes user names from certificates, and asks for none: it lets nobody in",
+        "takes user names from certificates, and has no TLS: that has no effect",
         "has 'proxy_protocol_v2_require_tls' without",
         "has 'http_dir' without 'protocol websockets'",
     ] {
         broker.expect_log(text);
     }
+    broker.client(V311, "it is let in").ping();
+    let pki = Pki::new("ca");
+    let broker = crate::scene::tls_broker(&pki, "use_identity_as_username true\n");
+    broker.expect_log("takes user names from certificates, and asks for none: it lets nobody in");
+    let mut stream = crate::scene::tls(&broker, &pki, None);
+    let dial = Dial::new(V311, "c");
+    assert_eq!(crate::scene::connect(&mut stream, &dial), Some(4));
 }

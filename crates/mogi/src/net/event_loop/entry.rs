@@ -242,6 +242,7 @@ impl EventLoop {
             return;
         }
         self.begin(now_ms, place, &moved.hello);
+        self.list_closed(now_ms, place);
     }
 
     /// Connects an admitted client to its session, once that is here.
@@ -274,6 +275,7 @@ impl EventLoop {
         match self.worker.connect(now_ms, &arrival) {
             Ok(key) => {
                 socket.state = State::Client(key);
+                self.tell_agreed(place, &hello.client_id);
                 self.hand_over(now_ms, place, key, rest);
             }
             Err(refused) => self.refuse(place, Some(&hello.client_id), &refused),

@@ -7,6 +7,7 @@ use crate::net::shared::NameFrom;
 use crate::net::socket::{Socket, State};
 use mogi_codec::{Connack, Connect, Header, Properties, Reason, Version};
 use mogi_core::{LogKind, Refused};
+use mogi_transport::tls::Tls;
 use mogi_transport::{Layers, certificate};
 use std::time::{Duration, Instant};
 
@@ -108,6 +109,34 @@ impl EventLoop {
             }
         };
         self.refuse(place, None, &refused);
+    }
+
+    /// Has a connection read whose peer said, before it was moved here, that it sends no more: its
+    /// socket says nothing of that.
+    pub(super) fn list_closed(&mut self, now_ms: u64, place: u32) {
+        let socket = self.sockets.get(place as usize);
+        if !socket.is_some_and(|it| it.layered.as_ref().is_some_and(|it| it.is_closed())) {
+            return;
+        }
+        // It is read in this turn; the answer to its CONNECT goes out before.
+        self.finish_turn(now_ms);
+        if let Some(socket) = self.sockets.get_mut(place as usize) {
+            socket.readable = true;
+            self.list(place);
+        }
+    }
+
+    /// Says which version of TLS and which cipher a client has, as Mosquitto does.
+    pub(super) fn tell_agreed(&self, place: u32, client_id: &str) {
+        if self.shared.core.log_mask & LogKind::Debug as u32 == 0 {
+            return;
+        }
+        let socket = self.sockets.get(place as usize);
+        let tls = socket.and_then(|socket| socket.layered.as_ref()?.layers.tls());
+        if let Some(agreed) = tls.and_then(Tls::agreed) {
+            let line = format!("Client {client_id} negotiated {agreed}");
+            self.shared.log.log(LogKind::Debug, &line);
+        }
     }
 
     /// Says what is wrong with a client's TLS or WebSocket, if anything is.
