@@ -15,8 +15,11 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// Bytes before the changes.
 pub(super) const HEAD: usize = 48;
 
+/// In the flags of every record; so hardly anything else looks like one.
+const MARK: u32 = 0x676F_6D00;
+
 /// It stands for everything since the last checkpoint: what stands before it is void.
-pub(super) const BASE: u32 = 1;
+const BASE: u32 = 1;
 
 /// What stands in a record's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +59,8 @@ pub(super) fn begin(out: &mut Vec<u8>) {
 pub(super) fn seal(seed: u64, head: &Head, out: &mut [u8]) -> Option<u64> {
     let len = u32::try_from(out.len() - HEAD).ok()?;
     out[..4].copy_from_slice(&len.to_le_bytes());
-    out[4..8].copy_from_slice(&u32::from(head.base).to_le_bytes());
+    let flags = MARK | if head.base { BASE } else { 0 };
+    out[4..8].copy_from_slice(&flags.to_le_bytes());
     let fields = [head.before, head.number, head.synced, head.at_ms];
     for (at, field) in fields.into_iter().enumerate() {
         out[16 + at * 8..24 + at * 8].copy_from_slice(&field.to_le_bytes());
@@ -81,12 +85,12 @@ pub(super) fn open(seed: u64, bytes: &[u8]) -> Option<Record<'_>> {
 
 /// What the head at the beginning of `bytes` says, true or not.
 pub(super) fn head(bytes: &[u8]) -> Option<Head> {
-    let flags = bytes.get(4..8)?;
-    if flags[1..] != [0; 3] || u32::from(flags[0]) > BASE {
+    let flags = u32::from_le_bytes(*bytes.get(4..8)?.first_chunk()?);
+    if flags & !BASE != MARK {
         return None;
     }
     Some(Head {
-        base: u32::from(flags[0]) == BASE,
+        base: flags & BASE != 0,
         before: number_at(bytes, 16)?,
         number: number_at(bytes, 24)?,
         synced: number_at(bytes, 32)?,
