@@ -25,6 +25,8 @@ pub enum ErrorKind {
     Changing,
     /// It is elsewhere, and does not answer or refuses.
     Unreachable,
+    /// A migration to it was not finished.
+    Unfinished,
 }
 
 /// What could not be done, where, why, and what helps.
@@ -65,6 +67,9 @@ impl StoreError {
             ErrorKind::Unreachable => {
                 "see that it runs, and that address and login are right; the broker goes on by \
                  itself then"
+            }
+            ErrorKind::Unfinished => {
+                "run 'mogi store migrate' again to finish it, or remove what is there"
             }
         }
     }

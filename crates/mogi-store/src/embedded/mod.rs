@@ -24,6 +24,7 @@ mod fetch;
 mod journal;
 mod keys;
 mod log;
+pub mod migration;
 mod mind;
 mod options;
 mod place;

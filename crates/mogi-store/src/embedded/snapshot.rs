@@ -249,7 +249,7 @@ fn copy_sparse(from: &Path, to: &Path, zeros_max: usize) -> io::Result<()> {
 
 /// Who has it open. The lock is only tried where a process of the id in it exists: a broker that
 /// starts at this very moment is not to find it taken.
-fn user(store: &Path) -> Option<String> {
+pub(super) fn user(store: &Path) -> Option<String> {
     let path = store.join(place::LOCK);
     let pid = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
     let number: Option<u32> = pid.parse().ok();

@@ -287,11 +287,30 @@ impl Nodes {
         Ok(())
     }
 
-    /// All nodes seen lately, this one too, by name.
+    /// All nodes seen lately, this one too, by name; others are forgotten.
     ///
     /// # Errors
     /// If Redis does not answer.
     pub fn all(&self) -> Result<Vec<NodeSeen>, StoreError> {
+        let all = self.keys.nodes();
+        let slot = slot_of(all.as_bytes());
+        let now_ms = now_ms();
+        let (kept, old): (Vec<_>, Vec<_>) = self.seen()?.into_iter().partition(|node| {
+            node.alive || now_ms.saturating_sub(node.seen_at_ms) < FORGOTTEN.as_millis() as u64
+        });
+        if !old.is_empty() {
+            let mut words: Vec<&[u8]> = vec![b"HDEL", all.as_bytes()];
+            words.extend(old.iter().map(|node| node.node.as_bytes()));
+            self.link.call(vec![Request::new(slot, Commands::one(&words))])?;
+        }
+        Ok(kept)
+    }
+
+    /// All nodes that are not forgotten yet, by name.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub(super) fn seen(&self) -> Result<Vec<NodeSeen>, StoreError> {
         let all = self.keys.nodes();
         let slot = slot_of(all.as_bytes());
         let list = Commands::one(&[b"HGETALL", all.as_bytes()]);
@@ -310,16 +329,7 @@ impl Nodes {
             node.dead = lease == Some(DEAD);
             node.alive = lease.is_some() && !node.dead;
         }
-        let now_ms = now_ms();
-        let (kept, old): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|node| {
-            node.alive || now_ms.saturating_sub(node.seen_at_ms) < FORGOTTEN.as_millis() as u64
-        });
-        if !old.is_empty() {
-            let mut words: Vec<&[u8]> = vec![b"HDEL", all.as_bytes()];
-            words.extend(old.iter().map(|node| node.node.as_bytes()));
-            self.link.call(vec![Request::new(slot, Commands::one(&words))])?;
-        }
-        Ok(kept)
+        Ok(nodes)
     }
 
     /// Says that this node ends.

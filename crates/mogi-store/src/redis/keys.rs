@@ -7,7 +7,7 @@
 //! ```text
 //!  session:{C} subs:{C} queue:{C} inflight:{C} recv:{C} late:{C} msg:{C}:<packet id> will:{C}
 //!  retained:<topic>   retained-meta:{t} retained-gone:{t}:<time>   sessions:{t} wills:{t}
-//!  once:{t}:<time>    node:{N} nodes marks:{N}
+//!  once:{t}:<time>    node:{N} nodes marks:{N}    migrating
 //! ```
 
 use super::wire::{SLOTS, slot_of};
@@ -165,6 +165,11 @@ impl Keys {
     /// All nodes that were there lately.
     pub fn nodes(&self) -> String {
         format!("{}nodes", self.prefix)
+    }
+
+    /// Where the state comes from that is being written by `mogi store migrate`.
+    pub fn migrating(&self) -> String {
+        format!("{}migrating", self.prefix)
     }
 
     /// The greatest numbers a node has used, and when it was last seen to write.

@@ -5,12 +5,13 @@ use super::encode::{self, Found};
 use super::journal::Parts;
 use super::keys::{Of, Per, Tag, slot_tag};
 use super::read;
-use super::store::Owner;
+use super::store::{Owner, Purpose};
 use super::wire::{Commands, Reply, Request, SLOTS, Value};
 use crate::clock::now_ms;
-use crate::error::StoreError;
+use crate::error::{ErrorKind, StoreError};
 use crate::ops::{EntryNo, SessionNo};
 use crate::store::{LoadReport, Loaded};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,12 @@ pub(super) fn load(
 ) -> Result<LoadReport, StoreError> {
     store.directory.clear();
     store.usage = Default::default();
+    if store.purpose == Purpose::Serve
+        && let Some(from) = store.migrating()?
+    {
+        let what = format!("what was migrated from {from} is not complete");
+        return Err(StoreError::new(ErrorKind::Unfinished, Path::new(store.place()), what));
+    }
     let report = store.read_marks()?;
     visit(Loaded::Alive { at_ms: report.alive_at_ms }, None);
     let (sessions, wills) = (Vec::new(), Vec::new());
@@ -139,6 +146,9 @@ impl Load<'_> {
 
     /// What the owner of a publisher's session left undone when it ended.
     fn roll_forward(&mut self) -> Result<(), StoreError> {
+        if self.store.purpose == Purpose::Look {
+            return Ok(());
+        }
         let sessions = std::mem::take(&mut self.sessions);
         let keys = self.store.directory.keys.clone();
         let mut left: Vec<(Arc<str>, u16, Parts)> = Vec::new();
@@ -156,7 +166,8 @@ impl Load<'_> {
                 let owner = owner.text().unwrap_or_default();
                 // Another node that lives does it itself; whoever claims the session from a dead
                 // one does it then.
-                if !owner.is_empty() && owner != &*self.store.node {
+                let others = !owner.is_empty() && owner != &*self.store.node;
+                if others && self.store.purpose != Purpose::Move {
                     continue;
                 }
                 for (packet_id, state) in Found::of(recv).pairs() {

@@ -8,7 +8,8 @@
 //! A map: [`keys`]: where things stand; `encode`: what stands there; `ops`: changes to commands;
 //! `functions.lua`: what is decided inside Redis; `read`, `load`, `fetch`: back again; `journal`:
 //! QoS 2 over several slots; [`claim`]: sessions of several nodes; [`store`]: blocking;
-//! [`committer`]: for a broker's workers; [`wire`]: connections, slots and retries.
+//! [`committer`]: for a broker's workers; `tools`: who
+//! uses it, and migrations; [`wire`]: connections, slots and retries.
 
 pub mod claim;
 pub mod committer;
@@ -29,11 +30,13 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tickets;
+mod tools;
 pub mod wire;
 
 pub use claim::{Claimed, NodeSeen, Nodes};
 pub use committer::Committer;
-pub use store::{Owner, RedisStore};
+pub use store::{Owner, Purpose, RedisStore};
+pub use tools::client_name;
 
 use keys::Keys;
 use wire::Library;

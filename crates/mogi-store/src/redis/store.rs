@@ -23,6 +23,19 @@ pub struct RedisStore {
     pub(super) node: Arc<str>,
     pub(super) usage: Usage,
     pub(super) marks: Marks,
+    pub(super) purpose: Purpose,
+}
+
+/// What a store is opened for, and so what a load does with messages whose publishers' owners ended
+/// before they were in all queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To serve clients: what is left of one's own is finished.
+    Serve,
+    /// To look: nothing is changed.
+    Look,
+    /// To take everything elsewhere, while no broker runs: all that is left is finished.
+    Move,
 }
 
 /// Whose a session is.
@@ -55,7 +68,14 @@ impl RedisStore {
             node: options.node.as_str().into(),
             usage: Usage::default(),
             marks: Marks::default(),
+            purpose: Purpose::Serve,
         })
+    }
+
+    /// The same store for another purpose than to serve clients.
+    #[must_use]
+    pub fn to(self, purpose: Purpose) -> Self {
+        Self { purpose, ..self }
     }
 
     /// Notices of the connection go there from now on; it is called on the connection's thread.

@@ -8,6 +8,7 @@ use crate::net::shared::{LogSink, Shared};
 use mogi_core::store::StoredWill;
 use mogi_core::{Fetch, LogKind, SessionNo};
 use mogi_store::committer::{OnAnswer, OnNotice};
+use mogi_store::embedded::migration;
 use mogi_store::redis::{self, RedisOptions, RedisStore};
 use mogi_store::{
     Answer, Committer, EmbeddedOptions, EmbeddedStore, LoadReport, Loaded, Notice, OnDamage,
@@ -34,7 +35,9 @@ pub(super) fn start(
     let begun = Instant::now();
     let options = EmbeddedOptions { dir: reachable(&plan.options.dir), ..plan.options.clone() };
     let alive = options.dir.join(ALIVE);
+    let dir = options.dir.clone();
     let mut store = EmbeddedStore::open(options).map_err(|error| error.to_string())?;
+    migration::refuse_unfinished(&dir).map_err(|error| error.to_string())?;
     let seen_ms = seen_alive_ms(&alive);
     let mut report =
         restore(&mut store, seen_ms, shared, loops).map_err(|error| error.to_string())?;

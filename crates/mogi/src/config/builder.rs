@@ -1,6 +1,7 @@
 //! A configuration under construction: which listener a line belongs to, what was there before,
 //! and what is to be said about it.
 
+use super::redis::plugin;
 use super::table::{Kind, Scope, Spec, Status};
 use super::value::{Line, Problem};
 use super::{Bridge, Config, Listener, Note, Security};
@@ -27,6 +28,9 @@ pub(crate) struct Builder {
 impl Builder {
     /// Applies one line.
     pub(super) fn apply(&mut self, spec: &Spec, line: &Line) -> Result<(), Problem> {
+        if plugin::is_of_redis(self, line)? {
+            return Ok(());
+        }
         self.check_place(spec, line)?;
         if let Some(instead) = spec.deprecated {
             let name = &line.name;

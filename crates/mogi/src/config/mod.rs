@@ -26,6 +26,7 @@ mod value;
 pub(crate) use bridge::{Bridge, bridge_plans};
 pub(crate) use page::page;
 pub(crate) use plan::{data_dir, describe, plan, warnings};
+pub(crate) use redis::store_of;
 
 use crate::cli::Cli;
 use crate::log::LogConfig;
@@ -266,6 +267,9 @@ pub(crate) fn load(cli: &Cli) -> Loaded {
         && read.is_ok()
     {
         read = reader::read_own(&mut builder, &path);
+    }
+    if read.is_ok() {
+        read = redis::plugin::check(&builder);
     }
     if read.is_ok() {
         read = bridge::check(&mut builder.config.bridges, &mut builder.notes);

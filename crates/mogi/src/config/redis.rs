@@ -1,9 +1,12 @@
 //! Options of a store in Redis, and what they come to.
 
+pub(super) mod plugin;
+
 use super::builder::Builder;
+use super::table;
 use super::value::{Line, Problem};
-use mogi_store::redis::RedisOptions;
 use mogi_store::redis::wire::{Mode, Options, Tls, Wait};
+use mogi_store::redis::{RedisOptions, client_name};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +25,8 @@ pub(crate) struct Redis {
     pub(crate) cert_file: Option<String>,
     pub(crate) key_file: Option<String>,
     pub(crate) insecure: bool,
+    /// The plugin's lines, if that is how it was set up.
+    pub(super) plugin: plugin::Lines,
 }
 
 impl Redis {
@@ -41,9 +46,26 @@ impl Redis {
             options.node.clone_from(node);
         }
         options.prefix = self.prefix.clone().unwrap_or_default();
-        options.wire.client_name = format!("mogi-{}", options.node);
+        options.wire.client_name = client_name(&options.node, &options.prefix);
         Some(options)
     }
+}
+
+/// Where the store is that lines like those of a file speak of: names and values.
+///
+/// # Errors
+/// What is wrong with them, in words.
+pub(crate) fn store_of(lines: &[(String, String)]) -> Result<RedisOptions, String> {
+    let mut builder = Builder::default();
+    for (name, value) in lines {
+        let spec = table::find(name).ok_or_else(|| format!("there is no option {name}"))?;
+        let line = Line::parse(format!("{name} {value}").as_bytes(), String::new());
+        let line = line.ok_or_else(|| format!("{name} needs a value"))?;
+        let plain = |Problem(text): Problem| text.trim_start_matches("Error: ").to_owned();
+        builder.apply(spec, &line).map_err(plain)?;
+    }
+    let options = builder.config.persistence.redis.options();
+    options.ok_or_else(|| "there is no address of Redis".to_owned())
 }
 
 /// `persistence_store redis://[user:password@]host[:port][,host[:port]…]`.

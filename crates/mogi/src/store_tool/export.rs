@@ -5,18 +5,20 @@ use super::reading::{Item, Reading};
 use super::{Failure, conclude};
 use mogi_codec::{SubscribeOptions, Version};
 use mogi_core::store::{StoredSession, StoredSubscription};
+use mogi_store::Snapshot;
 use std::io::{self, BufWriter, Write};
 
 pub(super) fn run(reading: &mut Reading) -> Result<u8, Failure> {
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     let last_commit_ms = reading.report.alive_at_ms;
-    put(&mut out, &Line::Store { format: reading.snapshot.format(), last_commit_ms })?;
+    let format = reading.snapshot().map(Snapshot::format);
+    put(&mut out, &Line::Store { format, last_commit_ms })?;
     for at in 0..reading.sessions.len() {
         put_session(&mut out, &reading.sessions[at])?;
         reading.each_message(at, |session, item| put_message(&mut out, session, &item))?;
     }
     let mut written = Ok(());
-    reading.each_retained(|message| {
+    reading.each_retained(|message, _| {
         if written.is_ok() {
             let content = Content::new(&message, message.qos(), true);
             written = put(&mut out, &Line::Retained { content });

@@ -3,6 +3,7 @@
 use super::reading::Reading;
 use jiff::{Timestamp, tz::TimeZone};
 use mogi_core::store::StoredSession;
+use mogi_store::Snapshot;
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::path::Path;
@@ -14,9 +15,9 @@ const LARGEST: usize = 10;
 #[derive(Serialize)]
 struct Report {
     store: String,
-    format: u32,
+    format: Option<u32>,
     in_use_by: Option<String>,
-    disk_bytes: u64,
+    disk_bytes: Option<u64>,
     last_commit_ms: Option<u64>,
     sessions: Sessions,
     subscriptions: u64,
@@ -84,10 +85,10 @@ pub(super) fn report(reading: &Reading, json: bool) -> String {
 
 fn count(reading: &Reading) -> Report {
     let mut report = Report {
-        store: reading.store().display().to_string(),
-        format: reading.snapshot.format(),
-        in_use_by: reading.snapshot.in_use_by().map(str::to_owned),
-        disk_bytes: reading.snapshot.disk_bytes(),
+        store: reading.place.clone(),
+        format: reading.snapshot().map(Snapshot::format),
+        in_use_by: reading.in_use_by.clone(),
+        disk_bytes: reading.snapshot().map(Snapshot::disk_bytes),
         last_commit_ms: reading.report.alive_at_ms,
         sessions: Sessions::default(),
         subscriptions: reading.report.subscriptions,
@@ -96,7 +97,7 @@ fn count(reading: &Reading) -> Report {
         retained: Amount { count: reading.report.loaded.retained, bytes: reading.retained_bytes },
         wills: Wills::default(),
         largest_queues: Vec::new(),
-        set_aside: set_aside(reading.store()),
+        set_aside: reading.snapshot().map_or_else(Vec::new, |it| set_aside(it.store())),
         damaged: reading.damage.any(),
     };
     reading.sessions.iter().for_each(|session| report.add(session));
@@ -133,11 +134,14 @@ impl Report {
     fn in_words(&self) -> String {
         let mut text = String::new();
         let mut row = |name: &str, what: String| text += &format!("{name:<16}{what}\n");
-        row("Store", format!("{} (format {})", self.store, self.format));
+        let format = self.format.map_or_else(String::new, |it| format!(" (format {it})"));
+        row("Store", format!("{}{format}", self.store));
         let user = self.in_use_by.as_deref();
         row("In use", user.map_or_else(|| "no".to_owned(), |user| format!("by {user}")));
-        row("On disk", bytes(self.disk_bytes));
-        row("Last commit", self.last_commit_ms.map_or_else(|| "never".to_owned(), time));
+        if let Some(disk_bytes) = self.disk_bytes {
+            row("On disk", bytes(disk_bytes));
+            row("Last commit", self.last_commit_ms.map_or_else(|| "never".to_owned(), time));
+        }
         let Sessions { count, connected, away, .. } = self.sessions;
         row("Sessions", format!("{count}: {connected} connected, {away} away"));
         let since = [

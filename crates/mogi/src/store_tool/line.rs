@@ -15,7 +15,9 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 pub(super) enum Line<'a> {
     /// The first one.
     Store {
-        format: u32,
+        /// Left out: there is but one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        format: Option<u32>,
         #[serde(skip_serializing_if = "Option::is_none")]
         last_commit_ms: Option<u64>,
     },

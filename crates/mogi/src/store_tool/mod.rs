@@ -1,27 +1,33 @@
-//! `mogi store`: looks into the folder a broker keeps its state in.
+//! `mogi store`: looks into what a broker keeps, on disk or in Redis, and takes it elsewhere.
 //!
-//! * `options`: the command line
-//! * `reading`: a copy of the store, opened and read
+//! * `options`: the command line; `place`: where a store is
+//! * `reading`: a store, opened and read
 //! * `inspect`, `verify`, `export`: the commands
 //! * `line`: what an export consists of; `mosquitto`: the same for Mosquitto
+//! * `migrate`: from one place to another; `target`, `lack`: what is there already, what is not
 //!
-//! **Invariant.** Nothing in the store's folder is written: what is opened is a copy.
+//! **Invariant.** Nothing is written to a store, but to one that is migrated to: what is on disk is
+//! read from a copy.
 
 mod export;
 mod inspect;
+mod lack;
 mod line;
+mod migrate;
 mod mosquitto;
 mod options;
+mod place;
 mod reading;
+mod target;
 mod verify;
 
-use crate::config;
+use mogi_store::redis::Purpose;
 use mogi_store::{ErrorKind, StoreError};
-use options::{Command, Options, Parsed};
+use options::{Command, Options, Parsed, Side};
+use place::Place;
 use reading::Reading;
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const DAMAGED: u8 = 1;
@@ -67,36 +73,25 @@ pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<u8, Failure> {
-    let dir = store_dir(options)?;
+    if let Command::Migrate = options.command {
+        return migrate::run(options);
+    }
+    let place = match options.places.first() {
+        Some(text) => Place::of(text, Side::Both, options)?,
+        None => Place::of_config(&options.cli)?,
+    };
     // Whoever is to get a file has to learn early that it cannot be written.
     let file = options.mosquitto_db.as_deref().map(mosquitto::create).transpose()?;
-    let mut reading = Reading::open(&dir)?;
+    let mut reading = Reading::open(&place, Purpose::Look)?;
     match (options.command, file) {
         (Command::Inspect, _) => {
             print(&inspect::report(&reading, options.json))?;
             Ok(if reading.damage.any() { DAMAGED } else { 0 })
         }
         (Command::Verify, _) => verify::run(reading, options.json),
-        (Command::Export, None) => export::run(&mut reading),
-        (Command::Export, Some(file)) => mosquitto::run(&mut reading, file),
+        (_, None) => export::run(&mut reading),
+        (_, Some(file)) => mosquitto::run(&mut reading, file),
     }
-}
-
-/// The folder of the store.
-fn store_dir(options: &Options) -> Result<PathBuf, Failure> {
-    let loaded = config::load(&options.cli);
-    let Some(config) = loaded.config else {
-        let notes: Vec<_> = loaded.notes.into_iter().map(|(_, note)| note).collect();
-        return Err(Failure(UNREADABLE, notes.join("\n")));
-    };
-    let Some(dir) = config::data_dir(&config) else {
-        let file = options.cli.config.as_deref().unwrap_or_else(|| Path::new("the configuration"));
-        let line = format!("with {} no state is kept on disk (persistence false)", file.display());
-        return Err(Failure(UNREADABLE, line));
-    };
-    // Somebody who names the folder that has the files means it.
-    let itself = dir.parent().filter(|parent| parent.join("format").is_file());
-    Ok(itself.filter(|_| !dir.exists()).map_or_else(|| dir.clone(), Path::to_owned))
 }
 
 fn print(text: &str) -> Result<u8, Failure> {
@@ -114,7 +109,7 @@ fn conclude(reading: &Reading) -> u8 {
     eprintln!(
         "Error: The store in {} is damaged; this is what could be read. 'mogi store verify' says \
          more.",
-        reading.store().display()
+        reading.place
     );
     DAMAGED
 }

@@ -82,7 +82,7 @@ pub(super) fn run(reading: &mut Reading, output: Output) -> Result<u8, Failure> 
         })?;
         work.finish_session();
     }
-    reading.each_retained(|message| {
+    reading.each_retained(|message, _| {
         let id = work.message(message, true);
         work.db.retained.push(id);
     })?;

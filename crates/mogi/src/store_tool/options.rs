@@ -13,14 +13,27 @@ pub(super) enum Command {
     Inspect,
     Verify,
     Export,
+    Migrate,
+}
+
+/// Which place an option of Redis is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Both,
+    From,
+    To,
 }
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Options {
     pub(super) command: Command,
+    /// Folders and addresses of Redis: where the state is; two to migrate.
+    pub(super) places: Vec<String>,
     /// What says where the state is, as on the broker's command line.
     pub(super) cli: Cli,
+    /// Options of Redis, as in the broker's files.
+    pub(super) redis: Vec<(Side, String, String)>,
     pub(super) json: bool,
     /// The file to write for Mosquitto.
     pub(super) mosquitto_db: Option<PathBuf>,
@@ -37,6 +50,7 @@ impl Options {
     /// What is wrong with it, in words.
     pub(super) fn parse(args: Vec<OsString>) -> Result<Parsed, String> {
         let mut command = None;
+        let (mut places, mut redis) = (Vec::new(), Vec::new());
         let (mut cli, mut json, mut mosquitto_db) = (Cli::default(), false, None);
         let mut parser = lexopt::Parser::from_args(args);
         while let Some(arg) = parser.next().map_err(said)? {
@@ -49,24 +63,59 @@ impl Options {
                     cli.mogi_config = Some(parser.value().map_err(said)?.into());
                 }
                 Long("data-dir") => {
-                    let dir = parser.value().map_err(said)?;
-                    cli.data_dir = Some(dir.to_string_lossy().into_owned());
+                    places.push(parser.value().map_err(said)?.to_string_lossy().into_owned());
                 }
                 Long("json") => json = true,
                 Long("mosquitto-db") => mosquitto_db = Some(parser.value().map_err(said)?.into()),
                 Value(word) if command.is_none() => command = Some(read_command(&word)?),
+                Value(place) => places.push(place.to_string_lossy().into_owned()),
+                Long(name) if of_redis(name).is_some() => {
+                    // It is one: see above.
+                    let (side, name) = of_redis(name).unwrap_or((Side::Both, String::new()));
+                    let value = parser.value().map_err(said)?.to_string_lossy().into_owned();
+                    redis.push((side, name, value));
+                }
                 other => return Err(said(other.unexpected())),
             }
         }
-        let command = command.ok_or("say what to do: inspect, verify or export")?;
-        if cli.config.is_none() && cli.data_dir.is_none() {
-            return Err("say where the state is: --data-dir DIR or -c FILE".to_owned());
+        let command = command.ok_or("say what to do: inspect, verify, export or migrate")?;
+        let options = Self { command, places, cli, redis, json, mosquitto_db };
+        options.check()?;
+        Ok(Parsed::Run(options))
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let migrates = self.command == Command::Migrate;
+        match self.places.len() {
+            2 if migrates => {}
+            _ if migrates => {
+                return Err("say where from and where to: mogi store migrate FROM TO".to_owned());
+            }
+            0 if self.cli.config.is_none() => {
+                return Err("say where the state is: PLACE or -c FILE".to_owned());
+            }
+            0 | 1 => {}
+            _ => return Err("one store at a time".to_owned()),
         }
-        if mosquitto_db.is_some() && command != Command::Export {
+        if let Some((.., name, _)) = self.redis.iter().find(|(side, ..)| *side != Side::Both)
+            && !migrates
+        {
+            return Err(format!("--from-… and --to-… belong to migrate ({name})"));
+        }
+        if self.mosquitto_db.is_some() && self.command != Command::Export {
             return Err("--mosquitto-db belongs to export".to_owned());
         }
-        Ok(Parsed::Run(Self { command, cli, json, mosquitto_db }))
+        Ok(())
     }
+}
+
+/// An option of Redis as it stands in the broker's files, and which place it is about.
+fn of_redis(name: &str) -> Option<(Side, String)> {
+    let sides = [("from-redis-", Side::From), ("to-redis-", Side::To), ("redis-", Side::Both)];
+    let (name, side) =
+        sides.iter().find_map(|(start, side)| Some((name.strip_prefix(start)?, *side)))?;
+    let known = ["prefix", "cluster", "wait", "cafile", "certfile", "keyfile", "insecure"];
+    known.contains(&name).then(|| (side, format!("redis_{name}")))
 }
 
 fn read_command(word: &OsString) -> Result<Command, String> {
@@ -74,6 +123,7 @@ fn read_command(word: &OsString) -> Result<Command, String> {
         Some("inspect") => Ok(Command::Inspect),
         Some("verify") => Ok(Command::Verify),
         Some("export") => Ok(Command::Export),
+        Some("migrate") => Ok(Command::Migrate),
         _ => Err(format!("there is no command '{}'", word.to_string_lossy())),
     }
 }
@@ -96,12 +146,20 @@ mod tests {
             panic!("it is understood");
         };
         assert_eq!((options.command, options.json), (Command::Inspect, true));
-        assert_eq!(options.cli.data_dir.as_deref(), Some("d"));
+        assert_eq!(options.places, ["d"]);
         let Ok(Parsed::Run(options)) = parse(&["-c", "f", "export", "--mosquitto-db=m.db"]) else {
             panic!("it is understood");
         };
         assert_eq!(options.cli.config, Some(PathBuf::from("f")));
         assert_eq!(options.mosquitto_db, Some(PathBuf::from("m.db")));
+        let words = ["migrate", "d", "redis://h", "--to-redis-prefix=p", "--redis-cafile", "f"];
+        let Ok(Parsed::Run(options)) = parse(&words) else {
+            panic!("it is understood");
+        };
+        assert_eq!(options.places, ["d", "redis://h"]);
+        let set = |side, name: &str, value: &str| (side, name.to_owned(), value.to_owned());
+        let to = set(Side::To, "redis_prefix", "p");
+        assert_eq!(options.redis, [to, set(Side::Both, "redis_cafile", "f")]);
         assert_eq!(parse(&["verify", "-h", "--what"]), Ok(Parsed::Help));
     }
 
@@ -111,7 +169,10 @@ mod tests {
         assert_eq!(wrong(&["repair"]), "there is no command 'repair'");
         assert!(wrong(&["--data-dir", "d"]).starts_with("say what to do"));
         assert!(wrong(&["inspect"]).starts_with("say where"));
-        assert!(wrong(&["inspect", "verify"]).contains("verify"));
+        assert!(wrong(&["inspect", "a", "b"]).contains("one store"));
+        assert!(wrong(&["migrate", "a"]).contains("FROM TO"));
+        assert!(wrong(&["inspect", "a", "--to-redis-prefix", "p"]).contains("belong to migrate"));
+        assert!(wrong(&["inspect", "a", "--redis-what", "p"]).contains("redis-what"));
         assert!(wrong(&["inspect", "--data-dir"]).contains("--data-dir"));
         assert!(wrong(&["verify", "--data-dir", "d", "--mosquitto-db", "f"]).contains("export"));
     }

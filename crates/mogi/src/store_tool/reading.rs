@@ -1,6 +1,10 @@
-//! A copy of the store, opened and read.
+//! A store, opened and read: a copy of it, where it is on disk.
 
-use mogi_core::store::{EntryNo, StoredDelivery, StoredFlight, StoredSession, StoredWill};
+use super::place::Place;
+use mogi_core::store::{
+    EntryNo, StoredDelivery, StoredFlight, StoredSession, StoredWaiting, StoredWill,
+};
+use mogi_store::redis::{Purpose, RedisOptions, RedisStore};
 use mogi_store::{
     Damage, EmbeddedOptions, EmbeddedStore, LoadReport, Loaded, Snapshot, Store, StoreError, Sync,
 };
@@ -11,11 +15,16 @@ use std::sync::Arc;
 const STEP: usize = 500;
 const STEP_BYTES: usize = 4 << 20;
 
-/// The store as it was when it was copied.
+/// The store as it was when it was read.
 pub(super) struct Reading {
     // Dropped in this order: the copy is removed when it is closed.
-    opened: EmbeddedStore,
-    pub(super) snapshot: Snapshot,
+    opened: Box<dyn Store>,
+    /// The copy that is read; `None`: Redis itself is.
+    snapshot: Option<Snapshot>,
+    /// Where the store is, for people.
+    pub(super) place: String,
+    /// Who has it open.
+    pub(super) in_use_by: Option<String>,
     /// By rising numbers.
     pub(super) sessions: Vec<StoredSession>,
     pub(super) wills: Vec<(Arc<str>, StoredWill)>,
@@ -34,12 +43,29 @@ pub(super) enum Item {
 }
 
 impl Reading {
-    /// Copies the store in this folder and reads all but waiting messages and the contents of
-    /// retained ones.
+    /// Reads all but waiting messages and the contents of retained ones.
     ///
     /// # Errors
-    /// There is none, it cannot be copied, or the copy cannot be read.
-    pub(super) fn open(dir: &Path) -> Result<Self, StoreError> {
+    /// There is no store, or it cannot be read.
+    pub(super) fn open(place: &Place, purpose: Purpose) -> Result<Self, StoreError> {
+        let mut reading = match place {
+            Place::Folder(dir) => Self::copy(dir)?,
+            Place::Redis(options) => Self::redis(options, place, purpose)?,
+        };
+        reading.load()?;
+        Ok(reading)
+    }
+
+    /// What is in Redis is read there.
+    fn redis(options: &RedisOptions, place: &Place, purpose: Purpose) -> Result<Self, StoreError> {
+        let store = RedisStore::open(options)?.to(purpose);
+        let users = store.users()?;
+        let in_use_by = (!users.is_empty()).then(|| users.join("; "));
+        Ok(Self { in_use_by, ..Self::new(Box::new(store), None, place.to_string()) })
+    }
+
+    /// Copies the store in this folder.
+    fn copy(dir: &Path) -> Result<Self, StoreError> {
         let snapshot = Snapshot::take(dir)?;
         if let Some(user) = snapshot.in_use_by() {
             eprintln!(
@@ -50,24 +76,30 @@ impl Reading {
         // Nothing depends on the copy: it is not synced.
         let options =
             EmbeddedOptions { sync: Sync::Off, ..EmbeddedOptions::new(snapshot.dir().to_owned()) };
-        let of_store = |error| of_store(&snapshot, error);
+        let of_store = |error| of_store(Some(&snapshot), error);
         let opened = EmbeddedStore::open(options).map_err(of_store)?;
-        let mut reading = Self {
+        let in_use_by = snapshot.in_use_by().map(str::to_owned);
+        let place = snapshot.store().display().to_string();
+        Ok(Self { in_use_by, ..Self::new(Box::new(opened), Some(snapshot), place) })
+    }
+
+    fn new(opened: Box<dyn Store>, snapshot: Option<Snapshot>, place: String) -> Self {
+        Self {
             opened,
             snapshot,
+            place,
+            in_use_by: None,
             sessions: Vec::new(),
             wills: Vec::new(),
             retained_bytes: 0,
             report: LoadReport::default(),
             damage: Damage::default(),
-        };
-        reading.load()?;
-        Ok(reading)
+        }
     }
 
-    /// Where the store is.
-    pub(super) fn store(&self) -> &Path {
-        self.snapshot.store()
+    /// The copy of the store's folder, if it has one.
+    pub(super) const fn snapshot(&self) -> Option<&Snapshot> {
+        self.snapshot.as_ref()
     }
 
     fn load(&mut self) -> Result<(), StoreError> {
@@ -83,25 +115,25 @@ impl Reading {
             Loaded::Retained { message, .. } => *retained_bytes += message.weight() as u64,
             Loaded::Alive { .. } | Loaded::Progress(_) => {}
         });
-        self.report = loaded.map_err(|error| of_store(&self.snapshot, error))?;
+        self.report = loaded.map_err(|error| of_store(self.snapshot.as_ref(), error))?;
         self.damaged(self.report.damage.clone());
         Ok(())
     }
 
-    /// Gives the retained messages, which are read once more.
+    /// Gives the retained messages and their versions. They are read once more.
     ///
     /// # Errors
     /// The store cannot be read.
     pub(super) fn each_retained(
         &mut self,
-        mut give: impl FnMut(mogi_core::Message),
+        mut give: impl FnMut(mogi_core::Message, u64),
     ) -> Result<(), StoreError> {
         let loaded = self.opened.load(&mut |loaded| {
-            if let Loaded::Retained { message, .. } = loaded {
-                give(message);
+            if let Loaded::Retained { message, version } = loaded {
+                give(message, version);
             }
         });
-        let report = loaded.map_err(|error| of_store(&self.snapshot, error))?;
+        let report = loaded.map_err(|error| of_store(self.snapshot.as_ref(), error))?;
         self.damaged(report.damage);
         Ok(())
     }
@@ -119,7 +151,22 @@ impl Reading {
         for flight in &session.flights {
             give(session, Item::Flight(flight.clone()))?;
         }
-        let mut waiting = &session.waiting[..];
+        self.each_of(at, &session.waiting.clone(), |session, _, delivery| {
+            give(session, Item::Waiting(delivery))
+        })
+    }
+
+    /// Gives those of the waiting messages of the session at this place.
+    ///
+    /// # Errors
+    /// As of [`Self::each_message`].
+    pub(super) fn each_of<E: From<StoreError>>(
+        &mut self,
+        at: usize,
+        mut waiting: &[StoredWaiting],
+        mut give: impl FnMut(&StoredSession, EntryNo, StoredDelivery) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(session) = self.sessions.get(at) else { return Ok(()) };
         let mut fetched = Vec::new();
         while !waiting.is_empty() {
             let mut bytes = 0;
@@ -133,9 +180,9 @@ impl Reading {
             waiting = later;
             let entries: Vec<EntryNo> = now.iter().map(|waiting| waiting.entry).collect();
             let result = self.opened.fetch(session.session, &entries, &mut fetched);
-            result.map_err(|error| of_store(&self.snapshot, error))?;
-            for (_, delivery) in fetched.drain(..) {
-                give(session, Item::Waiting(delivery))?;
+            result.map_err(|error| of_store(self.snapshot.as_ref(), error))?;
+            for (entry, delivery) in fetched.drain(..) {
+                give(session, entry, delivery)?;
             }
         }
         Ok(())
@@ -153,7 +200,8 @@ impl Reading {
 }
 
 /// An error of the copy as one of the store.
-fn of_store(snapshot: &Snapshot, error: StoreError) -> StoreError {
+fn of_store(snapshot: Option<&Snapshot>, error: StoreError) -> StoreError {
+    let Some(snapshot) = snapshot else { return error };
     let path = match error.path.strip_prefix(snapshot.dir()) {
         Ok(rest) => snapshot.store().join(rest),
         Err(_) => error.path,

@@ -18,6 +18,8 @@ struct Verdict<'a> {
     lost_journal_bytes: u64,
     torn_bytes: u64,
     unreadable: bool,
+    #[serde(skip)]
+    on_disk: bool,
     found: &'a [String],
 }
 
@@ -30,10 +32,10 @@ pub(super) fn run(mut reading: Reading, json: bool) -> Result<u8, Failure> {
         })?;
     }
     let mut retained = 0;
-    reading.each_retained(|_| retained += 1)?;
+    reading.each_retained(|_, _| retained += 1)?;
     let damage = &reading.damage;
     let verdict = Verdict {
-        store: reading.store().display().to_string(),
+        store: reading.place.clone(),
         healthy: !damage.any(),
         sessions: reading.sessions.len(),
         messages,
@@ -43,6 +45,7 @@ pub(super) fn run(mut reading: Reading, json: bool) -> Result<u8, Failure> {
         lost_journal_bytes: damage.lost_journal_bytes,
         torn_bytes: damage.torn_bytes,
         unreadable: damage.started_anew,
+        on_disk: reading.snapshot().is_some(),
         found: &damage.found,
     };
     let code = if verdict.healthy { 0 } else { DAMAGED };
@@ -86,6 +89,13 @@ fn in_words(verdict: &Verdict<'_>) -> String {
     verdict.found.iter().for_each(|found| say(&format!("  {found}")));
     if verdict.damaged_records > verdict.found.len() as u64 {
         say("  and more");
+    }
+    if !verdict.on_disk {
+        say(
+            "Nothing was changed. Somebody else wrote there, or a broker of another version: look \
+             at the keys with redis-cli. Brokers skip what they cannot read.",
+        );
+        return text;
     }
     say("Nothing was changed. What to do: copy the folder first. If there is a backup, compare \
          what both hold with 'mogi store inspect'. A broker that starts with this folder renames \

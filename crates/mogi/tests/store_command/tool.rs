@@ -16,9 +16,19 @@ pub(crate) fn data(broker: &Broker) -> PathBuf {
 
 /// Runs `mogi store` with these arguments and `--data-dir DIR`.
 pub(crate) fn store(dir: &Path, args: &[&str]) -> Output {
+    let dir = dir.to_str().expect("a path");
+    tool(&[args, &["--data-dir", dir]].concat())
+}
+
+/// Runs `mogi store` with these arguments.
+pub(crate) fn tool(args: &[&str]) -> Output {
+    command(args).output().expect("the tool runs")
+}
+
+pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mogi"));
-    command.arg("store").args(args).arg("--data-dir").arg(dir);
-    command.output().expect("the tool runs")
+    command.arg("store").args(args);
+    command
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {
@@ -27,12 +37,16 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 
 /// The lines of an export behind the first, without times that differ from one start to the next.
 pub(crate) fn export(dir: &Path) -> Vec<String> {
-    let output = store(dir, &["export"]);
+    lines(&store(dir, &["export"]))
+}
+
+/// The same of what an export has printed.
+pub(crate) fn lines(output: &Output) -> Vec<String> {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let lines = text(&output.stdout);
-    let mut lines = lines.lines();
+    let printed = text(&output.stdout);
+    let mut lines = printed.lines();
     let first = lines.next().unwrap_or_default();
-    assert!(first.starts_with(r#"{"type":"store","format":1"#), "{first}");
+    assert!(first.starts_with(r#"{"type":"store""#), "{first}");
     lines.map(|line| without(line, "away_since_ms")).collect()
 }
 
