@@ -7,11 +7,14 @@ use std::process::Command;
 
 /// What is needed of Debian's packages: a shell command that shows whether it is there, and the
 /// package.
-const NEEDS: [(&str, &str); 7] = [
+const NEEDS: [(&str, &str); 10] = [
     ("command -v mosquitto || test -x /usr/sbin/mosquitto", "mosquitto"),
     ("command -v mosquitto_pub", "mosquitto-clients"),
     ("command -v mosquitto_sub", "mosquitto-clients"),
     ("command -v mosquitto_rr", "mosquitto-clients"),
+    ("command -v redis-server", "redis-server"),
+    ("command -v redis-cli", "redis-tools"),
+    ("command -v openssl", "openssl"),
     ("command -v node", "nodejs"),
     ("command -v npm", "npm"),
     ("python3 -c 'import ensurepip, venv'", "python3-venv"),

@@ -12,12 +12,13 @@
 //! * [`keeper`]: what a broker sees of it, whatever the store
 //! * [`redis`]: the store of several nodes
 //! * [`embedded`]: the store on the local disk; [`memory`]: the same in memory, for tests
+//! * [`redis`]: Redis, Valkey and clusters of them
 //! * [`mosquitto_db`]: Mosquitto's own file; [`import`]: what comes from there
 //! * `coding`: values to bytes and back; `clock`: what time it is
 //! * `conformance`: the suite every backend passes (feature `conformance`)
 //!
-//! **Invariants.** No sockets, no MQTT decisions, no workers: it writes down what others decided.
-//! Nothing found on a disk leads to a panic.
+//! **Invariants.** No sockets but in `redis`, no MQTT decisions, no workers: it writes down what
+//! others decided. Nothing found on a disk leads to a panic.
 
 mod clock;
 mod coding;

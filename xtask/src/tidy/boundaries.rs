@@ -31,6 +31,12 @@ const ROOMS: [Room; 7] = [
     Room { name: "xtask", may_use: &["mogi-codec"], pure: false },
 ];
 
+/// The part of `mogi-store` that may use sockets and a runtime; nothing else in it may.
+const WIRE: &str = "crates/mogi-store/src/redis/";
+
+/// What only that part may name.
+const WIRE_PATHS: [&str; 5] = ["std::net", "tokio", "tokio_rustls", "rustls", "mio"];
+
 /// Crates that a pure room does not depend on: they do I/O, tell the time, or throw dice.
 const IMPURE_CRATES: [&str; 11] = [
     "mio",
@@ -58,6 +64,18 @@ const IMPURE_PATHS: [&str; 8] = [
     "SystemTime::now",
 ];
 
+/// What may not be named somewhere, and why not.
+struct Ban {
+    paths: &'static [&'static str],
+    why: &'static str,
+}
+
+const PURE: Ban =
+    Ban { paths: &IMPURE_PATHS, why: "has no place in a crate without I/O and clock" };
+
+const OFF_THE_WIRE: Ban =
+    Ban { paths: &WIRE_PATHS, why: "has no place in this crate outside of src/redis" };
+
 pub(super) fn check(tree: &Tree) -> Result<Vec<Finding>> {
     let mut findings = check_lints(tree)?;
     for manifest in tree.ending("Cargo.toml") {
@@ -75,7 +93,15 @@ pub(super) fn check(tree: &Tree) -> Result<Vec<Finding>> {
                 let inside = file.path.strip_prefix(folder);
                 inside.is_some_and(|rest| rest.starts_with("/src/"))
             });
-            findings.extend(check_sources(&sources.collect::<Vec<_>>()));
+            findings.extend(check_sources(&sources.collect::<Vec<_>>(), &PURE));
+        }
+        if name == "mogi-store" {
+            let sources = tree.files.iter().filter(|file| {
+                let inside = file.path.strip_prefix(folder);
+                let inside = inside.is_some_and(|rest| rest.starts_with("/src/"));
+                inside && !file.path.starts_with(WIRE)
+            });
+            findings.extend(check_sources(&sources.collect::<Vec<_>>(), &OFF_THE_WIRE));
         }
     }
     Ok(findings)
@@ -120,7 +146,7 @@ fn check_manifest(manifest: &File) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-fn check_sources(sources: &[&File]) -> Vec<Finding> {
+fn check_sources(sources: &[&File], ban: &Ban) -> Vec<Finding> {
     let mut modules = TestModules::default();
     for file in sources {
         if let Some(rust) = &file.rust {
@@ -135,7 +161,7 @@ fn check_sources(sources: &[&File]) -> Vec<Finding> {
             modules.0.iter().any(|name| part == name || part.strip_suffix(".rs") == Some(name))
         });
         if !test {
-            let mut impure = Impure { path: &file.path, findings: &mut findings };
+            let mut impure = Impure { path: &file.path, ban, findings: &mut findings };
             impure.visit_file(rust);
         }
     }
@@ -157,6 +183,7 @@ impl<'ast> Visit<'ast> for TestModules {
 
 struct Impure<'a> {
     path: &'a str,
+    ban: &'a Ban,
     findings: &'a mut Vec<Finding>,
 }
 
@@ -167,8 +194,8 @@ impl Impure<'_> {
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
                 || path.ends_with(&format!("::{impure}"))
         };
-        if let Some(impure) = IMPURE_PATHS.iter().find(within) {
-            let what = format!("{impure} has no place in a crate without I/O and clock");
+        if let Some(impure) = self.ban.paths.iter().find(within) {
+            let what = format!("{impure} {}", self.ban.why);
             self.findings.push(Finding::new(self.path, span.start().line, "boundary", what));
         }
     }
@@ -220,7 +247,7 @@ impl<'ast> Visit<'ast> for Impure<'_> {
 
     fn visit_macro(&mut self, item: &'ast syn::Macro) {
         let text = item.tokens.to_string().replace(' ', "");
-        for path in IMPURE_PATHS.iter().filter(|path| text.contains(**path)) {
+        for path in self.ban.paths.iter().filter(|path| text.contains(**path)) {
             let span = item.path.segments[0].ident.span();
             self.check(span, path);
         }
@@ -243,7 +270,7 @@ mod tests {
     fn core(source: &str) -> Vec<(usize, String)> {
         let tree = Tree::of(&[("crates/mogi-core/src/a.rs", source)]);
         let sources: Vec<_> = tree.files.iter().collect();
-        let findings = check_sources(&sources);
+        let findings = check_sources(&sources, &PURE);
         findings.into_iter().map(|finding| (finding.line, finding.rule)).collect()
     }
 
@@ -260,6 +287,22 @@ mod tests {
     }
 
     #[test]
+    fn only_the_redis_backend_of_the_store_has_sockets() {
+        let manifest = "[package]\nname = \"mogi-store\"\n[lints]\nworkspace = true\n";
+        let root = "[workspace.lints.rust]\nunsafe_code = \"forbid\"\n";
+        let count = |path| {
+            let tree = Tree::of(&[
+                ("Cargo.toml", root),
+                ("crates/mogi-store/Cargo.toml", manifest),
+                (path, "use tokio::net::TcpStream;\nuse std::thread;\n"),
+            ]);
+            check(&tree).expect("valid TOML").iter().filter(|it| it.path == path).count()
+        };
+        assert_eq!(count("crates/mogi-store/src/redis/wire/lane.rs"), 0);
+        assert_eq!(count("crates/mogi-store/src/store.rs"), 1);
+    }
+
+    #[test]
     fn tests_may_do_what_they_want() {
         assert_eq!(core("#[cfg(test)]\nmod tests { use std::net::TcpStream; }\n"), []);
         assert_eq!(core("#[cfg(not(test))]\nmod a { use std::net::TcpStream; }\n").len(), 1);
@@ -267,7 +310,7 @@ mod tests {
             ("crates/mogi-core/src/lib.rs", "#[cfg(test)] mod tests;\n"),
             ("crates/mogi-core/src/tests.rs", "use std::fs;\n"),
         ]);
-        assert_eq!(check_sources(&tree.files.iter().collect::<Vec<_>>()), []);
+        assert_eq!(check_sources(&tree.files.iter().collect::<Vec<_>>(), &PURE), []);
     }
 
     #[test]

@@ -231,12 +231,11 @@ impl Worker {
         }
     }
 
-    /// The connected clients with lasting sessions.
+    /// The clients with lasting sessions that live here.
     pub fn lasting_clients(&self) -> Vec<Arc<str>> {
         let clients = self.clients.slab.iter().map(|(_, client)| client);
-        let lasting = clients.filter(|client| {
-            client.link.is_some() && client.session.number_if_lasting() != SessionNo::NONE
-        });
+        let lasting =
+            clients.filter(|client| client.session.number_if_lasting() != SessionNo::NONE);
         lasting.map(|client| Arc::clone(&client.id)).collect()
     }
 

@@ -13,7 +13,7 @@ use super::store::RedisStore;
 use super::wire::{Commands, Reply, Request, Value, slot_of};
 use crate::clock::now_ms;
 use crate::error::StoreError;
-use crate::ops::{StoredSession, StoredWill};
+use crate::ops::{SessionNo, StoredSession, StoredWill};
 use crate::store::Damage;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,8 @@ pub struct Claimed {
     pub old_owner: Option<Arc<str>>,
     /// Its will.
     pub will: Option<StoredWill>,
+    /// Sessions that got messages the owner before had left undone.
+    pub reached: Vec<SessionNo>,
 }
 
 /// A claim on its way: first the claim itself and what can be read at once, then the rest.
@@ -67,6 +69,7 @@ impl Claiming {
             epoch_before: 0,
             old_owner: None,
             will: None,
+            reached: Vec::new(),
         };
         Self { claimed: Some(nothing), only_reads: true, ..Self::new(client) }
     }
@@ -123,6 +126,7 @@ impl Claiming {
                 epoch_before: text(2).parse().unwrap_or(0),
                 old_owner: Some(text(1)).filter(|it| !it.is_empty()).map(Arc::from),
                 will: None,
+                reached: Vec::new(),
             });
         }
         if let Some(claimed) = &mut self.claimed {

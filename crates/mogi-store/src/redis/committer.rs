@@ -78,6 +78,7 @@ pub(super) enum Question {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Whose {
     Lane(u16),
+    Freeing(u16),
     Search(u64),
     Claim(u64),
     Marks,

@@ -109,9 +109,8 @@ impl Search {
             Step::Single { from } => {
                 let asked = (self.wanted.len() - from).min(PAGE);
                 let mut missing = Vec::new();
-                for (entry, value) in
-                    self.wanted[from..from + asked].to_vec().into_iter().zip(values)
-                {
+                let some = self.wanted[from..from + asked].to_vec();
+                for (entry, value) in some.into_iter().zip(values) {
                     match first(value) {
                         Some((_, found)) => self.keep(entry, found),
                         None => missing.push(entry),

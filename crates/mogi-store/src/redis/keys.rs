@@ -1,9 +1,9 @@
 //! Where things stand in Redis.
 //!
-//! Everything of a session has its client id in braces, the hash tag of Redis Cluster: so it lies in
-//! one slot and can change as one. What belongs to no client stands in one hash per slot, whose tag
-//! is a short text of that slot; so everything there is can be listed by asking for 16,384 names,
-//! without `SCAN`.
+//! Everything of a session has its client id in braces, the hash tag of Redis Cluster: so it lies
+//! in one slot and can change as one. What belongs to no client stands in one hash per slot, whose
+//! tag is a short text of that slot; so everything there is can be listed by asking for 16,384
+//! names, without `SCAN`.
 //! ```text
 //!  session:{C} subs:{C} queue:{C} inflight:{C} recv:{C} late:{C} msg:{C}:<packet id> will:{C}
 //!  retained:<topic>   retained-meta:{t} retained-gone:{t}:<time>   sessions:{t} wills:{t}
@@ -189,7 +189,8 @@ pub fn entry_id(entry: EntryNo) -> String {
 pub fn entry_of(id: &[u8]) -> Option<EntryNo> {
     let (ms, rest) = std::str::from_utf8(id).ok()?.split_once('-')?;
     let (ms, rest): (u64, u64) = (ms.parse().ok()?, rest.parse().ok()?);
-    (ms < 1 << (64 - REST_BITS) && rest < 1 << REST_BITS).then(|| EntryNo((ms << REST_BITS) | rest))
+    (ms < 1 << (64 - REST_BITS) && rest < 1 << REST_BITS)
+        .then_some(EntryNo((ms << REST_BITS) | rest))
 }
 
 /// The shortest text of digits and small letters that hashes to the slot, the first of those.

@@ -13,6 +13,8 @@
 //! What ends something whose message goes elsewhere in the same turn is one too: first the message
 //! is there, then the end.
 
+mod free;
+
 use super::directory::{Directory, session_of};
 use super::journal;
 use super::ops::{Extra, Outcome, Plan, Planner};
@@ -50,6 +52,8 @@ pub(super) struct Lanes {
     held_wills: Map<Arc<str>, UnitNo>,
     compactor: Compactor,
     pub(super) fenced: Vec<Fenced>,
+    /// Packet ids that were refused: worker, turn, session, id.
+    pub(super) refused: Vec<(u16, u64, SessionNo, u16)>,
     pub(super) counts: Counts,
 }
 
@@ -82,10 +86,23 @@ struct Lane {
     /// Packet ids whose messages are in all queues.
     settled: Vec<(SessionNo, u16)>,
     flight: Option<Flight>,
+    /// A second request, that only gives memory back.
+    freeing: Option<(Plan, Batch)>,
+}
+
+/// A request to be sent.
+#[derive(Debug)]
+pub(super) struct Out {
+    pub(super) slot: u16,
+    pub(super) commands: Commands,
+    /// It only gives memory back: it may overtake the slot's other request.
+    pub(super) frees: bool,
 }
 
 /// A request on its way.
 struct Flight {
+    /// When it was sent.
+    at_ms: u64,
     ops: Batch,
     plan: Plan,
     waiters: Vec<Waiter>,
@@ -128,6 +145,7 @@ impl Lanes {
             held_wills: Map::default(),
             compactor: Compactor::default(),
             fenced: Vec::new(),
+            refused: Vec::new(),
             counts: Counts::default(),
         }
     }
@@ -166,12 +184,18 @@ impl Lanes {
         self.tickets.done(ticket);
     }
 
-    /// The next request: its slot and its commands. The reply goes to [`Self::returned`].
-    pub(super) fn next(&mut self, now_ms: u64) -> Option<(u16, Commands)> {
+    /// The next request. The reply goes to [`Self::returned`], or to [`Self::freed`].
+    pub(super) fn next(&mut self, now_ms: u64) -> Option<Out> {
         while let Some(slot) = self.dirty.pop_front() {
             let Some(lane) = self.lanes.get_mut(&slot) else { continue };
-            if lane.flight.is_some() || self.claimed.contains_key(&slot) {
+            if self.claimed.contains_key(&slot) {
                 continue;
+            }
+            if lane.flight.is_some() {
+                match self.free(slot, now_ms) {
+                    Some(out) => return Some(out),
+                    None => continue,
+                }
             }
             let mut ops = std::mem::take(&mut lane.ops);
             let waiters = std::mem::take(&mut lane.waiters);
@@ -193,9 +217,9 @@ impl Lanes {
             let commands = plan.commands.clone();
             self.counts.requests += 1;
             if let Some(lane) = self.lanes.get_mut(&slot) {
-                lane.flight = Some(Flight { ops, plan, waiters });
+                lane.flight = Some(Flight { at_ms: now_ms, ops, plan, waiters });
             }
-            return Some((slot, commands));
+            return Some(Out { slot, commands, frees: false });
         }
         None
     }
@@ -272,6 +296,12 @@ impl Lanes {
     /// Whether one of these entries is yet to be on its way.
     pub(super) fn holds(&self, entries: &[EntryNo]) -> bool {
         !self.held.is_empty() && entries.iter().any(|entry| self.held.contains_key(entry))
+    }
+
+    /// The messages of these packet ids, which another node had left undone, are in all queues.
+    pub(super) fn rolled(&mut self, slot: u16, session: SessionNo, packets: &[u16]) {
+        let lane = self.lanes.entry(slot).or_default();
+        lane.settled.extend(packets.iter().map(|id| (session, *id)));
     }
 
     /// Looks at lanes that only have to say that something is settled.
@@ -529,6 +559,9 @@ impl Lanes {
         for (no, unit) in &mut self.units {
             if unit.packet.is_some_and(|(of, _)| of == session) && !unit.follows {
                 unit.parts.clear();
+                let packet_id = unit.packet.map_or(0, |(_, id)| id);
+                let turns = unit.turns.iter().filter_map(|turn| self.tickets.turn(*turn));
+                self.refused.extend(turns.map(|(by, turn)| (by, turn, session, packet_id)));
                 self.held.retain(|_, held| held != no);
             }
         }
@@ -540,6 +573,7 @@ impl Lanes {
                 && lane.ops.is_empty()
                 && lane.settled.is_empty()
                 && lane.waiters.is_empty()
+                && lane.freeing.is_none()
         });
         if idle {
             self.lanes.remove(&slot);

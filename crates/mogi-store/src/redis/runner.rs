@@ -4,13 +4,13 @@ use super::claim::Claiming;
 use super::committer::{Pending, Question, Shared, Whose, claimed, failing};
 use super::fetch::Search;
 use super::keys::Tag;
-use super::lanes::{Fenced, Lanes};
+use super::lanes::{Fenced, Lanes, Out};
 use super::link::Link;
 use super::store::{Marks, RedisStore};
 use super::wire::{self, Commands, Request, Value};
 use crate::clock::now_ms;
 use crate::committer::{Answer, Notice, OnAnswer, OnNotice};
-use crate::ops::{Batch, EntryNo, SessionNo};
+use crate::ops::{Batch, EntryNo, SessionNo, StoreOp};
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 use mogi_core::Wait;
@@ -81,6 +81,9 @@ struct Claim {
     claiming: Claiming,
     /// The turn of the committer's own with what the owner before left undone.
     rolls: Option<u64>,
+    /// Packet ids of which that is done, and sessions that got something by it.
+    done: Vec<u16>,
+    reached: Vec<SessionNo>,
 }
 
 /// What is told of the connection.
@@ -209,6 +212,7 @@ impl Runner {
             let Ok(reply) = outcome else { continue };
             match whose {
                 Whose::Lane(slot) => self.lane_returned(slot, &reply.values, now_ms),
+                Whose::Freeing(slot) => self.lanes.freed(slot, &reply.values),
                 Whose::Search(id) => self.search_returned(id, &reply.values),
                 Whose::Claim(id) => self.claim_returned(id, &reply.values),
                 Whose::Marks => self.marks_out = false,
@@ -248,8 +252,13 @@ impl Runner {
     }
 
     fn send_all(&mut self, now_ms: u64) {
-        while let Some((slot, commands)) = self.lanes.next(now_ms) {
-            self.send_lane(slot, commands);
+        while let Some(Out { slot, commands, frees }) = self.lanes.next(now_ms) {
+            if frees {
+                let request = Request { durable: true, frees, ..Request::new(slot, commands) };
+                self.send(request, Whose::Freeing(slot));
+            } else {
+                self.send_lane(slot, commands);
+            }
         }
     }
 
@@ -379,7 +388,10 @@ impl Runner {
 
     fn begin_claim(&mut self, worker: u16, token: u64, claiming: Claiming) {
         self.last_id += 1;
-        self.claims.insert(self.last_id, Claim { worker, token, claiming, rolls: None });
+        self.claims.insert(
+            self.last_id,
+            Claim { worker, token, claiming, rolls: None, done: Vec::new(), reached: Vec::new() },
+        );
         self.claim_on(self.last_id);
     }
 
@@ -392,9 +404,16 @@ impl Runner {
             let request = Request { durable: true, ..request };
             return self.send(request, Whose::Claim(id));
         }
-        let Some(Claim { worker, token, claiming, .. }) = self.claims.remove(&id) else { return };
-        let only_read = claiming.only_reads();
-        if let Some(found) = claiming.finish() {
+        let Some(Claim { worker, token, claiming, done, reached, .. }) = self.claims.remove(&id)
+        else {
+            return;
+        };
+        let (only_read, slot) = (claiming.only_reads(), claiming.tag.slot);
+        if let Some(mut found) = claiming.finish() {
+            if let Some(session) = found.session.as_ref().filter(|_| !done.is_empty()) {
+                self.lanes.rolled(slot, session.session, &done);
+            }
+            found.reached = reached;
             let answer = match only_read {
                 true => Answer::Read { token, session: found.session.map(Box::new) },
                 false => claimed(token, found),
@@ -419,8 +438,15 @@ impl Runner {
         self.lanes.directory.claimed(&client, claim.claiming.epoch(), session);
         let pending = claim.claiming.partial.as_mut().map(|it| std::mem::take(&mut it.pending));
         let mut left = Batch::new();
-        for (_, parts) in pending.unwrap_or_default() {
+        for (packet_id, parts) in pending.unwrap_or_default() {
+            if claim.done.contains(&packet_id) {
+                continue;
+            }
+            claim.done.push(packet_id);
             for (client, op) in parts {
+                if let StoreOp::Enqueued { session, .. } = &op {
+                    claim.reached.push(*session);
+                }
                 if let (Some(client), Some(session)) = (client, super::directory::session_of(&op)) {
                     let owner = self.lanes.directory.epoch(&client) > 0;
                     self.lanes.directory.learn_owned(session, &client, 0, owner);
@@ -444,6 +470,9 @@ impl Runner {
         for fenced in self.lanes.fenced.drain(..) {
             let Fenced { client, session, epoch } = fenced;
             answers.push((OWN, Answer::Fenced { session, client, epoch }));
+        }
+        for (worker, turn, session, packet_id) in self.lanes.refused.drain(..) {
+            answers.push((worker, Answer::NotReceived { turn, session, packet_id }));
         }
         self.lanes.answers(&mut answers);
         let (bytes, ops) = self.lanes.tickets.take_done();

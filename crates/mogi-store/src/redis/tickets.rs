@@ -88,11 +88,12 @@ impl Tickets {
         for worker in changed {
             let Some(turns) = self.workers.get_mut(&worker) else { continue };
             let mut all_up_to = None;
-            while let Some(ticket) = turns.tickets.pop_front_if(|ticket| ticket.left == 0) {
+            while let Some(ticket) = turns.tickets.front().filter(|ticket| ticket.left == 0) {
                 turns.first += 1;
                 if ticket.wait != Wait::Nobody {
                     all_up_to = Some(ticket.turn);
                 }
+                turns.tickets.pop_front();
             }
             if let Some(turn) = all_up_to {
                 out.push((worker, Answer::Stored { turn }));
@@ -114,6 +115,13 @@ impl Tickets {
 
     pub(super) fn is_empty(&self) -> bool {
         self.workers.values().all(|turns| turns.tickets.is_empty())
+    }
+
+    /// The worker and the turn.
+    pub(super) fn turn(&self, no: TicketNo) -> Option<(u16, u64)> {
+        let turns = self.workers.get(&no.worker)?;
+        let at = usize::try_from(no.seq.checked_sub(turns.first)?).ok()?;
+        Some((no.worker, turns.tickets.get(at)?.turn))
     }
 
     fn get(&mut self, no: TicketNo) -> Option<&mut Ticket> {

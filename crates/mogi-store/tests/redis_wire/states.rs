@@ -12,7 +12,8 @@ fn refused(kind: Refusal) -> impl Fn(&Trouble) -> bool {
 
 #[test]
 fn a_cluster_that_is_down_comes_back() {
-    let servers = Servers::start(&["--replicas", "0"]);
+    let all = "cluster-require-full-coverage yes";
+    let servers = Servers::start(&["--replicas", "0", "--config", all]);
     let (cluster, notices) = connect(servers.options());
     let load = Load::start(&cluster, keys(100, 0..SLOTS), How::default());
     std::thread::sleep(Duration::from_millis(500));
@@ -100,6 +101,7 @@ fn a_server_that_hangs_is_given_up_and_tried_again() {
     let mut options = servers.options();
     options.timeout = Duration::from_millis(800);
     let (cluster, notices) = connect(options);
+    value(&cluster, &["GET", "a"]);
     let load = Load::start(&cluster, keys(20, 0..SLOTS), How::default());
     std::thread::sleep(Duration::from_millis(300));
     servers.signal(0, "STOP");

@@ -8,8 +8,8 @@ use crate::net::mailbox::Mail;
 use crate::net::shared::Shared;
 use mogi_codec::{PacketKind, Reason};
 use mogi_core::LogKind;
-use mogi_core::cluster::Cluster;
 use mogi_core::cluster::change::Change;
+use mogi_core::cluster::{Cluster, Errand};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -93,6 +93,8 @@ impl Incoming {
         let link = {
             let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
             if taken.incarnation != hello.incarnation {
+                // What it wrote last, before it began anew, it could not tell.
+                self.shared.send_all(|| Mail::CatchUp);
                 (taken.incarnation, taken.seq) = (hello.incarnation, 0);
             }
             taken.link += 1;
@@ -162,10 +164,14 @@ impl Incoming {
                 self.learn(&changes);
                 let moves = changes.iter().any(|change| matches!(change, Change::Home { .. }));
                 let whole = changes.contains(&Change::SnapshotEnd);
-                for eviction in self.cluster.apply(interest, peer, changes) {
-                    let owner = usize::from(shared.node.owner(&eviction.client));
+                for errand in self.cluster.apply(interest, peer, changes) {
+                    let (client, mail) = match errand {
+                        Errand::Evict(it) => (Arc::clone(&it.client), Mail::Evict(it)),
+                        Errand::CatchUp(it) => (Arc::clone(&it), Mail::CatchUpOne { client: it }),
+                    };
+                    let owner = usize::from(shared.node.owner(&client));
                     if let Some(mailbox) = shared.mailboxes.get(owner) {
-                        mailbox.send(Mail::Evict(eviction), false);
+                        mailbox.send(mail, false);
                     }
                 }
                 if whole {

@@ -28,6 +28,8 @@ pub(crate) enum Mail {
     Fetched { token: u64, entries: Vec<(EntryNo, StoredDelivery)> },
     /// The changes of that turn are durable, though others before it may not be.
     StoredOne { turn: u64 },
+    /// The store refuses the packet id of a QoS 2 message: another node has the publisher.
+    NotReceived { turn: u64, session: SessionNo, packet_id: u16 },
     /// The store refuses changes of the session: another node has it.
     Fenced { session: SessionNo, epoch: u64 },
     /// Other nodes know of more changes of interest than they did.
@@ -40,6 +42,8 @@ pub(crate) enum Mail {
     Disown,
     /// Something may have got lost on its way from another node: the store has it.
     CatchUp,
+    /// The same, of one client.
+    CatchUpOne { client: Arc<str> },
     /// The client's session is nowhere, and this node looks after it.
     Adopt { client: Arc<str> },
     /// A client id was claimed.

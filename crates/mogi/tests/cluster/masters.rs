@@ -1,7 +1,7 @@
 //! Brokers on a Redis Cluster of three masters with a replica each.
 
 use super::scene::{Site, begin, publish, resume, sleeper};
-use crate::support::{V5, V311};
+use crate::support::{Out, V5, V311};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -61,10 +61,15 @@ fn sessions_and_messages_outlive_a_master_and_a_broker() {
     online.receive("t", "one");
     masters.kill(port);
     // Acknowledged when another has taken over.
-    publish(&a, "t", "two", 2);
+    let mut sender = a.client(V5, "sender");
+    for client in [&mut sender, &mut online] {
+        let long = std::time::Duration::from_secs(30);
+        client.stream().set_read_timeout(Some(long)).expect("a timeout");
+    }
+    sender.publish(Out::new("t", "two").qos(2));
     online.receive("t", "two");
     a.kill();
-    publish(&b, "t", "three", 1);
+    publish(&b, "t", "three", 2);
     for n in 0..6 {
         let mut client = resume(&b, [V311, V5][n % 2], &format!("client{n}"));
         for text in ["one", "two", "three"] {

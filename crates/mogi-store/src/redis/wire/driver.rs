@@ -31,19 +31,26 @@ pub(super) struct Driver {
     scouting: bool,
     /// When the last round began.
     scouted: Option<Instant>,
-    /// When a view as new as the topology, or newer, was last seen.
-    confirmed: Instant,
-    told: Option<(Vec<(Address, u16)>, usize)>,
+    /// Rounds so far, and those since something was uneasy.
+    rounds: (usize, u32),
+    /// An older view than the topology, and for how many rounds nobody has had a newer one.
+    older: (Option<View>, u32),
+    /// The masters last told of.
+    told: Vec<Address>,
 }
 
 /// While something is wrong, nodes are asked this often.
 const ASK_OFTEN: Duration = Duration::from_millis(150);
-/// And this often when nothing is.
+/// And this often when an election should long be over.
+const ASK_LATER: Duration = Duration::from_millis(500);
+/// So many rounds an election may take.
+const ELECTION: u32 = 200;
+/// And this often when nothing is wrong.
 const ASK_SELDOM: Duration = Duration::from_secs(30);
 /// While something waits for time to pass.
 const TICK: Duration = Duration::from_millis(10);
-/// An older view is believed if for so long nobody knew of a newer one: the cluster was made anew.
-const FORGET: Duration = Duration::from_secs(10);
+/// An older view is believed after so many rounds without a newer one: the cluster was made anew.
+const FORGET: u32 = 20;
 
 impl Driver {
     /// # Errors
@@ -82,13 +89,15 @@ impl Driver {
             reports: unbounded_channel(),
             scouting: false,
             scouted: None,
-            confirmed: now,
-            told: None,
+            rounds: (0, 0),
+            older: (None, 0),
+            told: Vec::new(),
         })
     }
 
     /// Until the inbox is closed.
     pub(super) fn run(mut self) {
+        let _closing = Closing(Arc::clone(&self.inbox));
         let mut builder = tokio::runtime::Builder::new_current_thread();
         match builder.enable_all().build() {
             Ok(runtime) => runtime.block_on(self.drive()),
@@ -150,7 +159,7 @@ impl Driver {
     fn learn(&mut self, report: Report) {
         self.world.now = Instant::now();
         match report {
-            Report::View(view) => self.consider(&view),
+            Report::View(view) => self.consider(view),
             Report::Nothing(node, why) => {
                 // With a topology the lanes say what is wrong.
                 if !self.world.topology.ready() {
@@ -158,44 +167,57 @@ impl Driver {
                     self.world.troubles.begin(which, why, 0, self.world.now);
                 }
             }
-            Report::Over => self.scouting = false,
+            Report::Over => {
+                self.scouting = false;
+                self.older.1 += u32::from(self.older.0.is_some());
+                if self.older.1 >= FORGET
+                    && let Some(view) = self.older.0.take()
+                {
+                    self.believe(&view);
+                }
+            }
         }
     }
 
-    fn consider(&mut self, view: &View) {
-        let now = self.world.now;
-        let topology = &mut self.world.topology;
-        let known = topology.ready();
+    fn consider(&mut self, view: View) {
+        let topology = &self.world.topology;
         let stale = view.epoch < topology.epoch() || view.ranges.is_empty();
-        if known && stale && now.saturating_duration_since(self.confirmed) < FORGET {
-            return;
+        if topology.ready() && stale {
+            self.older.0 = Some(view);
+        } else {
+            self.believe(&view);
         }
-        self.confirmed = now;
-        let changed = topology.apply(view);
-        if !known {
-            self.world.troubles.end_where(now, |_, kind| !matches!(kind, Kind::Replicas));
+    }
+
+    fn believe(&mut self, view: &View) {
+        self.older = (None, 0);
+        let first = !self.world.topology.ready();
+        let changed = self.world.topology.apply(view);
+        if first {
+            let all = |_: &Address, kind: Kind| kind == Kind::NoTopology;
+            self.world.troubles.end_where(self.world.now, all);
         }
         self.ordered.reroute(&changed, &mut self.world);
         self.aside.reroute(&changed, &mut self.world);
         let masters = self.world.topology.masters();
         self.ordered.connect(masters.keys());
-        let told = (masters.into_iter().collect(), self.world.topology.replicas());
-        if self.told.as_ref() != Some(&told) {
-            let (masters, replicas) = told.clone();
-            self.world.troubles.notices.push(Notice::Topology { masters, replicas });
-            self.told = Some(told);
+        if !self.told.iter().eq(masters.keys()) {
+            self.told = masters.keys().cloned().collect();
+            let replicas = self.world.topology.replicas();
+            let notice = Notice::Topology { masters: masters.into_iter().collect(), replicas };
+            self.world.troubles.notices.push(notice);
         }
     }
 
     /// Asks who has which slots, if it is time to.
     fn scout(&mut self) {
-        let uneasy = self.uneasy();
-        let every = if uneasy { ASK_OFTEN } else { ASK_SELDOM };
+        let every = self.every();
         let now = self.world.now;
         let recent = self.scouted.is_some_and(|at| now.saturating_duration_since(at) < every);
         if self.scouting || recent {
             return;
         }
+        self.rounds = (self.rounds.0 + 1, if self.uneasy() { self.rounds.1 + 1 } else { 0 });
         self.world.doubt = false;
         self.scouting = true;
         self.scouted = Some(now);
@@ -204,12 +226,25 @@ impl Driver {
         let mut nodes: Vec<Address> = known.chain(seeds).cloned().collect();
         nodes.sort();
         nodes.dedup();
+        // Of very many nodes others are asked each time.
+        if nodes.len() > scout::AT_ONCE {
+            let first = self.rounds.0 * scout::AT_ONCE % nodes.len();
+            nodes.rotate_left(first);
+        }
         let report = self.reports.0.clone();
         tokio::spawn(scout::round(Arc::clone(&self.dialer), nodes, report));
     }
 
     fn uneasy(&self) -> bool {
-        self.world.doubt || !self.world.topology.ready() || !self.world.troubles.is_empty()
+        self.world.doubt || !self.world.topology.ready() || self.world.troubles.of_topology()
+    }
+
+    fn every(&self) -> Duration {
+        match self.uneasy() {
+            false => ASK_SELDOM,
+            true if self.rounds.1 < ELECTION => ASK_OFTEN,
+            true => ASK_LATER,
+        }
     }
 
     /// Hands notices over, and ends those whose reason is gone.
@@ -229,11 +264,22 @@ impl Driver {
     fn pause(&self) -> Duration {
         if self.ordered.restless() || self.aside.restless() {
             TICK
-        } else if self.uneasy() {
-            ASK_OFTEN
+        } else if self.ordered.flying() || self.aside.flying() {
+            self.every().min(ASK_LATER)
         } else {
-            ASK_SELDOM
+            self.every()
         }
+    }
+}
+
+/// However the thread ends, what is sent later gets an answer.
+struct Closing(Arc<Inbox>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+        let mut unheard = Vec::new();
+        self.0.take(&mut unheard);
     }
 }
 

@@ -46,9 +46,18 @@ pub(super) enum News {
     /// So many replicas have everything.
     Waited(u32),
     /// The end of what this master has written, and how far each replica has it.
-    Looked { offset: u64, replicas: Vec<u64> },
+    Looked { offset: u64, replicas: Vec<Replica> },
     /// The connection ended. What of the pipeline may have been carried out, and what not.
     Broken { why: String, sent: Vec<Job>, unsent: Vec<Job> },
+}
+
+/// What a master knows of a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Replica {
+    /// It has the master's changes as far as this.
+    pub(super) offset: u64,
+    /// So many seconds ago it said so.
+    pub(super) lag_s: u64,
 }
 
 /// Which lane tells it: of which track, to which node, which one of those there have been.
@@ -237,7 +246,7 @@ impl After {
                 return Err("it is no master any more".to_owned());
             }
             let offset = number(text, "master_repl_offset:").ok_or_else(senseless)?;
-            return Ok(News::Looked { offset, replicas: offsets(text) });
+            return Ok(News::Looked { offset, replicas: replicas(text) });
         }
         let count = answer.int().and_then(|count| u32::try_from(count).ok());
         count.map(News::Waited).ok_or_else(senseless)
@@ -245,17 +254,19 @@ impl After {
 }
 
 /// `slave0:ip=…,port=…,state=online,offset=212,lag=1` for each.
-fn offsets(info: &str) -> Vec<u64> {
-    let replicas = info.lines().filter_map(|line| {
+fn replicas(info: &str) -> Vec<Replica> {
+    let online = info.lines().filter_map(|line| {
         let (name, rest) = line.split_once(':')?;
         let number = name.strip_prefix("slave")?;
         (number.parse::<u32>().is_ok() && rest.contains("state=online")).then_some(rest)
     });
-    let offset = |rest: &str| {
-        let field = rest.split(',').find_map(|field| field.strip_prefix("offset="))?;
-        field.trim().parse().ok()
+    let field = |rest: &str, name: &str| {
+        let value = rest.split(',').find_map(|field| field.strip_prefix(name))?;
+        value.trim().parse().ok()
     };
-    replicas.filter_map(offset).collect()
+    let replica =
+        |rest| Some(Replica { offset: field(rest, "offset=")?, lag_s: field(rest, "lag=")? });
+    online.filter_map(replica).collect()
 }
 
 #[cfg(test)]
@@ -268,7 +279,7 @@ mod tests {
             slave0:ip=127.0.0.1,port=1,state=online,offset=212,lag=1\r\n\
             slave1:ip=127.0.0.1,port=2,state=wait_bgsave,offset=0,lag=0\r\n\
             slaves_waiting_psync:0\r\nmaster_repl_offset:300\r\n";
-        assert_eq!(offsets(info), [212]);
+        assert_eq!(replicas(info), [Replica { offset: 212, lag_s: 1 }]);
         let answer = Value::BulkString(info.as_bytes().to_vec());
         let news = After::Look.read(&answer).expect("sense");
         assert!(matches!(news, News::Looked { offset: 300, .. }));

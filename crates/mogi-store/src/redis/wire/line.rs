@@ -1,6 +1,6 @@
 //! What waits for one node, what is out there, and what its replicas still lack.
 
-use super::lane::{After, Order};
+use super::lane::{After, Order, Replica};
 use super::notice::Trouble;
 use super::options::{Address, Wait};
 use super::track::World;
@@ -23,6 +23,8 @@ pub(super) struct Line {
     unwaited: VecDeque<Job>,
     lagging: Option<Lagging>,
     reload: bool,
+    /// When the pipeline was sent.
+    sent: Option<Instant>,
     /// The node has lost all its slots.
     fading: Option<Instant>,
     killed: bool,
@@ -34,6 +36,8 @@ struct Lagging {
     have: u32,
     /// When to look again.
     look: Instant,
+    /// Enough replicas are alive for waiting to make sense.
+    alive: bool,
     /// Where the master's stream of changes ended, and how many of `unwaited` lie before that
     /// and behind the mark before.
     marks: VecDeque<(u64, usize)>,
@@ -45,8 +49,12 @@ const PIPELINE_BYTES: usize = 1 << 20;
 const PIPELINE_COMMANDS: usize = 4096;
 /// A connection waits so long for replicas. Nothing else goes over it meanwhile.
 const WAIT_MS: u64 = 100;
+/// After so long without an answer others are asked who has the slots.
+const SILENCE: Duration = Duration::from_millis(400);
 /// Between looks at replicas that lack something.
 const LOOK: Duration = Duration::from_millis(50);
+/// A replica reports every second unless it is asked, as `WAIT` does.
+const ALIVE_S: u64 = 1;
 /// A node that has lost its slots still gets so long to answer what is out.
 const GRACE: Duration = Duration::from_millis(300);
 
@@ -61,6 +69,7 @@ impl Line {
             unwaited: VecDeque::new(),
             lagging: None,
             reload: false,
+            sent: None,
             fading: None,
             killed: false,
         }
@@ -88,10 +97,9 @@ impl Line {
         if self.fading.is_some() {
             self.mark_unwaited();
         }
-        if self.out {
-            return;
+        if !self.out {
+            self.rest();
         }
-        self.ready = true;
     }
 
     /// The pipeline is back, and this one of it has to wait for replicas.
@@ -106,6 +114,7 @@ impl Line {
     pub(super) fn broken(&mut self) -> Vec<Job> {
         self.ready = false;
         self.out = false;
+        self.sent = None;
         self.flying.clear();
         if let Some(lagging) = &mut self.lagging {
             lagging.marks.clear();
@@ -115,14 +124,17 @@ impl Line {
 
     /// So many replicas have everything.
     pub(super) fn waited(&mut self, have: u32, wait: Option<Wait>, inbox: &Inbox, now: Instant) {
-        self.out = false;
-        self.ready = true;
+        self.rest();
         if wait.is_none_or(|wait| have >= wait.replicas) {
             self.unwaited.drain(..).for_each(|job| inbox.finish(job));
             self.lagging = None;
         } else {
-            let marks = VecDeque::new();
-            self.lagging = Some(Lagging { since: now, have, look: now + LOOK, marks });
+            let begin =
+                || Lagging { since: now, have, look: now, alive: false, marks: VecDeque::new() };
+            let lagging = self.lagging.get_or_insert_with(begin);
+            lagging.have = have;
+            lagging.look = now + LOOK;
+            lagging.alive = false;
         }
         self.mark_fading();
     }
@@ -131,15 +143,15 @@ impl Line {
     pub(super) fn looked(
         &mut self,
         offset: u64,
-        replicas: &[u64],
+        replicas: &[Replica],
         wait: Option<Wait>,
         inbox: &Inbox,
         now: Instant,
     ) {
-        self.out = false;
-        self.ready = true;
+        self.rest();
         let want = wait.map_or(0, |wait| wait.replicas);
-        let have = |offset: u64| replicas.iter().filter(|acked| **acked >= offset).count() as u32;
+        let count = |is: &dyn Fn(&&Replica) -> bool| replicas.iter().filter(is).count() as u32;
+        let have = |offset: u64| count(&|replica| replica.offset >= offset);
         let Some(lagging) = &mut self.lagging else { return };
         let marked: usize = lagging.marks.iter().map(|mark| mark.1).sum();
         let fresh = self.unwaited.len().saturating_sub(marked);
@@ -147,6 +159,7 @@ impl Line {
             lagging.marks.push_back((offset, fresh));
         }
         lagging.look = now + LOOK;
+        lagging.alive = count(&|replica| replica.lag_s <= ALIVE_S) >= want;
         while let Some(&(offset, count)) = lagging.marks.front() {
             lagging.have = have(offset);
             if lagging.have < want {
@@ -205,7 +218,7 @@ impl Line {
             (Some(lagging), Some(wait)) => {
                 if world.now.saturating_duration_since(lagging.since) >= wait.timeout {
                     let why = Trouble::Replicas { have: lagging.have, want: wait.replicas };
-                    let slots = world.topology.masters().get(node).copied().unwrap_or(0);
+                    let slots = world.topology.slots(node);
                     world.troubles.begin((node, Kind::Replicas), why, slots, world.now);
                 }
             }
@@ -235,8 +248,8 @@ impl Line {
             jobs.push(job);
         }
         let after = match wait {
-            Some(_) if self.lagging.is_some() => After::Look,
-            Some(wait) if durable => After::Wait {
+            Some(_) if self.lagging.as_ref().is_some_and(|it| !it.alive) => After::Look,
+            Some(wait) if durable || self.lagging.is_some() => After::Wait {
                 replicas: wait.replicas,
                 timeout_ms: (wait.timeout.as_millis() as u64).clamp(1, WAIT_MS),
             },
@@ -244,9 +257,20 @@ impl Line {
         };
         self.out = after != After::Nothing;
         self.ready = false;
+        self.sent = Some(now);
         let load = std::mem::take(&mut self.reload);
         // The task has ended only if everything ends.
         drop(self.lane.orders.send(Order { jobs, after, load }));
+    }
+
+    /// Whether a pipeline is out.
+    pub(super) const fn flying(&self) -> bool {
+        self.sent.is_some()
+    }
+
+    /// Whether the node has not answered for so long that others may have replaced it.
+    pub(super) fn silent(&self, now: Instant) -> bool {
+        self.sent.is_some_and(|sent| now.saturating_duration_since(sent) > SILENCE)
     }
 
     /// Whether something waits for time to pass.
@@ -272,6 +296,13 @@ impl Line {
             return None;
         }
         Some(self.unwaited.drain(..).collect())
+    }
+
+    /// Nothing is out any more, and the connection is well.
+    fn rest(&mut self) {
+        self.out = false;
+        self.ready = true;
+        self.sent = None;
     }
 
     fn mark_fading(&mut self) {

@@ -23,9 +23,10 @@
 //! * A node that is slow or dead delays requests for its own slots only.
 //!
 //! A map: [`options`] and [`notice`]: what goes in and comes out beside requests; `commands`,
-//! `value`, `slot`: the protocol; `driver`: the thread and its events; `track`: who waits for
-//! whom; `line` and `lane`: one node's requests, one connection and its pipeline; `job`: a request on its way; `topology` and
-//! `scout`: who has which slots; `connect`, `tls`: connections.
+//! `value`, `slot`, `refusal`: the protocol; `driver`: the thread and its events; `track`: who
+//! waits for whom; `line` and `lane`: what waits for one node, and its connection; `job`: a
+//! request on its way; `topology` and `scout`: who has which slots; `troubles`: what is wrong;
+//! `connect`, `tls`: connections.
 
 mod commands;
 mod connect;
@@ -183,7 +184,10 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.inbox.close();
-        if let Some(thread) = self.thread.take() {
+        let thread = self.thread.take();
+        // The last owner may be a `done`, which runs there.
+        let elsewhere = |it: &JoinHandle<()>| it.thread().id() != std::thread::current().id();
+        if let Some(thread) = thread.filter(elsewhere) {
             // It has said why it panicked, if it did.
             drop(thread.join());
         }

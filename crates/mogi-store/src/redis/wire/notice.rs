@@ -15,7 +15,7 @@ pub enum Notice {
         /// What is wrong.
         why: Trouble,
     },
-    /// What was said of this node, with this reason, is over.
+    /// What was said of this node is over: its requests do not wait for this reason any more.
     Recovered {
         /// The node.
         node: Address,
@@ -23,8 +23,10 @@ pub enum Notice {
         why: Trouble,
         /// For how long, in milliseconds.
         after_ms: u64,
+        /// The node has not recovered: its slots are other nodes' now.
+        replaced: bool,
     },
-    /// Who has which slots is known, or has changed.
+    /// Who the masters are is known, or has changed; not told for each slot that moves.
     Topology {
         /// Masters and how many slots each has. One with all slots: a single server.
         masters: Vec<(Address, u16)>,
@@ -97,9 +99,10 @@ impl fmt::Display for Notice {
             Self::Degraded { node, slots, why } => {
                 write!(f, "Redis node {node} ({slots} slots) {why}. Its requests wait")
             }
-            Self::Recovered { node, why, after_ms } => {
+            Self::Recovered { node, why, after_ms, replaced } => {
                 let seconds = *after_ms as f64 / 1000.0;
-                write!(f, "Redis node {node} works again after {seconds:.1} s (it was: {why})")
+                let now = if *replaced { "has been replaced" } else { "works again" };
+                write!(f, "Redis node {node} {now} after {seconds:.1} s (what was wrong: {why})")
             }
             Self::Topology { masters, replicas } => {
                 write!(f, "Redis: {} master(s), {replicas} replica(s):", masters.len())?;

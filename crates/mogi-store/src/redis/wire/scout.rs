@@ -24,7 +24,7 @@ pub(super) enum Report {
 /// One node gets so long.
 const PATIENCE: Duration = Duration::from_millis(1000);
 /// So many nodes are asked at once.
-const AT_ONCE: usize = 16;
+pub(super) const AT_ONCE: usize = 16;
 
 /// Asks all these nodes at once.
 pub(super) async fn round(

@@ -4,6 +4,7 @@ use super::options::Address;
 use super::slot::SLOTS;
 use super::value::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What one node says about the whole cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub(super) struct View {
 
 /// Whose each slot is.
 pub(super) struct Topology {
-    owners: Box<[Option<Address>]>,
+    owners: Box<[Option<Arc<Address>>]>,
     epoch: u64,
     /// All nodes of the last view, to ask them.
     known: BTreeSet<Address>,
@@ -57,7 +58,7 @@ impl Topology {
 
     /// Whose the slot is, as far as known.
     pub(super) fn owner(&self, slot: u16) -> Option<&Address> {
-        self.owners.get(usize::from(slot))?.as_ref()
+        self.owners.get(usize::from(slot))?.as_deref()
     }
 
     /// Takes over what a node says; the slots that have another owner now.
@@ -65,7 +66,7 @@ impl Topology {
         let mut owners = vec![None; usize::from(SLOTS)];
         for (from, to, node) in &view.ranges {
             owners[usize::from(*from)..=usize::from(*to).max(usize::from(*from))]
-                .fill(Some(node.clone()));
+                .fill(Some(Arc::new(node.clone())));
         }
         let pairs = self.owners.iter().zip(&owners).enumerate();
         let changed = pairs.filter(|(_, (old, new))| old != new).map(|(slot, _)| slot as u16);
@@ -82,7 +83,7 @@ impl Topology {
     /// A `MOVED` says that this slot is that node's.
     pub(super) fn moved(&mut self, slot: u16, node: Address) {
         if let Some(owner) = self.owners.get_mut(usize::from(slot)) {
-            *owner = Some(node);
+            *owner = Some(Arc::new(node));
         }
     }
 
@@ -106,21 +107,17 @@ impl Topology {
     /// Masters, and how many slots each has.
     pub(super) fn masters(&self) -> BTreeMap<Address, u16> {
         let mut masters = BTreeMap::<Address, u16>::new();
-        let mut last: Option<(&Address, u16)> = None;
-        for owner in self.owners.iter().flatten() {
-            match &mut last {
-                Some((node, count)) if *node == owner => *count += 1,
-                _ => {
-                    if let Some((node, count)) = last.replace((owner, 1)) {
-                        *masters.entry(node.clone()).or_default() += count;
-                    }
-                }
+        for run in self.owners.chunk_by(|a, b| a == b) {
+            if let Some(Some(node)) = run.first() {
+                *masters.entry(Address::clone(node)).or_default() += run.len() as u16;
             }
         }
-        if let Some((node, count)) = last {
-            *masters.entry(node.clone()).or_default() += count;
-        }
         masters
+    }
+
+    /// How many slots this node has.
+    pub(super) fn slots(&self, node: &Address) -> u16 {
+        self.owners.iter().flatten().filter(|owner| ***owner == *node).count() as u16
     }
 }
 

@@ -80,14 +80,16 @@ impl Track {
             }
         }
         match world.topology.owner(job.slot()) {
-            Some(owner) => Self::line(&mut self.lines, &mut self.open, owner).push(job),
+            Some(owner) => match self.lines.get_mut(owner) {
+                Some(line) => line.push(job),
+                None => Self::line(&mut self.lines, &mut self.open, owner).push(job),
+            },
             None => Self::hold(&mut self.held, job.slot(), world.now).jobs.push_back(job),
         }
     }
 
     /// Something came from a lane.
     pub(super) fn hear(&mut self, node: &Address, id: u64, news: News, world: &mut World) {
-        let slots = world.topology.masters().get(node).copied();
         let Some(line) = self.lines.get_mut(node).filter(|line| line.id() == id) else { return };
         match news {
             News::Up => {
@@ -97,12 +99,13 @@ impl Track {
             }
             News::Down(why) => {
                 world.doubt = true;
+                let slots = world.topology.slots(node);
                 let kind = match why {
                     Trouble::Refused(..) => Kind::Rejected,
                     _ => Kind::Unreachable,
                 };
-                world.troubles.begin((node, kind), why, slots.unwrap_or(0), world.now);
-                if slots.is_none() {
+                world.troubles.begin((node, kind), why, slots, world.now);
+                if slots == 0 {
                     let jobs = line.take_queue();
                     self.put_back(jobs, world);
                 }
@@ -114,13 +117,9 @@ impl Track {
             }
             News::Broken { why, sent, unsent } => {
                 world.doubt = true;
+                let slots = world.topology.slots(node);
                 let trouble = Trouble::Unreachable(why);
-                world.troubles.begin(
-                    (node, Kind::Unreachable),
-                    trouble,
-                    slots.unwrap_or(0),
-                    world.now,
-                );
+                world.troubles.begin((node, Kind::Unreachable), trouble, slots, world.now);
                 self.broken(node, sent, unsent, world);
             }
         }
@@ -157,6 +156,7 @@ impl Track {
         let mut lost = Vec::new();
         for (node, line) in &mut self.lines {
             line.tell(node, self.wait, world);
+            world.doubt |= line.silent(world.now);
             line.pump(self.wait, world.now);
             if let Some(jobs) = line.fade(world.now) {
                 lost.push((node.clone(), jobs));
@@ -164,7 +164,7 @@ impl Track {
         }
         for (node, jobs) in lost {
             self.lines.remove(&node);
-            world.troubles.end_where(world.now, |other, kind| {
+            world.troubles.replaced(world.now, |other, kind| {
                 let lane = matches!(kind, Kind::Unreachable | Kind::Rejected | Kind::Replicas);
                 *other == node && lane
             });
@@ -175,6 +175,11 @@ impl Track {
     /// Whether something waits for time to pass.
     pub(super) fn restless(&self) -> bool {
         !self.held.is_empty() || self.lines.values().any(Line::restless)
+    }
+
+    /// Whether anything is out.
+    pub(super) fn flying(&self) -> bool {
+        self.lines.values().any(Line::flying)
     }
 
     /// Whether a slot waits because of this.
@@ -250,7 +255,7 @@ impl Track {
         for job in line.take_held(|job| {
             self.held.get(&job.slot()).is_some_and(|held| {
                 let full = matches!(held.why, Some((Refusal::OutOfMemory, _)));
-                !(full && job.frees()) && !job.probe
+                !(job.probe || full && job.frees())
             })
         }) {
             Self::hold(&mut self.held, job.slot(), world.now).jobs.push_back(job);
@@ -265,7 +270,7 @@ impl Track {
         }
         // That is how slots move, and no trouble.
         if !matches!(kind, Refusal::Moved | Refusal::TryAgain) {
-            let slots = world.topology.masters().get(node).copied().unwrap_or(0);
+            let slots = world.topology.slots(node);
             let why = Trouble::Refused(kind, text.to_owned());
             world.troubles.begin((node, Kind::Refused(kind)), why, slots, world.now);
         }
@@ -376,10 +381,7 @@ impl Track {
         open: &mut Box<dyn FnMut(&Address) -> Opened + Send>,
         node: &Address,
     ) -> &'a mut Line {
-        if !lines.contains_key(node) {
-            lines.insert(node.clone(), Line::new(open(node)));
-        }
-        lines.get_mut(node).expect("just put there")
+        lines.entry(node.clone()).or_insert_with(|| Line::new(open(node)))
     }
 }
 

@@ -43,26 +43,42 @@ impl Troubles {
 
     /// Says that it is over, if it was.
     pub(super) fn end(&mut self, node: &Address, kind: Kind, now: Instant) {
-        if self.open.is_empty() {
-            return;
-        }
-        if let Some((why, since)) = self.open.remove(&(node.clone(), kind)) {
-            let after_ms = now.saturating_duration_since(since).as_millis() as u64;
-            self.notices.push(Notice::Recovered { node: node.clone(), why, after_ms });
+        if !self.open.is_empty() {
+            self.close(&(node.clone(), kind), now, false);
         }
     }
 
     /// Ends all that `over` says is over.
     pub(super) fn end_where(&mut self, now: Instant, over: impl Fn(&Address, Kind) -> bool) {
-        let keys = self.open.keys().filter(|(node, kind)| over(node, *kind));
-        let keys: Vec<_> = keys.cloned().collect();
-        for (node, kind) in keys {
-            self.end(&node, kind, now);
-        }
+        self.close_where(now, false, over);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty()
+    /// Ends all of nodes whose slots are others' now.
+    pub(super) fn replaced(&mut self, now: Instant, over: impl Fn(&Address, Kind) -> bool) {
+        self.close_where(now, true, over);
+    }
+
+    /// Whether something is wrong that another view of the cluster may help with.
+    pub(super) fn of_topology(&self) -> bool {
+        self.open.keys().any(|(_, kind)| match kind {
+            Kind::Unreachable | Kind::Rejected | Kind::NoTopology => true,
+            Kind::Refused(kind) => matches!(kind, Refusal::ClusterDown | Refusal::Replica),
+            Kind::Replicas => false,
+        })
+    }
+
+    fn close_where(&mut self, now: Instant, replaced: bool, over: impl Fn(&Address, Kind) -> bool) {
+        let keys = self.open.keys().filter(|(node, kind)| over(node, *kind));
+        let keys: Vec<_> = keys.cloned().collect();
+        keys.iter().for_each(|key| self.close(key, now, replaced));
+    }
+
+    fn close(&mut self, key: &(Address, Kind), now: Instant, replaced: bool) {
+        if let Some((why, since)) = self.open.remove(key) {
+            let after_ms = now.saturating_duration_since(since).as_millis() as u64;
+            let node = key.0.clone();
+            self.notices.push(Notice::Recovered { node, why, after_ms, replaced });
+        }
     }
 }
 
@@ -83,7 +99,7 @@ mod tests {
         troubles.end(&node, Kind::Unreachable, now);
         let expected = [
             Notice::Degraded { node: node.clone(), slots: 3, why: down("a") },
-            Notice::Recovered { node, why: down("a"), after_ms: 7 },
+            Notice::Recovered { node, why: down("a"), after_ms: 7, replaced: false },
         ];
         assert_eq!(troubles.notices, expected);
     }

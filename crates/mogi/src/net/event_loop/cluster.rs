@@ -15,7 +15,7 @@ use mogi_core::cluster::{Claim, Claimed, Cluster, FarBatch, Settled};
 use mogi_core::store::{SessionNo, StoredSession};
 use mogi_store::redis;
 use slab::Slab;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Sessions on their way here, by client id.
@@ -24,6 +24,8 @@ pub(super) struct Claims {
     pending: HashMap<Arc<str>, Pending>,
     /// What the store was asked, by token: about whom.
     asked: Slab<Arc<str>>,
+    /// Sessions to be read once more when that has ended which goes on.
+    again: HashSet<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -115,12 +117,13 @@ impl EventLoop {
         let Some(client) = self.claims.asked.try_remove(token as usize) else {
             return;
         };
-        let redis::Claimed { session, epoch, epoch_before, old_owner, will, .. } = claimed;
+        let redis::Claimed { session, epoch, epoch_before, old_owner, will, reached, .. } = claimed;
+        self.tell_reached(&reached);
         let links = self.shared.links.get();
         let was_here = links.is_some_and(|it| old_owner.as_deref() == Some(&*it.plan.node));
         let number = session.as_ref().map_or(SessionNo::NONE, |session| session.session);
         let claimed = match session {
-            None => Claimed::Nothing,
+            None => Claimed::Nothing { will },
             Some(_) if was_here && self.worker.holds(&client, number, epoch_before) => {
                 Claimed::Ours
             }
@@ -147,6 +150,21 @@ impl EventLoop {
             }
             Settled::Here => self.arrived(now_ms, &client),
             Settled::Stale => self.turn_away(&client),
+        }
+    }
+
+    /// These sessions got messages of the claimed one's former node, and nobody was told.
+    fn tell_reached(&self, reached: &[SessionNo]) {
+        let Some(cluster) = self.shared.node.cluster() else { return };
+        for session in reached {
+            let Some(client) = cluster.log().client_of(*session) else {
+                cluster.tell_waiting(*session);
+                continue;
+            };
+            let owner = usize::from(self.shared.node.owner(&client));
+            if let Some(mailbox) = self.shared.mailboxes.get(owner) {
+                mailbox.send(Mail::CatchUpOne { client }, false);
+            }
         }
     }
 
@@ -210,6 +228,9 @@ impl EventLoop {
         let number = self.worker.session_of(&client);
         let waiting = session.filter(|it| it.session == number).map(|it| it.waiting);
         self.worker.catch_up(now_ms, &client, waiting.unwrap_or_default());
+        if self.claims.again.remove(&client) {
+            self.catch_up(Arc::clone(&client));
+        }
         let pending = self.claims.pending.get(&client);
         if pending.is_some_and(|pending| matches!(pending.stage, Stage::Reading)) {
             self.arrived(now_ms, &client);
@@ -253,12 +274,19 @@ impl EventLoop {
         }
     }
 
-    /// Has all sessions of connected clients look into the store for what may have got lost.
+    /// Has all sessions that live here look into the store for what may have got lost.
     pub(super) fn catch_up_all(&mut self) {
         for client in self.worker.lasting_clients() {
-            if self.worker.begin_catch_up(&client).is_some() {
-                self.read(client);
-            }
+            self.catch_up(client);
+        }
+    }
+
+    /// Has a session that lives here look into the store.
+    pub(super) fn catch_up(&mut self, client: Arc<str>) {
+        if self.worker.begin_catch_up(&client).is_some() {
+            self.read(client);
+        } else if self.worker.session_of(&client) != SessionNo::NONE {
+            self.claims.again.insert(client);
         }
     }
 

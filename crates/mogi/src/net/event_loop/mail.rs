@@ -59,6 +59,10 @@ impl EventLoop {
                 }
                 Mail::Disown => self.disown(now_ms),
                 Mail::CatchUp => self.catch_up_all(),
+                Mail::CatchUpOne { client } => self.catch_up(client),
+                Mail::NotReceived { turn, session, packet_id } => {
+                    self.worker.not_received(turn, session, packet_id);
+                }
                 Mail::Adopt { client } => self.adopt(client),
                 Mail::Claimed { token, claimed } => self.claimed(now_ms, token, *claimed),
                 Mail::Read { token, session } => self.session_read(now_ms, token, session),
