@@ -246,6 +246,11 @@ impl Worker {
         client.map_or(SessionNo::NONE, |client| client.session.number)
     }
 
+    /// Whether the client is connected here, or has a session here.
+    pub fn knows(&self, client: &str) -> bool {
+        self.clients.by_id.contains_key(client)
+    }
+
     /// Whether the client's lasting session lives here under the claim of `epoch`.
     pub fn holds(&self, client: &str, session: SessionNo, epoch: u64) -> bool {
         let key = self.clients.by_id.get(client);

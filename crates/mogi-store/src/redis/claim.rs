@@ -185,6 +185,9 @@ pub struct Nodes {
 /// What stands in the place of the lease of a node that was declared dead.
 const DEAD: &[u8] = b"dead";
 
+/// The slots of a cluster.
+const SLOTS: u16 = 16_384;
+
 /// How long a node's number is its own without a word, in milliseconds.
 const SLOT_MS: u64 = 3_600_000;
 
@@ -312,6 +315,36 @@ impl Nodes {
             self.link.call(vec![Request::new(slot, Commands::one(&words))])?;
         }
         Ok(kept)
+    }
+
+    /// The clients that have wills, and the node each was connected to last. It looks into all
+    /// slots: to be asked when a node is gone, not more often.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub fn wills(&self) -> Result<Vec<(Arc<str>, Option<String>)>, StoreError> {
+        let slots = (0..SLOTS).map(|slot| {
+            let key = self.keys.per(slot, Per::Wills);
+            let ask = Commands::one(&[b"HKEYS", key.as_bytes()]);
+            Request { aside: true, ..Request::new(slot, ask) }
+        });
+        let mut clients: Vec<Arc<str>> = Vec::new();
+        for reply in self.link.call(slots.collect())? {
+            let names = reply.values.first().and_then(Value::array).unwrap_or_default();
+            clients.extend(names.iter().filter_map(Value::text).map(Arc::from));
+        }
+        let owners = clients.iter().map(|client| {
+            let tag = Tag::of(client);
+            let key = self.keys.of(&tag, Of::Session);
+            let ask = Commands::one(&[b"HGET", key.as_bytes(), b"node"]);
+            Request { aside: true, ..Request::new(tag.slot, ask) }
+        });
+        let owners = self.link.call(owners.collect())?;
+        let owner = |reply: &Reply| {
+            let owner = reply.values.first().and_then(Value::text);
+            owner.filter(|owner| !owner.is_empty()).map(ToOwned::to_owned)
+        };
+        Ok(clients.into_iter().zip(owners.iter().map(owner)).collect())
     }
 
     /// Says that this node ends.

@@ -44,6 +44,8 @@ pub(crate) enum Mail {
     CatchUp,
     /// The same, of one client.
     CatchUpOne { client: Arc<str> },
+    /// The node the client was connected to is gone, and this one looks after its will.
+    AdoptWill { client: Arc<str> },
     /// The client's session is nowhere, and this node looks after it.
     Adopt { client: Arc<str> },
     /// A client id was claimed.

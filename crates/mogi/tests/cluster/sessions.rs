@@ -1,6 +1,6 @@
 //! Sessions that go from node to node.
 
-use super::scene::{Site, TOLD, begin, publish, resume, sleeper, three, two};
+use super::scene::{Site, TOLD, begin, expect_no_message, publish, resume, sleeper, three, two};
 use crate::support::{Dial, Out, PacketKind, V5, eventually};
 
 #[test]
@@ -19,7 +19,7 @@ fn a_queue_filled_anywhere_is_found_anywhere() {
         }
         client.expect_nothing();
         client.disconnect();
-        resume(&c, version, &id).expect_nothing();
+        expect_no_message(&mut resume(&c, version, &id));
         a.connect(&Dial::new(version, &id)).disconnect();
     }
 }

@@ -101,6 +101,13 @@ impl EventLoop {
         }
     }
 
+    /// Looks after the will of a client whose node is gone.
+    pub(super) fn adopt_will(&mut self, client: Arc<str>) {
+        if !self.worker.knows(&client) && !self.claims.pending.contains_key(&client) {
+            self.claim(client, None);
+        }
+    }
+
     fn claim(&mut self, client: Arc<str>, newcomer: Option<Waiting>) {
         let pending = Pending { stage: Stage::Claiming, epoch: 0, newcomer };
         self.claims.pending.insert(Arc::clone(&client), pending);

@@ -63,6 +63,7 @@ impl EventLoop {
                 Mail::NotReceived { turn, session, packet_id } => {
                     self.worker.not_received(turn, session, packet_id);
                 }
+                Mail::AdoptWill { client } => self.adopt_will(client),
                 Mail::Adopt { client } => self.adopt(client),
                 Mail::Claimed { token, claimed } => self.claimed(now_ms, token, *claimed),
                 Mail::Read { token, session } => self.session_read(now_ms, token, session),
