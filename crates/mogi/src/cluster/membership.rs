@@ -140,14 +140,15 @@ impl Membership {
             }
         }
         let every = Duration::from_millis(links.plan.lease_ms) / RENEWALS;
+        let begun = Instant::now();
         self.renew().await;
         let nodes = Arc::clone(&self.nodes);
-        let hearing = async {
-            while !nodes.heard_all() {
-                nodes.heard.notified().await;
-            }
-        };
-        if timeout(HEAR, hearing).await.is_err() {
+        while !nodes.heard_all() && begun.elapsed() < HEAR {
+            // The lease is kept meanwhile.
+            let _ = timeout(every, nodes.heard.notified()).await;
+            self.renew().await;
+        }
+        if !nodes.heard_all() {
             let line = "Cluster: not all other nodes can be reached; serving without them.";
             self.log(LogKind::Warning, line);
         }
@@ -235,7 +236,9 @@ impl Membership {
                 living.extend(Some(node).filter(|node| node.alive));
                 continue;
             }
-            if !self.tasks.contains_key(&node.node) {
+            let quiet_ms = self.shared.now_ms().saturating_sub(node.seen_at_ms);
+            let lately = quiet_ms < 4 * self.links.plan.lease_ms;
+            if !self.tasks.contains_key(&node.node) && !lately {
                 continue;
             }
             let since = *self.lapsed.entry(node.node.clone()).or_insert_with(Instant::now);
