@@ -109,6 +109,12 @@ impl Node {
             && client.session.number_if_lasting() != SessionNo::NONE
     }
 
+    /// Whether that lasting session, which was here, still is.
+    pub(crate) fn is_home_of(&self, session: SessionNo) -> bool {
+        let cluster = self.cluster.as_ref();
+        cluster.is_none_or(|cluster| cluster.log().epoch_of(session).is_some())
+    }
+
     /// A number for a session.
     pub(crate) fn next_session(&self, now_ms: u64) -> SessionNo {
         SessionNo(self.session_numbers.next(now_ms))

@@ -322,18 +322,19 @@ impl Entries {
             let entry = EntryNo(read_u64(&mut reader)?);
             entries.push(PeerEntry { worker, client, session, qos, entry });
         }
-        // Stable: a client with overlapping subscriptions gets its entries in their order.
-        entries.sort_by_key(|entry| entry.client);
+        // Stable: a client with overlapping subscriptions gets its entries in their order. Not by
+        // key: the session may have been elsewhere in between.
+        entries.sort_by_key(|entry| entry.session);
         Ok(Self(entries))
     }
 
     /// Gives `way` the next entry of that client's session, if it has one; and the QoS it was
     /// written down with, should the subscription have changed since: a message would have another
     /// one after a crash, with the same packet id.
-    pub(crate) fn take(&mut self, client: u32, session: SessionNo, way: &mut Way<'_>) {
-        let first = self.0.partition_point(|one| one.client < client);
-        let mut of_client = self.0[first..].iter_mut().take_while(|one| one.client == client);
-        let free = |one: &&mut PeerEntry| one.session == session && one.entry != EntryNo::NONE;
+    pub(crate) fn take(&mut self, session: SessionNo, way: &mut Way<'_>) {
+        let first = self.0.partition_point(|one| one.session < session);
+        let mut of_client = self.0[first..].iter_mut().take_while(|one| one.session == session);
+        let free = |one: &&mut PeerEntry| one.entry != EntryNo::NONE;
         let mut found = None;
         for one in of_client.by_ref().filter(free) {
             if one.qos == way.qos {

@@ -200,14 +200,14 @@ impl Worker {
                 continue;
             };
             let mut way = Way::live(target, &view, self.turn.cfg.upgrade_outgoing_qos, None);
-            entries.take(target.client, client.session.number, &mut way);
+            entries.take(client.session.number, &mut way);
             if client.session.has_caught(way.entry) || self.node.wrote_elsewhere(client, &way) {
                 continue;
             }
             client.deliver(target.client, &mut self.turn, &view, &mut shared, way);
         }
         // Whoever is not subscribed any more, or not the same, does without.
-        for (session, entry) in entries.rest() {
+        for (session, entry) in entries.rest().filter(|it| self.node.is_home_of(it.0)) {
             self.turn.record(|| StoreOp::Delivered { session, entry });
         }
         Ok(())
