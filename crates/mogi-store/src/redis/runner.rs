@@ -462,6 +462,7 @@ impl Runner {
         claim.rolls = Some(id);
         // Some of it may be for this slot, and nothing else of the session was changed here.
         self.lanes.claim_ends(claim.claiming.tag.slot, &client);
+        self.shared.ops.fetch_add(left.len() as u64, Ordering::Relaxed);
         self.lanes.submit(OWN, id, left, Wait::ForThis, 0);
     }
 
