@@ -126,15 +126,12 @@ impl Worker {
             && lasts(key).is_some_and(|session| session != SessionNo::NONE)
     }
 
-    /// The store has refused a QoS 2 packet id of a publisher's session, because another node has
-    /// the session: the message goes nowhere from here. To be told before [`Self::stored_one`] or
-    /// [`Self::stored`] of its turn.
-    pub fn not_received(&mut self, session: SessionNo, packet_id: u16) {
-        let done = &self.turn.done;
-        self.deferred.retain(|it| {
-            // Until its turn is answered the packet id stands for no other message.
-            done.contains(it.turn) || (it.session, it.packet_id) != (session, packet_id)
-        });
+    /// The store has refused a QoS 2 packet id which a publisher's session got in that turn,
+    /// because another node has the session: the message goes nowhere from here. To be told before
+    /// [`Self::stored_one`] or [`Self::stored`] of the turn.
+    pub fn not_received(&mut self, turn: u64, session: SessionNo, packet_id: u16) {
+        self.deferred
+            .retain(|it| (it.turn, it.session, it.packet_id) != (turn, session, packet_id));
     }
 
     /// Messages whose packet ids are durable go on, in their order.

@@ -246,7 +246,7 @@ impl Worker {
     }
 
     pub(crate) fn check_session_end(&mut self, key: u32, generation: u32) {
-        let incomplete = |client: &Client| client.session.queue.awaits_grouped;
+        let incomplete = |client: &Client| client.session.queue.grouped.1 > 0;
         let at_ms = if self.clients.get(key).is_some_and(incomplete) {
             // After a start: what others of a group may get has to be in memory first.
             Some(self.turn.now_ms + 1)

@@ -61,6 +61,7 @@ impl Queue {
         waiting: Vec<StoredWaiting>,
     ) -> Missing {
         let mut here: BTreeSet<EntryNo> = self.numbers().collect();
+        here.extend(&self.grouped.0);
         if let Some(paged) = &mut self.paged {
             here.extend(&paged.asked);
             here.extend(paged.tail.numbers());
@@ -105,7 +106,16 @@ impl Queue {
     /// Takes an answer in; `stays`: whether the client is there.
     fn answer(&mut self, question: u32, found: Vec<(EntryNo, Delivery)>, stays: bool) {
         if question == GROUPED {
-            self.awaits_grouped = false;
+            let (asked, answers) = &mut self.grouped;
+            *answers = answers.saturating_sub(1);
+            match *answers {
+                0 => asked.clear(),
+                _ => {
+                    for (entry, _) in &found {
+                        asked.remove(entry);
+                    }
+                }
+            }
             return found.into_iter().for_each(|(_, delivery)| self.push_shared(delivery));
         }
         if self.question != question {
@@ -180,7 +190,9 @@ impl Client {
     /// Fetches messages of groups after a start, all at once: they belong in memory.
     pub(crate) fn fetch_grouped(&mut self, key: u32, turn: &mut Turn, entries: Vec<EntryNo>) {
         if !entries.is_empty() {
-            self.session.queue.awaits_grouped = true;
+            let (asked, answers) = &mut self.session.queue.grouped;
+            asked.extend(&entries);
+            *answers += 1;
             let (generation, session) = (self.generation, self.session.number);
             let question = GROUPED;
             turn.effects.fetches.push(Fetch { key, generation, question, session, entries });

@@ -15,7 +15,7 @@ use crate::paging::Paged;
 use crate::store::EntryNo;
 use crate::turn::Turn;
 use mogi_codec::QoS;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -34,8 +34,8 @@ pub(crate) struct Queue {
     pub(crate) paged: Option<Box<Paged>>,
     /// The number of the last question to the store; answers to others come too late.
     pub(crate) question: u32,
-    /// Whether messages of groups are still to come from the store.
-    pub(crate) awaits_grouped: bool,
+    /// Messages of groups that are still to come from the store, and how many answers that takes.
+    pub(crate) grouped: (BTreeSet<EntryNo>, u32),
     /// Its length, for those who choose among members of a shared group; others have none.
     watched: OnceLock<Arc<AtomicU32>>,
 }
@@ -208,8 +208,8 @@ impl Queue {
         }
         self.count_less(self.entries.len());
         let (watched, paged) = (std::mem::take(&mut self.watched), self.paged.take());
-        let (question, awaits_grouped) = (self.question, self.awaits_grouped);
-        let kept = Self { watched, paged, question, awaits_grouped, ..Self::default() };
+        let (question, grouped) = (self.question, std::mem::take(&mut self.grouped));
+        let kept = Self { watched, paged, question, grouped, ..Self::default() };
         let mut old = std::mem::replace(self, kept);
         let mut stored = Vec::new();
         let mut dropped = 0;

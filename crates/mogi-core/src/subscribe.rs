@@ -232,6 +232,11 @@ impl Worker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
+        if let Some(cluster) = &self.node.cluster {
+            // Nothing that is published anywhere after the UNSUBACK is to be written down for it.
+            self.turn.gated = true;
+            self.turn.told = cluster.log().seq();
+        }
         let packet_id = unsubscribe.packet_id;
         client.ack(key, &mut self.turn, |version, out| {
             let properties = mogi_codec::Properties::default();

@@ -7,8 +7,9 @@ use super::wills::Will;
 use std::collections::HashMap;
 use std::fmt::Write;
 
-/// Cases that are told in full.
+/// Cases that are told in full, and those of one kind.
 const CASES: usize = 12;
+const SAME: usize = 3;
 
 /// Everything the harness knows.
 #[derive(Default)]
@@ -139,7 +140,8 @@ impl Ledger {
 
     /// A promise was broken: told in full if it is one of the first.
     pub(super) fn case(&mut self, what: &str, history: impl FnOnce(&Self) -> String) {
-        if self.cases.len() < CASES {
+        let same = self.cases.iter().filter(|case| case.contains(&format!("] {what}\n"))).count();
+        if self.cases.len() < CASES && same < SAME {
             let text =
                 format!("[{} ms, round {}] {what}\n{}", self.now_ms, self.round, { history(self) });
             self.cases.push(text);

@@ -231,12 +231,11 @@ impl Worker {
         }
     }
 
-    /// The connected clients with lasting sessions.
+    /// The clients with lasting sessions that live here.
     pub fn lasting_clients(&self) -> Vec<Arc<str>> {
         let clients = self.clients.slab.iter().map(|(_, client)| client);
-        let lasting = clients.filter(|client| {
-            client.link.is_some() && client.session.number_if_lasting() != SessionNo::NONE
-        });
+        let lasting =
+            clients.filter(|client| client.session.number_if_lasting() != SessionNo::NONE);
         lasting.map(|client| Arc::clone(&client.id)).collect()
     }
 
@@ -245,6 +244,11 @@ impl Worker {
         let key = self.clients.by_id.get(client);
         let client = key.and_then(|key| self.clients.get(*key));
         client.map_or(SessionNo::NONE, |client| client.session.number)
+    }
+
+    /// Whether the client is connected here, or has a session here.
+    pub fn knows(&self, client: &str) -> bool {
+        self.clients.by_id.contains_key(client)
     }
 
     /// Whether the client's lasting session lives here under the claim of `epoch`.

@@ -320,7 +320,11 @@ impl Worker {
             let here = self.node.cluster.as_ref().is_some_and(|cluster| {
                 entry == EntryNo::NONE || cluster.log().epoch_of(session).is_some()
             });
-            if here {
+            // It was read from the store already, and goes where its session does.
+            let caught = key.and_then(|key| self.clients.get_mut(key)).is_some_and(|client| {
+                client.session.number == session && client.session.has_caught(entry)
+            });
+            if here && !caught {
                 if entry != EntryNo::NONE {
                     self.turn.record(|| StoreOp::Delivered { session, entry });
                 }

@@ -315,7 +315,7 @@ impl Site {
                 && let Some(StoreOp::Received { session, packet_id }) = ops.first()
             {
                 let worker = &mut self.workers[usize::from(turn.0)];
-                worker.not_received(*session, *packet_id);
+                worker.not_received(turn.1, *session, *packet_id);
             }
             self.follow(store, turn, request.number, false);
             self.one_done(store, turn);

@@ -73,6 +73,16 @@ pub enum Answer {
         /// The session, with what waits by its numbers.
         session: Option<Box<StoredSession>>,
     },
+    /// Another node has claimed a publisher: the QoS 2 packet id of that turn was refused, and what
+    /// follows from its message was not written. It is told before the turn is.
+    NotReceived {
+        /// The turn.
+        turn: u64,
+        /// The publisher's session.
+        session: SessionNo,
+        /// The packet id.
+        packet_id: u16,
+    },
     /// Another node has claimed the client id: what was changed here was refused, and the client
     /// is to be dropped. The worker it is told to is `u16::MAX`: whoever owns the client id.
     Fenced {
@@ -82,8 +92,6 @@ pub enum Answer {
         client: Arc<str>,
         /// The epoch it was changed under.
         epoch: u64,
-        /// QoS 2 packet ids of the session that were refused: what they stand for was not taken.
-        packet_ids: Vec<u16>,
     },
 }
 

@@ -34,9 +34,8 @@ pub struct Claimed {
     pub old_owner: Option<Arc<str>>,
     /// Its will.
     pub will: Option<StoredWill>,
-    /// Sessions that got messages now which the owner before had not handed on: whoever serves
-    /// them has not heard of those.
-    pub rolled: Vec<SessionNo>,
+    /// Sessions that got messages the owner before had left undone.
+    pub reached: Vec<SessionNo>,
 }
 
 /// A claim on its way: first the claim itself and what can be read at once, then the rest.
@@ -70,7 +69,7 @@ impl Claiming {
             epoch_before: 0,
             old_owner: None,
             will: None,
-            rolled: Vec::new(),
+            reached: Vec::new(),
         };
         Self { claimed: Some(nothing), only_reads: true, ..Self::new(client) }
     }
@@ -127,7 +126,7 @@ impl Claiming {
                 epoch_before: text(2).parse().unwrap_or(0),
                 old_owner: Some(text(1)).filter(|it| !it.is_empty()).map(Arc::from),
                 will: None,
-                rolled: Vec::new(),
+                reached: Vec::new(),
             });
         }
         if let Some(claimed) = &mut self.claimed {
@@ -153,13 +152,6 @@ impl Claiming {
         (self.partial, self.read) = (None, false);
     }
 
-    /// Notes sessions that got what the owner before left undone.
-    pub(super) fn note_rolled(&mut self, sessions: impl Iterator<Item = SessionNo>) {
-        if let Some(claimed) = &mut self.claimed {
-            claimed.rolled.extend(sessions);
-        }
-    }
-
     pub(super) fn finish(self) -> Option<Claimed> {
         let mut claimed = self.claimed?;
         claimed.session = self.partial.map(Partial::finish);
@@ -182,6 +174,9 @@ pub struct NodeSeen {
     pub dead: bool,
 }
 
+/// A client, and the node it was connected to last.
+pub type ClientOf = (Arc<str>, Option<String>);
+
 /// The nodes of a cluster. Calls block.
 #[derive(Clone)]
 pub struct Nodes {
@@ -192,6 +187,9 @@ pub struct Nodes {
 
 /// What stands in the place of the lease of a node that was declared dead.
 const DEAD: &[u8] = b"dead";
+
+/// The slots of a cluster.
+const SLOTS: u16 = 16_384;
 
 /// How long a node's number is its own without a word, in milliseconds.
 const SLOT_MS: u64 = 3_600_000;
@@ -330,6 +328,36 @@ impl Nodes {
             node.alive = lease.is_some() && !node.dead;
         }
         Ok(nodes)
+    }
+
+    /// The clients that have wills, and the node each was connected to last. It looks into all
+    /// slots: to be asked when a node is gone, not more often.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub fn wills(&self) -> Result<Vec<ClientOf>, StoreError> {
+        let slots = (0..SLOTS).map(|slot| {
+            let key = self.keys.per(slot, Per::Wills);
+            let ask = Commands::one(&[b"HKEYS", key.as_bytes()]);
+            Request { aside: true, ..Request::new(slot, ask) }
+        });
+        let mut clients: Vec<Arc<str>> = Vec::new();
+        for reply in self.link.call(slots.collect())? {
+            let names = reply.values.first().and_then(Value::array).unwrap_or_default();
+            clients.extend(names.iter().filter_map(Value::text).map(Arc::from));
+        }
+        let owners = clients.iter().map(|client| {
+            let tag = Tag::of(client);
+            let key = self.keys.of(&tag, Of::Session);
+            let ask = Commands::one(&[b"HGET", key.as_bytes(), b"node"]);
+            Request { aside: true, ..Request::new(tag.slot, ask) }
+        });
+        let owners = self.link.call(owners.collect())?;
+        let owner = |reply: &Reply| {
+            let owner = reply.values.first().and_then(Value::text);
+            owner.filter(|owner| !owner.is_empty()).map(ToOwned::to_owned)
+        };
+        Ok(clients.into_iter().zip(owners.iter().map(owner)).collect())
     }
 
     /// Says that this node ends.

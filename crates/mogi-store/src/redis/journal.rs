@@ -109,8 +109,7 @@ mod tests {
         let clients = [Some("ü"), None, None];
         let bytes = encode(clients.into_iter().zip(&ops));
         let found = read(&bytes).expect("it can be read");
-        let expected: Parts =
-            clients.into_iter().map(|id| id.map(Arc::from)).zip(ops.clone()).collect();
+        let expected: Parts = clients.into_iter().map(|id| id.map(Arc::from)).zip(ops).collect();
         assert_eq!(found, expected);
         for len in 0..bytes.len() {
             // A part may end where a piece ends; then what is left is missing.

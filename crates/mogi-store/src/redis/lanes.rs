@@ -18,6 +18,7 @@ mod free;
 use super::directory::{Directory, session_of};
 use super::journal;
 use super::ops::{Extra, Outcome, Plan, Planner};
+use super::order::{is_exactly_once, moves_messages};
 use super::tickets::{TicketNo, Tickets};
 use super::wire::{Commands, Value};
 use crate::committer::Answer;
@@ -25,7 +26,6 @@ use crate::committer::compact::Compactor;
 use crate::ops::{Batch, EntryNo, SessionNo, StoreOp};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use mogi_codec::QoS;
 use mogi_core::Wait;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -52,6 +52,8 @@ pub(super) struct Lanes {
     held_wills: Map<Arc<str>, UnitNo>,
     compactor: Compactor,
     pub(super) fenced: Vec<Fenced>,
+    /// Packet ids that were refused: worker, turn, session, id.
+    pub(super) refused: Vec<(u16, u64, SessionNo, u16)>,
     pub(super) counts: Counts,
 }
 
@@ -62,8 +64,6 @@ pub(super) struct Fenced {
     pub(super) session: SessionNo,
     /// The epoch it was changed under.
     pub(super) epoch: u64,
-    /// QoS 2 packet ids of the session that were refused.
-    pub(super) packet_ids: Vec<u16>,
 }
 
 /// What was done, and what there is more of.
@@ -145,6 +145,7 @@ impl Lanes {
             held_wills: Map::default(),
             compactor: Compactor::default(),
             fenced: Vec::new(),
+            refused: Vec::new(),
             counts: Counts::default(),
         }
     }
@@ -295,6 +296,12 @@ impl Lanes {
     /// Whether one of these entries is yet to be on its way.
     pub(super) fn holds(&self, entries: &[EntryNo]) -> bool {
         !self.held.is_empty() && entries.iter().any(|entry| self.held.contains_key(entry))
+    }
+
+    /// The messages of these packet ids, which another node had left undone, are in all queues.
+    pub(super) fn rolled(&mut self, slot: u16, session: SessionNo, packets: &[u16]) {
+        let lane = self.lanes.entry(slot).or_default();
+        lane.settled.extend(packets.iter().map(|id| (session, *id)));
     }
 
     /// Looks at lanes that only have to say that something is settled.
@@ -533,8 +540,7 @@ impl Lanes {
             self.drop_units_of(*session);
             if let Some(home) = self.directory.home(*session) {
                 let (client, epoch) = (Arc::clone(&home.client), home.epoch);
-                let packet_ids = received(ops, *session);
-                self.fenced.push(Fenced { client, session: *session, epoch, packet_ids });
+                self.fenced.push(Fenced { client, session: *session, epoch });
             }
         }
         for index in &outcome.fenced_wills {
@@ -542,8 +548,7 @@ impl Lanes {
                 ops.get(*index)
             {
                 let (client, epoch) = (Arc::clone(client), self.directory.epoch(client));
-                let (session, packet_ids) = (SessionNo::NONE, Vec::new());
-                self.fenced.push(Fenced { client, session, epoch, packet_ids });
+                self.fenced.push(Fenced { client, session: SessionNo::NONE, epoch });
             }
         }
     }
@@ -553,6 +558,9 @@ impl Lanes {
         for (no, unit) in &mut self.units {
             if unit.packet.is_some_and(|(of, _)| of == session) && !unit.follows {
                 unit.parts.clear();
+                let packet_id = unit.packet.map_or(0, |(_, id)| id);
+                let turns = unit.turns.iter().filter_map(|turn| self.tickets.turn(*turn));
+                self.refused.extend(turns.map(|(by, turn)| (by, turn, session, packet_id)));
                 self.held.retain(|_, held| held != no);
             }
         }
@@ -569,43 +577,5 @@ impl Lanes {
         if idle {
             self.lanes.remove(&slot);
         }
-    }
-}
-
-/// The QoS 2 packet ids the session gets in these changes.
-fn received(ops: &[StoreOp], session: SessionNo) -> Vec<u16> {
-    let of_session = ops.iter().filter_map(|op| match op {
-        StoreOp::Received { session: of, packet_id } if *of == session => Some(*packet_id),
-        _ => None,
-    });
-    of_session.collect()
-}
-
-/// Whether a message goes to a queue in this turn because of what ends in it: a will, or a message
-/// of a shared group that another member gets.
-fn moves_messages(batch: &[StoreOp]) -> bool {
-    let ends = |op: &StoreOp| matches!(op, StoreOp::SessionEnd { .. } | StoreOp::WillEnd { .. });
-    let mut grouped = false;
-    let mut enqueued = false;
-    for op in batch {
-        match op {
-            StoreOp::Enqueued { delivery, .. } => {
-                enqueued = true;
-                grouped |= delivery.group.is_some();
-            }
-            StoreOp::Retained { .. } => enqueued = true,
-            _ => {}
-        }
-    }
-    enqueued && (grouped || batch.iter().any(ends))
-}
-
-/// Whether a change belongs to a QoS 2 message.
-fn is_exactly_once(op: &StoreOp) -> bool {
-    match op {
-        StoreOp::Enqueued { delivery, .. } => delivery.message.qos() == QoS::ExactlyOnce,
-        StoreOp::Retained { message, .. } => message.qos() == QoS::ExactlyOnce,
-        StoreOp::RetainedEnd { .. } => true,
-        _ => false,
     }
 }

@@ -6,8 +6,8 @@
 //!  wire                        requests to the node that has their slot, replies back
 //! ```
 //! A map: [`keys`]: where things stand; `encode`: what stands there; `ops`: changes to commands;
-//! `functions.lua`: what is decided inside Redis; `read`, `load`, `fetch`: back again; `journal`:
-//! QoS 2 over several slots; [`claim`]: sessions of several nodes; [`store`]: blocking;
+//! `functions.lua`: what is decided inside Redis; `read`, `load`, `fetch`: back again; `order`,
+//! `journal`: what has to keep an order over slots; [`claim`]: sessions of several nodes; [`store`]: blocking;
 //! [`committer`]: for a broker's workers; `tools`: who
 //! uses it, and migrations; [`wire`]: connections, slots and retries.
 
@@ -22,6 +22,7 @@ mod lanes;
 mod link;
 mod load;
 mod ops;
+mod order;
 mod read;
 mod runner;
 pub mod store;

@@ -81,6 +81,9 @@ struct Claim {
     claiming: Claiming,
     /// The turn of the committer's own with what the owner before left undone.
     rolls: Option<u64>,
+    /// Packet ids of which that is done, and sessions that got something by it.
+    done: Vec<u16>,
+    reached: Vec<SessionNo>,
 }
 
 /// What is told of the connection.
@@ -385,7 +388,10 @@ impl Runner {
 
     fn begin_claim(&mut self, worker: u16, token: u64, claiming: Claiming) {
         self.last_id += 1;
-        self.claims.insert(self.last_id, Claim { worker, token, claiming, rolls: None });
+        self.claims.insert(
+            self.last_id,
+            Claim { worker, token, claiming, rolls: None, done: Vec::new(), reached: Vec::new() },
+        );
         self.claim_on(self.last_id);
     }
 
@@ -398,9 +404,16 @@ impl Runner {
             let request = Request { durable: true, ..request };
             return self.send(request, Whose::Claim(id));
         }
-        let Some(Claim { worker, token, claiming, .. }) = self.claims.remove(&id) else { return };
-        let only_read = claiming.only_reads();
-        if let Some(found) = claiming.finish() {
+        let Some(Claim { worker, token, claiming, done, reached, .. }) = self.claims.remove(&id)
+        else {
+            return;
+        };
+        let (only_read, slot) = (claiming.only_reads(), claiming.tag.slot);
+        if let Some(mut found) = claiming.finish() {
+            if let Some(session) = found.session.as_ref().filter(|_| !done.is_empty()) {
+                self.lanes.rolled(slot, session.session, &done);
+            }
+            found.reached = reached;
             let answer = match only_read {
                 true => Answer::Read { token, session: found.session.map(Box::new) },
                 false => claimed(token, found),
@@ -425,8 +438,15 @@ impl Runner {
         self.lanes.directory.claimed(&client, claim.claiming.epoch(), session);
         let pending = claim.claiming.partial.as_mut().map(|it| std::mem::take(&mut it.pending));
         let mut left = Batch::new();
-        for (_, parts) in pending.unwrap_or_default() {
+        for (packet_id, parts) in pending.unwrap_or_default() {
+            if claim.done.contains(&packet_id) {
+                continue;
+            }
+            claim.done.push(packet_id);
             for (client, op) in parts {
+                if let StoreOp::Enqueued { session, .. } = &op {
+                    claim.reached.push(*session);
+                }
                 if let (Some(client), Some(session)) = (client, super::directory::session_of(&op)) {
                     let owner = self.lanes.directory.epoch(&client) > 0;
                     self.lanes.directory.learn_owned(session, &client, 0, owner);
@@ -438,23 +458,22 @@ impl Runner {
             return self.claim_on(id);
         }
         // What the one before left undone comes first; then the session is read anew.
-        let sessions = left.iter().filter_map(|op| match op {
-            StoreOp::Enqueued { session, .. } => Some(*session),
-            _ => None,
-        });
-        claim.claiming.note_rolled(sessions);
         claim.claiming.begin_anew();
         claim.rolls = Some(id);
         // Some of it may be for this slot, and nothing else of the session was changed here.
         self.lanes.claim_ends(claim.claiming.tag.slot, &client);
+        self.shared.ops.fetch_add(left.len() as u64, Ordering::Relaxed);
         self.lanes.submit(OWN, id, left, Wait::ForThis, 0);
     }
 
     fn answer(&mut self) {
         let mut answers = Vec::new();
         for fenced in self.lanes.fenced.drain(..) {
-            let Fenced { client, session, epoch, packet_ids } = fenced;
-            answers.push((OWN, Answer::Fenced { session, client, epoch, packet_ids }));
+            let Fenced { client, session, epoch } = fenced;
+            answers.push((OWN, Answer::Fenced { session, client, epoch }));
+        }
+        for (worker, turn, session, packet_id) in self.lanes.refused.drain(..) {
+            answers.push((worker, Answer::NotReceived { turn, session, packet_id }));
         }
         self.lanes.answers(&mut answers);
         let (bytes, ops) = self.lanes.tickets.take_done();

@@ -117,6 +117,13 @@ impl Tickets {
         self.workers.values().all(|turns| turns.tickets.is_empty())
     }
 
+    /// The worker and the turn.
+    pub(super) fn turn(&self, no: TicketNo) -> Option<(u16, u64)> {
+        let turns = self.workers.get(&no.worker)?;
+        let at = usize::try_from(no.seq.checked_sub(turns.first)?).ok()?;
+        Some((no.worker, turns.tickets.get(at)?.turn))
+    }
+
     fn get(&mut self, no: TicketNo) -> Option<&mut Ticket> {
         let turns = self.workers.get_mut(&no.worker)?;
         let at = usize::try_from(no.seq.checked_sub(turns.first)?).ok()?;

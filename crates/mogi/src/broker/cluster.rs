@@ -19,6 +19,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+/// The lease of a node that starts, and has no clients that could be missed.
+const STARTING: Duration = Duration::from_secs(30);
+
 /// A node about to join the others.
 pub(super) struct Joining {
     plan: ClusterPlan,
@@ -77,7 +80,7 @@ pub(super) fn start(
     let Joining { plan, mut store, slot } = joining;
     let begun = Instant::now();
     let failed = |error: StoreError| error.to_string();
-    let ttl = Duration::from_millis(plan.lease_ms);
+    let ttl = Duration::from_millis(plan.lease_ms).max(STARTING);
     let nodes = store.nodes();
     nodes.renew(&plan.advertise, ttl).map_err(failed)?;
     if let Some(cluster) = shared.node.cluster() {

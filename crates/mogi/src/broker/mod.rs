@@ -118,7 +118,7 @@ fn close_store(shared: &Shared) -> io::Result<()> {
     let nodes = nodes.map(|store| store.nodes().clone());
     store.close().map_err(told)?;
     if let Some(nodes) = nodes {
-        // They look after its sessions at once. If Redis does not hear it, the lease ends by itself.
+        // They look after its sessions at once. If Redis does not hear it, the lease ends.
         let _ = nodes.leave();
     }
     Ok(())

@@ -94,16 +94,19 @@ pub(super) fn answers(shared: &Arc<Shared>) -> OnAnswer {
             Answer::Stored { turn } => Mail::Stored { turn },
             Answer::Fetched { token, entries, .. } => Mail::Fetched { token, entries },
             Answer::StoredOne { turn } => Mail::StoredOne { turn },
+            Answer::NotReceived { turn, session, packet_id } => {
+                Mail::NotReceived { turn, session, packet_id }
+            }
             Answer::Claimed { token, claimed } => Mail::Claimed { token, claimed },
             Answer::Read { token, session } => Mail::Read { token, session },
-            Answer::Fenced { client, session, epoch, packet_ids } => {
+            Answer::Fenced { client, session, epoch } => {
                 let line = format!("Another broker has taken over the client {client}.");
                 shared.log.log(LogKind::Notice, &line);
                 let owner = usize::from(shared.node.owner(&client));
                 if session != SessionNo::NONE
                     && let Some(mailbox) = shared.mailboxes.get(owner)
                 {
-                    mailbox.send(Mail::Fenced { session, epoch, packet_ids }, false);
+                    mailbox.send(Mail::Fenced { session, epoch }, false);
                 }
                 return;
             }

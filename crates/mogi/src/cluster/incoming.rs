@@ -93,6 +93,8 @@ impl Incoming {
         let link = {
             let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
             if taken.incarnation != hello.incarnation {
+                // What it wrote last, before it began anew, it could not tell.
+                self.shared.send_all(|| Mail::CatchUp);
                 (taken.incarnation, taken.seq) = (hello.incarnation, 0);
             }
             taken.link += 1;

@@ -96,6 +96,7 @@ pub(crate) fn start(shared: &Arc<Shared>, sockets: Vec<TcpListener>) -> io::Resu
         started: Instant::now(),
         settled: false,
         renewed: Instant::now(),
+        bereft: false,
         lapsed: BTreeMap::new(),
     };
     let (ready, is_ready) = std::sync::mpsc::channel();
@@ -120,6 +121,8 @@ struct Membership {
     /// Sessions that are nowhere were looked after.
     settled: bool,
     renewed: Instant,
+    /// A node may have left wills behind.
+    bereft: bool,
     /// Since when nodes have no lease.
     lapsed: BTreeMap<String, Instant>,
 }
@@ -137,14 +140,15 @@ impl Membership {
             }
         }
         let every = Duration::from_millis(links.plan.lease_ms) / RENEWALS;
+        let begun = Instant::now();
         self.renew().await;
         let nodes = Arc::clone(&self.nodes);
-        let hearing = async {
-            while !nodes.heard_all() {
-                nodes.heard.notified().await;
-            }
-        };
-        if timeout(HEAR, hearing).await.is_err() {
+        while !nodes.heard_all() && begun.elapsed() < HEAR {
+            // The lease is kept meanwhile.
+            let _ = timeout(every, nodes.heard.notified()).await;
+            self.renew().await;
+        }
+        if !nodes.heard_all() {
             let line = "Cluster: not all other nodes can be reached; serving without them.";
             self.log(LogKind::Warning, line);
         }
@@ -152,9 +156,13 @@ impl Membership {
         let _ = ready.send(());
         loop {
             self.renew().await;
-            if !self.settled && self.started.elapsed() >= SETTLE {
+            if !self.settled && self.started.elapsed() >= SETTLE && self.nodes.heard_all() {
                 self.settled = true;
+                self.bereft = true;
                 self.adopt();
+            }
+            if self.settled && self.nodes.heard_all() && std::mem::take(&mut self.bereft) {
+                self.adopt_wills().await;
             }
             sleep(every.min(Duration::from_secs(1))).await;
         }
@@ -215,9 +223,10 @@ impl Membership {
         self.shared.send_all(|| Mail::Disown);
         let known: Vec<String> = self.tasks.keys().cloned().collect();
         known.iter().for_each(|id| self.remove(id));
+        (self.started, self.settled) = (Instant::now(), false);
     }
 
-    /// Declares nodes dead whose lease has ended though Redis answers all the time; those that live.
+    /// Declares nodes dead whose lease has ended though Redis answers all the time; who lives.
     async fn judge(&mut self, nodes: Vec<NodeSeen>) -> Vec<NodeSeen> {
         let patience = Duration::from_millis(self.links.plan.lease_ms) / 2;
         let mut living = Vec::new();
@@ -227,7 +236,9 @@ impl Membership {
                 living.extend(Some(node).filter(|node| node.alive));
                 continue;
             }
-            if !self.tasks.contains_key(&node.node) {
+            let quiet_ms = self.shared.now_ms().saturating_sub(node.seen_at_ms);
+            let lately = quiet_ms < 4 * self.links.plan.lease_ms;
+            if !self.tasks.contains_key(&node.node) && !lately {
                 continue;
             }
             let since = *self.lapsed.entry(node.node.clone()).or_insert_with(Instant::now);
@@ -269,6 +280,7 @@ impl Membership {
             // What the dead had taken and not passed on is in the store.
             self.shared.send_all(|| Mail::CatchUp);
             self.adopt();
+            self.bereft = true;
         }
         if self.links.look_again() || lost {
             self.shared.send_all(|| Mail::Told);
@@ -330,19 +342,13 @@ impl Membership {
     /// Claims this node's share of the sessions that are nowhere, so that they expire, and their
     /// wills are published, though their clients never come back.
     fn adopt(&self) {
-        if !self.settled {
+        // Sessions are nowhere as well while it is not known where they are.
+        if !self.settled || !self.nodes.heard_all() {
             return;
         }
-        let me = self.links.plan.node.as_str();
         let mut taken = 0;
         for client in self.cluster.homeless() {
-            let best = self
-                .tasks
-                .keys()
-                .map(String::as_str)
-                .chain([me])
-                .max_by_key(|node| weight(node, &client));
-            if best != Some(me) {
+            if !self.is_best(&client) {
                 continue;
             }
             let owner = usize::from(self.shared.node.owner(&client));
@@ -357,6 +363,32 @@ impl Membership {
                 &format!("Cluster: looking after {taken} sessions whose node is gone."),
             );
         }
+    }
+
+    /// Looks after this node's share of the wills of clients that were connected to a node which is
+    /// gone: also of those that left nothing else behind.
+    async fn adopt_wills(&self) {
+        let store = self.store.clone();
+        let found = tokio::task::spawn_blocking(move || store.wills()).await;
+        let Ok(Ok(wills)) = found else {
+            return self.log(LogKind::Warning, "Cluster: wills of nodes that are gone wait.");
+        };
+        let me = self.links.plan.node.as_str();
+        for (client, owner) in wills {
+            let lives = owner.as_deref().is_some_and(|owner| self.tasks.contains_key(owner));
+            let mine = owner.as_deref() == Some(me) || self.is_best(&client);
+            let worker = usize::from(self.shared.node.owner(&client));
+            if let Some(mailbox) = self.shared.mailboxes.get(worker).filter(|_| mine && !lives) {
+                mailbox.send(Mail::AdoptWill { client }, false);
+            }
+        }
+    }
+
+    /// Whether it is this node that looks after a client nobody has.
+    fn is_best(&self, client: &str) -> bool {
+        let me = self.links.plan.node.as_str();
+        let nodes = self.tasks.keys().map(String::as_str).chain([me]);
+        nodes.max_by_key(|node| weight(node, client)) == Some(me)
     }
 
     fn log(&self, kind: LogKind, line: &str) {

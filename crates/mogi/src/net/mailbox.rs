@@ -28,8 +28,10 @@ pub(crate) enum Mail {
     Fetched { token: u64, entries: Vec<(EntryNo, StoredDelivery)> },
     /// The changes of that turn are durable, though others before it may not be.
     StoredOne { turn: u64 },
+    /// The store refuses the packet id of a QoS 2 message: another node has the publisher.
+    NotReceived { turn: u64, session: SessionNo, packet_id: u16 },
     /// The store refuses changes of the session: another node has it.
-    Fenced { session: SessionNo, epoch: u64, packet_ids: Vec<u16> },
+    Fenced { session: SessionNo, epoch: u64 },
     /// Other nodes know of more changes of interest than they did.
     Told,
     /// To be passed when everything decided so far is in the store.
@@ -42,6 +44,8 @@ pub(crate) enum Mail {
     CatchUp,
     /// The same for one client.
     CatchUpOne { client: Arc<str> },
+    /// The node the client was connected to is gone, and this one looks after its will.
+    AdoptWill { client: Arc<str> },
     /// The client's session is nowhere, and this node looks after it.
     Adopt { client: Arc<str> },
     /// A client id was claimed.

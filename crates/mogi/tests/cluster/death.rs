@@ -109,7 +109,7 @@ fn all_nodes_may_die() {
     a.kill();
     b.kill();
     b.restart();
-    publish(&b, "t", "two", 1);
+    publish(&b, "t", "two", 2);
     let mut client = resume(&b, V5, "client");
     client.receive("t", "one");
     client.receive("t", "two");

@@ -1,7 +1,7 @@
 //! Brokers that share a Redis server.
 
 use super::server;
-use crate::support::{Broker, Client, Dial, Out, V5, V311, Version};
+use crate::support::{Broker, Client, Dial, Out, PacketKind, V5, V311, Version};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -91,6 +91,20 @@ pub(super) fn sleeper(broker: &Broker, version: Version, id: &str, filter: &str,
 #[track_caller]
 pub(super) fn publish(broker: &Broker, topic: &str, payload: &str, qos: u8) {
     broker.client(V5, "sender").publish(Out::new(topic, payload).qos(qos));
+}
+
+/// Nothing waits for the client. PUBREL may come again, where its PUBCOMP was on its way when the
+/// session moved.
+#[track_caller]
+pub(super) fn expect_no_message(client: &mut Client) {
+    client.send(&[0xC0, 0]);
+    loop {
+        let frame = client.recv();
+        match frame.kind() {
+            PacketKind::Pubrel => client.pubcomp(frame.packet_id().expect("an id")),
+            kind => return assert_eq!(kind, PacketKind::Pingresp, "{frame:?}"),
+        }
+    }
 }
 
 fn free_port() -> u16 {

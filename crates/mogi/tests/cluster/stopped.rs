@@ -1,7 +1,7 @@
 //! Nodes that hang (SIGSTOP) longer than their lease and wake up, and nodes that end by themselves.
 
 use super::scene::{begin, publish, resume, resume_with, sleeper, two};
-use crate::support::{Broker, Dial, Out, PacketKind, V5, V311};
+use crate::support::{Broker, Dial, Out, PacketKind, V5, V311, eventually};
 use nix::sys::signal::Signal;
 
 /// Stops `node` until `other` knows it for dead.
@@ -9,6 +9,16 @@ use nix::sys::signal::Signal;
 fn hang(node: &Broker, other: &Broker) {
     node.signal(Signal::SIGSTOP);
     other.expect_log("is gone");
+}
+
+/// It goes on, learns what it counts for, and is one of them again.
+#[track_caller]
+fn wake(node: &Broker) {
+    let links = |node: &Broker| node.log().matches("linked to node").count();
+    let before = links(node);
+    node.signal(Signal::SIGCONT);
+    node.expect_log("taken for dead");
+    eventually("another link", || links(node) > before);
 }
 
 #[test]
@@ -28,6 +38,8 @@ fn a_hung_owner_that_wakes_up_lets_go() {
     let ended = std::iter::from_fn(|| old.next()).last();
     assert_eq!(ended.map(|frame| frame.kind()), Some(PacketKind::Disconnect));
     client.complete(&again);
+    a.expect_log("taken for dead");
+    eventually("another link", || a.log().matches("linked to node").count() > 1);
     publish(&a, "t", "two", 2);
     client.receive("t", "two");
     client.expect_nothing();
@@ -50,6 +62,7 @@ fn clients_of_a_hung_node_are_told_to_go() {
     a.signal(Signal::SIGCONT);
     brief.drain();
     lasting.drain();
+    eventually("another link", || a.log().matches("linked to node").count() > 1);
     // No acknowledgement: it comes again.
     let mut brief = a.client(V311, "brief");
     brief.publish(Out::new("u", "again").qos(1));
@@ -76,8 +89,7 @@ fn a_node_that_hung_is_one_of_them_again() {
     let mut moved = resume(&b, V5, "moves");
     let mut there = b.client(V5, "there");
     there.subscribe("u", 1);
-    a.signal(Signal::SIGCONT);
-    a.expect_log("taken for dead");
+    wake(&a);
     let mut here = a.client(V5, "here");
     here.subscribe("v", 1);
     publish(&a, "t", "one", 1);

@@ -23,7 +23,7 @@ pub(super) struct Claims {
     pending: HashMap<Arc<str>, Pending>,
     /// What the store was asked, by token: about whom.
     asked: Slab<Arc<str>>,
-    /// Clients whose sessions are to look into the store once more.
+    /// Sessions to be read once more when that has ended which goes on.
     again: HashSet<Arc<str>>,
 }
 
@@ -91,6 +91,13 @@ impl EventLoop {
         }
     }
 
+    /// Looks after the will of a client whose node is gone.
+    pub(super) fn adopt_will(&mut self, client: Arc<str>) {
+        if !self.worker.knows(&client) && !self.claims.pending.contains_key(&client) {
+            self.claim(client, None);
+        }
+    }
+
     fn claim(&mut self, client: Arc<str>, newcomer: Option<Waiting>) {
         let pending = Pending { stage: Stage::Claiming, epoch: 0, newcomer };
         self.claims.pending.insert(Arc::clone(&client), pending);
@@ -107,8 +114,8 @@ impl EventLoop {
         let Some(client) = self.claims.asked.try_remove(token as usize) else {
             return;
         };
-        let redis::Claimed { session, epoch, epoch_before, old_owner, will, rolled, .. } = claimed;
-        self.tell_rolled(rolled);
+        let redis::Claimed { session, epoch, epoch_before, old_owner, will, reached, .. } = claimed;
+        self.tell_reached(&reached);
         let links = self.shared.links.get();
         let was_here = links.is_some_and(|it| old_owner.as_deref() == Some(&*it.plan.node));
         let number = session.as_ref().map_or(SessionNo::NONE, |session| session.session);
@@ -144,6 +151,21 @@ impl EventLoop {
             }
             Settled::Here => self.arrived(now_ms, &client),
             Settled::Stale => self.turn_away(&client),
+        }
+    }
+
+    /// These sessions got messages of the claimed one's former node, and nobody was told.
+    fn tell_reached(&self, reached: &[SessionNo]) {
+        let Some(cluster) = self.shared.node.cluster() else { return };
+        for session in reached {
+            let Some(client) = cluster.log().client_of(*session) else {
+                cluster.tell_waiting(*session);
+                continue;
+            };
+            let owner = usize::from(self.shared.node.owner(&client));
+            if let Some(mailbox) = self.shared.mailboxes.get(owner) {
+                mailbox.send(Mail::CatchUpOne { client }, false);
+            }
         }
     }
 
@@ -207,11 +229,13 @@ impl EventLoop {
         let number = self.worker.session_of(&client);
         let waiting = session.filter(|it| it.session == number).map(|it| it.waiting);
         self.worker.catch_up(now_ms, &client, waiting.unwrap_or_default());
+        if self.claims.again.remove(&client) {
+            self.catch_up(Arc::clone(&client));
+        }
         let pending = self.claims.pending.get(&client);
         if pending.is_some_and(|pending| matches!(pending.stage, Stage::Reading)) {
             self.arrived(now_ms, &client);
         }
-        self.caught_up(&client);
     }
 
     /// The session is here: whoever waits for it comes in.
@@ -256,42 +280,12 @@ impl EventLoop {
         }
     }
 
-    /// Has a session look into the store; once more if it is looking already.
+    /// Has a session that lives here look into the store.
     pub(super) fn catch_up(&mut self, client: Arc<str>) {
-        if self.claims.pending.contains_key(&client) {
-            // It reads the store anyway, or did so a moment ago.
+        if self.worker.begin_catch_up(&client).is_some() {
+            self.read(client);
+        } else if self.worker.session_of(&client) != SessionNo::NONE {
             self.claims.again.insert(client);
-            return;
-        }
-        match self.worker.begin_catch_up(&client) {
-            Some(_) => self.read(client),
-            None if self.worker.session_of(&client) == SessionNo::NONE => {}
-            None => drop(self.claims.again.insert(client)),
-        }
-    }
-
-    /// A look into the store is over.
-    fn caught_up(&mut self, client: &Arc<str>) {
-        if self.claims.again.remove(client) && self.worker.session_of(client) != SessionNo::NONE {
-            self.catch_up(Arc::clone(client));
-        }
-    }
-
-    /// A publisher's former node had not handed these sessions their messages: whoever serves them
-    /// is told to look.
-    fn tell_rolled(&self, sessions: Vec<SessionNo>) {
-        let Some(cluster) = self.shared.node.cluster() else {
-            return;
-        };
-        for session in sessions {
-            let Some(client) = cluster.log().client_of(session) else {
-                cluster.tell_waiting(session);
-                continue;
-            };
-            let owner = usize::from(self.shared.node.owner(&client));
-            if let Some(mailbox) = self.shared.mailboxes.get(owner) {
-                mailbox.send(Mail::CatchUpOne { client }, self.together);
-            }
         }
     }
 
@@ -321,8 +315,9 @@ impl EventLoop {
         clients.iter().for_each(|client| self.read_if_told(client));
     }
 
-    /// Tells the worker what was done. A node that may have been taken for dead waits until it knows
-    /// better: what it has not told anybody may have passed by those who came to the others since.
+    /// Tells the worker what was done. A node that may have been taken for dead waits until it
+    /// knows better: what it has not told anybody may have been passed by those who came to the
+    /// others since.
     fn answer(&mut self, now_ms: u64, done: &[Done]) {
         self.late.extend(done);
         let generation = self.generation;

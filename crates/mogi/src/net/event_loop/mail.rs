@@ -53,12 +53,7 @@ impl EventLoop {
                 Mail::Arrival(moved) => self.arrive(now_ms, *moved),
                 Mail::Stored { turn } => self.stored(now_ms, turn),
                 Mail::StoredOne { turn } => self.stored_one(now_ms, turn),
-                Mail::Fenced { session, epoch, packet_ids } => {
-                    for packet_id in packet_ids {
-                        self.worker.not_received(session, packet_id);
-                    }
-                    self.worker.fenced(now_ms, session, epoch);
-                }
+                Mail::Fenced { session, epoch } => self.worker.fenced(now_ms, session, epoch),
                 Mail::Barrier(barrier) => self.barrier(now_ms, barrier),
                 Mail::Told => self.told(now_ms),
                 Mail::Evict(eviction) => {
@@ -67,6 +62,10 @@ impl EventLoop {
                 Mail::Disown => self.disown(now_ms),
                 Mail::CatchUp => self.catch_up_all(),
                 Mail::CatchUpOne { client } => self.catch_up(client),
+                Mail::NotReceived { turn, session, packet_id } => {
+                    self.worker.not_received(turn, session, packet_id);
+                }
+                Mail::AdoptWill { client } => self.adopt_will(client),
                 Mail::Adopt { client } => self.adopt(client),
                 Mail::Claimed { token, claimed } => self.claimed(now_ms, token, *claimed),
                 Mail::Read { token, session } => self.session_read(now_ms, token, session),

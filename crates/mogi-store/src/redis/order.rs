@@ -1,0 +1,33 @@
+//! Which changes have to keep an order over slots.
+
+use crate::ops::StoreOp;
+use mogi_codec::QoS;
+
+/// Whether a message goes to a queue in this turn because of what ends in it: a will, or a message
+/// of a shared group that another member gets.
+pub(super) fn moves_messages(batch: &[StoreOp]) -> bool {
+    let ends = |op: &StoreOp| matches!(op, StoreOp::SessionEnd { .. } | StoreOp::WillEnd { .. });
+    let mut grouped = false;
+    let mut enqueued = false;
+    for op in batch {
+        match op {
+            StoreOp::Enqueued { delivery, .. } => {
+                enqueued = true;
+                grouped |= delivery.group.is_some();
+            }
+            StoreOp::Retained { .. } => enqueued = true,
+            _ => {}
+        }
+    }
+    enqueued && (grouped || batch.iter().any(ends))
+}
+
+/// Whether a change belongs to a QoS 2 message.
+pub(super) fn is_exactly_once(op: &StoreOp) -> bool {
+    match op {
+        StoreOp::Enqueued { delivery, .. } => delivery.message.qos() == QoS::ExactlyOnce,
+        StoreOp::Retained { message, .. } => message.qos() == QoS::ExactlyOnce,
+        StoreOp::RetainedEnd { .. } => true,
+        _ => false,
+    }
+}
