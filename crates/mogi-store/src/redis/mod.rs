@@ -5,11 +5,15 @@
 //!  ops encode keys functions   changes of one slot to commands; what they mean; Redis Functions
 //!  wire                        requests to the node that has their slot, replies back
 //! ```
-//! A map: [`keys`]: where things stand; `encode`: what stands there; `ops`: changes to commands;
-//! `functions.lua`: what is decided inside Redis; `read`, `load`, `fetch`: back again; `order`,
-//! `journal`: what has to keep an order over slots; [`claim`]: sessions of several nodes; [`store`]: blocking;
-//! [`committer`]: for a broker's workers; `tools`: who
-//! uses it, and migrations; [`wire`]: connections, slots and retries.
+//! A map:
+//!
+//! * [`keys`]: where things stand; `encode`: what stands there
+//! * `ops`: changes to commands; `functions.lua`: what is decided inside Redis
+//! * `read`, `load`, `fetch`: back again
+//! * `order`, `journal`: what has to keep an order over slots
+//! * [`claim`]: sessions of several nodes
+//! * [`store`]: blocking; [`committer`]: for a broker's workers; `tools`: for looking and moving
+//! * [`wire`]: connections, slots and retries
 
 pub mod claim;
 pub mod committer;
