@@ -17,15 +17,23 @@ struct Room {
     pure: bool,
 }
 
-const ROOMS: [Room; 7] = [
+const ROOMS: [Room; 8] = [
     Room { name: "mogi-codec", may_use: &[], pure: true },
     Room { name: "mogi-core", may_use: &["mogi-codec"], pure: true },
+    Room { name: "mogi-auth", may_use: &["mogi-codec"], pure: true },
     Room { name: "mogi-store", may_use: &["mogi-codec", "mogi-core"], pure: false },
     Room { name: "mogi-client", may_use: &["mogi-codec"], pure: false },
-    Room { name: "mogi-tools", may_use: &["mogi-client", "mogi-codec"], pure: false },
+    Room { name: "mogi-tools", may_use: &["mogi-auth", "mogi-client", "mogi-codec"], pure: false },
     Room {
         name: "mogi",
-        may_use: &["mogi-codec", "mogi-core", "mogi-store", "mogi-client", "mogi-tools"],
+        may_use: &[
+            "mogi-auth",
+            "mogi-codec",
+            "mogi-core",
+            "mogi-store",
+            "mogi-client",
+            "mogi-tools",
+        ],
         pure: false,
     },
     Room { name: "xtask", may_use: &["mogi-codec"], pure: false },
