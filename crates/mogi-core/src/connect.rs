@@ -38,6 +38,8 @@ pub struct Arrival<'a> {
     pub listener: &'a ListenerConfig,
     /// The epoch of its claim; 0: it needed none.
     pub epoch: u64,
+    /// What it logged in with, as in [`Admitted`](crate::Admitted).
+    pub login: u64,
 }
 
 impl Worker {
@@ -62,9 +64,15 @@ impl Worker {
         if let Some(client) = self.clients.get_mut(key) {
             generation = client.generation;
             client.session.inflight.restart();
+            client.session.table = arrival.listener.rights;
+            client.session.gate = None;
             client.link = Some(Box::new(link));
         }
+        let will = will.filter(|will| self.may_will(key, will));
         self.set_will(key, will);
+        if present {
+            self.check_subscriptions(key);
+        }
         if idle_limit_ms != 0 {
             self.timers.add(now_ms + idle_limit_ms, key, generation, Due::KeepAlive);
         }
@@ -204,6 +212,7 @@ impl Worker {
             problem_information: int(PropertyId::RequestProblemInformation) != Some(0),
             mount: listener.mount_point.as_deref().map(Arc::from),
             address: arrival.address.into(),
+            login: arrival.login,
         }
     }
 
