@@ -1,5 +1,6 @@
 //! The `mogi` binary: the broker, or one of the tools, by its name or first argument.
 
+mod access;
 mod broker;
 mod cli;
 mod config;

@@ -44,7 +44,7 @@ impl Chores {
     fn run(
         &mut self,
         worker: &mut Worker,
-        shared: &Shared,
+        shared: &Arc<Shared>,
         now_ms: u64,
         signalled: bool,
     ) -> Option<u64> {
@@ -86,7 +86,7 @@ impl Chores {
         [self.sys_at_ms, self.purge_at_ms, self.alive_at_ms, lines_ms].into_iter().flatten().min()
     }
 
-    fn take_signals(&mut self, shared: &Shared) {
+    fn take_signals(&mut self, shared: &Arc<Shared>) {
         let Some(signals) = &mut self.signals else {
             return;
         };
@@ -103,9 +103,11 @@ impl Chores {
                     shared.log.log(LogKind::Information, "Reloading config.");
                     shared.log.log(
                         LogKind::Warning,
-                        "Warning: mogi does not reload its configuration yet: restart it instead.",
+                        "Warning: mogi reads password and ACL files again, but not its \
+                         configuration yet: restart it for that.",
                     );
                     shared.log.reopen();
+                    crate::access::reload(shared);
                 }
                 Signal::Tree => shared.node.interest.for_each(|filter| println!("{filter}")),
             }

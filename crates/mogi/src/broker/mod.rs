@@ -10,6 +10,7 @@ pub(crate) mod plan;
 mod store;
 mod sys;
 
+use crate::access::Access;
 use crate::net::crew::Captain;
 use crate::net::event_loop::{EventLoop, FrontDoor, SIGNALS, WAKER};
 use crate::net::listen::open;
@@ -36,11 +37,13 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
         doors.extend(sockets.into_iter().map(|socket| (states.len() as u16, socket)));
         states.push(ListenerState {
             port: listener.port,
+            host: listener.host,
             core: listener.core,
             max_connections: listener.max_connections,
             connections: AtomicUsize::new(0),
         });
     }
+    let access = Access::new(settings.access, log).map_err(io::Error::other)?;
     let workers = settings.workers;
     let mut polls = Vec::new();
     let mut mailboxes = Vec::new();
@@ -52,6 +55,7 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     let shared = Arc::new(Shared {
         node: Arc::new(Node::new(workers, settings.seed)),
         core: Arc::new(settings.core),
+        access,
         mailboxes,
         listeners: states,
         log,

@@ -1,5 +1,6 @@
 //! What the broker is to run.
 
+use crate::access::plan::AccessPlan;
 use crate::net::shared::LogSink;
 use mio::net::UnixStream;
 use mogi_core::{CoreConfig, ListenerConfig};
@@ -22,6 +23,8 @@ pub(crate) struct Plan {
 pub(crate) struct ListenerPlan {
     /// The port as it is configured, for the log.
     pub(crate) port: u16,
+    /// The host as it is configured, if it is.
+    pub(crate) host: Option<String>,
     /// Where to listen; an unspecified host gives one address per family.
     pub(crate) addresses: Vec<SocketAddr>,
     /// Whether it is enough to listen on one of them: local-only mode takes what there is.
@@ -38,6 +41,8 @@ pub(crate) struct ListenerPlan {
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) core: CoreConfig,
+    /// Who may come in, and do what.
+    pub(crate) access: AccessPlan,
     /// Worker threads, 1 to 64 (`worker_threads`).
     pub(crate) workers: u16,
     /// What makes hash tables unpredictable.

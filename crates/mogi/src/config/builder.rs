@@ -18,6 +18,8 @@ pub(crate) struct Builder {
     pub(super) current: Option<usize>,
     /// The listener of `port` and `bind_address`, and of options without a listener above them.
     default: Option<usize>,
+    /// Which plugin the next option of plugins belongs to.
+    pub(super) plugin: Option<usize>,
     /// Whether a line asks for connections from elsewhere.
     pub(super) open: bool,
 }
@@ -88,8 +90,9 @@ impl Builder {
             Scope::Security if self.config.per_listener_settings && self.current.is_none() => {
                 needs("a listener")
             }
-            // Bridges and plugins are not built yet, so none can stand above.
+            // Bridges are not built yet, so none can stand above.
             Scope::Bridge => needs("a bridge"),
+            Scope::Plugin if self.plugin.is_some() => Ok(()),
             Scope::Plugin if name == "auth_plugin_deny_special_chars" => Err(Problem(format!(
                 "Error: An {name} option exists in the config file without a plugin."
             ))),
@@ -134,6 +137,12 @@ impl Builder {
             self.begin_listener(Listener::new(1883, None, String::new()));
         }
         &mut self.config.listeners[at]
+    }
+
+    /// Its number.
+    pub(super) fn listener_index(&mut self) -> usize {
+        self.listener();
+        self.current.unwrap_or(self.config.listeners.len() - 1)
     }
 
     /// The security options the line belongs to.

@@ -34,14 +34,14 @@ pub(super) fn include(to: &mut Builder, line: &Line) -> Result<(), Problem> {
     let folder = line.verbatim()?;
     let files = files_of(folder)
         .map_err(|_| Problem::new(format!("Error: Unable to open include_dir '{folder}'.")))?;
-    let above = to.current;
+    let (above, plugin) = (to.current, to.plugin);
     for file in files {
         to.note(LogKind::Information, format!("Loading config file '{}'", file.display()));
         // Each included file begins with no listener above it, and leaves none behind.
-        to.current = None;
+        (to.current, to.plugin) = (None, None);
         read_file(to, &file, Role::Included)?;
     }
-    to.current = above;
+    (to.current, to.plugin) = (above, plugin);
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! Mailboxes: batches, sockets and orders for a worker, swapped out whole, never held.
 
+use crate::access::{Judge, Refusal};
 use mio::Waker;
 use mio::net::TcpStream;
-use mogi_core::EntryNo;
 use mogi_core::store::StoredDelivery;
+use mogi_core::{EntryNo, Rights};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +14,6 @@ use std::sync::{Mutex, PoisonError};
 pub(crate) const FULL_BYTES: usize = 8 << 20;
 
 /// Something for a worker.
-#[derive(Debug)]
 pub(crate) enum Mail {
     /// Messages of another worker.
     Batch { from: u16, bytes: Vec<u8> },
@@ -23,6 +23,12 @@ pub(crate) enum Mail {
     Stored { turn: u64 },
     /// Messages of the store, and which question they answer.
     Fetched { token: u64, entries: Vec<(EntryNo, StoredDelivery)> },
+    /// A password was checked: whose, and what the client logged in with, or why it may not.
+    Verified { place: u32, serial: u64, login: Result<u64, Refusal> },
+    /// Rules have changed: those that count now, and what becomes of sessions.
+    Rights(Box<(Rights, Judge)>),
+    /// The answer to a request on `$CONTROL/`.
+    Tell { key: u32, generation: u32, topic: String, payload: Vec<u8> },
     /// `$SYS` wants to know what is kept.
     Measure,
     /// The broker stops, first part: wills are published while their receivers are still there.
@@ -40,13 +46,13 @@ pub(crate) struct Moved {
     pub(crate) address: String,
     pub(crate) client_id: String,
     pub(crate) assigned: bool,
+    pub(crate) login: u64,
     /// The CONNECT packet, and what came behind it.
     pub(crate) bytes: Vec<u8>,
     pub(crate) connect_len: usize,
 }
 
 /// A worker's mailbox.
-#[derive(Debug)]
 pub(crate) struct Mailbox {
     mail: Mutex<Vec<Mail>>,
     batch_bytes: AtomicUsize,

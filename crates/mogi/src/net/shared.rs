@@ -1,5 +1,6 @@
 //! What the threads of the process share besides the core's node.
 
+use crate::access::Access;
 use crate::net::event_loop::EventLoop;
 use crate::net::mailbox::{Mail, Mailbox};
 use mogi_core::{CoreConfig, ListenerConfig, LogKind, Node, Stats};
@@ -25,6 +26,8 @@ pub(crate) trait LogSink: Send + Sync {
 #[derive(Debug)]
 pub(crate) struct ListenerState {
     pub(crate) port: u16,
+    /// The host it is configured with, if any.
+    pub(crate) host: Option<String>,
     pub(crate) core: ListenerConfig,
     /// Clients it takes at once (`max_connections`).
     pub(crate) max_connections: Option<usize>,
@@ -35,6 +38,8 @@ pub(crate) struct ListenerState {
 pub(crate) struct Shared {
     pub(crate) node: Arc<Node>,
     pub(crate) core: Arc<CoreConfig>,
+    /// Who may come in, and do what.
+    pub(crate) access: Access,
     pub(crate) mailboxes: Vec<Mailbox>,
     pub(crate) listeners: Vec<ListenerState>,
     pub(crate) log: &'static dyn LogSink,

@@ -2,6 +2,7 @@
 
 use mio::net::TcpStream;
 use mogi_core::output::{MAX_SLICES, Output};
+use mogi_core::{Admitted, Refused};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
 
@@ -10,8 +11,20 @@ use std::net::SocketAddr;
 pub(crate) enum State {
     /// Its CONNECT is not complete.
     Handshake,
+    /// Its CONNECT is complete, and its password is being checked.
+    Waiting(Box<Waiting>),
     /// It belongs to the client with this key.
     Client(u32),
+}
+
+/// A client that is not let in yet.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) admitted: Admitted,
+    /// Bytes of its CONNECT packet.
+    pub(crate) connect_len: usize,
+    /// Turned away, and to be told so later.
+    pub(crate) refused: Option<Refused>,
 }
 
 /// A connection.
@@ -71,7 +84,7 @@ impl Socket {
     pub(crate) const fn key(&self) -> Option<u32> {
         match self.state {
             State::Client(key) => Some(key),
-            State::Handshake => None,
+            State::Handshake | State::Waiting(_) => None,
         }
     }
 

@@ -71,6 +71,12 @@ impl EventLoop {
         peer: std::net::SocketAddr,
     ) {
         let address = peer.ip().to_canonical();
+        if self.shared.access.bans.holds(now_ms, address) {
+            self.log_connection(LogKind::Debug, || {
+                format!("Client connection from {address} denied: too many failed logins.")
+            });
+            return;
+        }
         if !self.shared.admit_connection(listener) {
             self.log_connection(LogKind::Notice, || {
                 format!("Client connection from {address} denied: max_connections exceeded.")
@@ -189,7 +195,7 @@ impl EventLoop {
             crate::net::shared::fresh_id,
         );
         match admitted {
-            Ok(admitted) => self.move_to_owner(now_ms, place, admitted, len),
+            Ok(admitted) => self.log_in(now_ms, place, admitted, len),
             Err(refused) => self.refuse(place, None, &refused),
         }
     }
@@ -208,9 +214,10 @@ impl EventLoop {
         let owner = self.shared.node.owner(&admitted.client_id);
         let address = socket.address();
         let bytes = std::mem::take(&mut socket.partial);
-        let mogi_core::Admitted { client_id, assigned } = admitted;
+        let mogi_core::Admitted { client_id, assigned, login } = admitted;
         if owner == self.index {
-            return self.begin(now_ms, place, &client_id, assigned, &address, &bytes, connect_len);
+            let who = (&*client_id, assigned, login);
+            return self.begin(now_ms, place, who, &address, &bytes, connect_len);
         }
         let Some(mut socket) = self.sockets.try_remove(place as usize) else {
             return;
@@ -220,8 +227,17 @@ impl EventLoop {
             return;
         }
         let (stream, peer, listener) = (socket.stream, socket.peer, socket.listener);
-        let moved =
-            Moved { stream, peer, listener, address, client_id, assigned, bytes, connect_len };
+        let moved = Moved {
+            stream,
+            peer,
+            listener,
+            address,
+            client_id,
+            assigned,
+            login,
+            bytes,
+            connect_len,
+        };
         if let Some(mailbox) = self.shared.mailboxes.get(usize::from(owner)) {
             mailbox.send(Mail::Arrival(Box::new(moved)), self.together);
         }
@@ -234,18 +250,17 @@ impl EventLoop {
         if !self.keep(place) {
             return;
         }
-        let Moved { client_id, assigned, address, bytes, connect_len, .. } = moved;
-        self.begin(now_ms, place, &client_id, assigned, &address, &bytes, connect_len);
+        let Moved { client_id, assigned, login, address, bytes, connect_len, .. } = moved;
+        let who = (&*client_id, assigned, login);
+        self.begin(now_ms, place, who, &address, &bytes, connect_len);
     }
 
     /// Connects an admitted client to its session.
-    #[allow(clippy::too_many_arguments)] // They are the fields of `Moved`, borrowed.
     pub(super) fn begin(
         &mut self,
         now_ms: u64,
         place: u32,
-        client_id: &str,
-        assigned: bool,
+        (client_id, assigned, login): (&str, bool, u64),
         address: &str,
         bytes: &[u8],
         connect_len: usize,
@@ -266,6 +281,7 @@ impl EventLoop {
             address,
             listener: &listener.core,
             epoch: 0,
+            login,
         };
         match self.worker.connect(now_ms, &arrival) {
             Ok(key) => {

@@ -2,6 +2,8 @@
 
 use super::EventLoop;
 use crate::net::mailbox::Mail;
+use mogi_codec::QoS;
+use mogi_core::MessageView;
 use std::sync::atomic::Ordering;
 
 impl EventLoop {
@@ -46,6 +48,20 @@ impl EventLoop {
                 Mail::Arrival(moved) => self.arrive(now_ms, *moved),
                 Mail::Stored { turn } => self.worker.stored(now_ms, turn),
                 Mail::Fetched { token, entries } => self.fetched(now_ms, token, entries),
+                Mail::Verified { place, serial, login } => {
+                    self.verified(now_ms, place, serial, login);
+                }
+                Mail::Rights(rights) => {
+                    let (rights, judge) = *rights;
+                    self.worker.set_rights(rights);
+                    self.worker.enforce(now_ms, &*judge);
+                }
+                Mail::Tell { key, generation, topic, payload } => {
+                    let view = MessageView::internal(&topic, &payload, QoS::AtMostOnce, false);
+                    self.worker.tell(now_ms, key, generation, &view);
+                    // It leaves before what it may cause.
+                    self.finish_turn(now_ms);
+                }
                 Mail::Measure => self.worker.measure(),
                 Mail::PublishWills => {
                     self.worker.publish_wills(now_ms);
