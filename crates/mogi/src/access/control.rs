@@ -107,8 +107,8 @@ fn answer_dynsec(shared: &Arc<Shared>, worker: u16, control: &Control) {
         && let Err(error) = files::save_dynsec(&plan.file, &changed)
     {
         // What is not saved does not count: it would be gone after the next start.
-        let what = format!("Unable to save {}: {}.", plan.file.display(), why(&error));
-        shared.log.log(LogKind::Error, &format!("Error: dynsec: {what}"));
+        let what = format!("Unable to save {}: {}", plan.file.display(), why(&error));
+        shared.log.log(LogKind::Error, &format!("Error: dynsec: {what}."));
         fail(&mut outcome, &what);
     }
     let rights = outcome.changed.then(|| {
@@ -175,7 +175,7 @@ pub(crate) fn reload(shared: &Arc<Shared>) {
         let dynsec = access.dynsec.lock().unwrap_or_else(PoisonError::into_inner);
         match files::load(&access.plan, dynsec.as_ref(), own.log) {
             Err(line) => {
-                own.log.log(LogKind::Error, &line);
+                own.log.log(LogKind::Error, &format!("Error: {line}"));
                 let line = "Error: Users and rights stay as they were.";
                 own.log.log(LogKind::Error, line);
             }

@@ -31,15 +31,14 @@ pub(super) fn load(
     for set in &plan.sets {
         let mut sources = Vec::new();
         for source in &set.sources {
-            let (path, load): (_, fn(&Path, bool, &dyn LogSink) -> Result<Source, String>) =
-                match source {
-                    SourcePlan::Dynsec => {
-                        sources.extend(dynsec.cloned().map(Source::Dynsec));
-                        continue;
-                    }
-                    SourcePlan::Passwords(path) => (path, passwords),
-                    SourcePlan::Acl(path) => (path, acl),
-                };
+            let (path, load): (_, Loader) = match source {
+                SourcePlan::Dynsec => {
+                    sources.extend(dynsec.cloned().map(Source::Dynsec));
+                    continue;
+                }
+                SourcePlan::Passwords(path) => (path, passwords),
+                SourcePlan::Acl(path) => (path, acl),
+            };
             if !known.contains_key(path) {
                 known.insert(path, load(path, plan.strict, log)?);
             }
@@ -50,21 +49,24 @@ pub(super) fn load(
     Ok(sets)
 }
 
+/// Reads a file of one kind.
+type Loader = fn(&Path, bool, &dyn LogSink) -> Result<Source, String>;
+
 fn passwords(path: &Path, _: bool, log: &dyn LogSink) -> Result<Source, String> {
     let name = path.display();
     let bytes = read(path, log)
-        .map_err(|error| format!("Error: Unable to open pwfile \"{name}\": {}.", why(&error)))?;
+        .map_err(|error| format!("Unable to open pwfile \"{name}\": {}.", why(&error)))?;
     let file = PasswordFile::parse(&bytes)
-        .map_err(|problem| format!("Error: {name}:{}: {}.", problem.line, problem.what))?;
+        .map_err(|problem| format!("{name}:{}: {}.", problem.line, problem.what))?;
     Ok(Source::Passwords(Arc::new(file)))
 }
 
 fn acl(path: &Path, strict: bool, log: &dyn LogSink) -> Result<Source, String> {
     let name = path.display();
     let bytes = read(path, log)
-        .map_err(|error| format!("Error: Unable to open acl_file \"{name}\": {}.", why(&error)))?;
+        .map_err(|error| format!("Unable to open acl_file \"{name}\": {}.", why(&error)))?;
     let (file, doubts) = AclFile::parse(&bytes, strict)
-        .map_err(|problem| format!("Error: {name}:{}: {}.", problem.line, problem.what))?;
+        .map_err(|problem| format!("{name}:{}: {}.", problem.line, problem.what))?;
     for doubt in doubts {
         log.log(LogKind::Warning, &format!("Warning: {doubt}"));
     }
@@ -110,16 +112,16 @@ fn read(path: &Path, log: &dyn LogSink) -> io::Result<Vec<u8>> {
 pub(super) fn load_dynsec(plan: &DynsecPlan, log: &dyn LogSink) -> Result<Dynsec, String> {
     let name = plan.file.display();
     match read(&plan.file, log) {
-        Ok(bytes) => Dynsec::parse(&bytes).map_err(|error| format!("Error: File {name}: {error}.")),
+        Ok(bytes) => Dynsec::parse(&bytes).map_err(|error| format!("File {name}: {error}.")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let line = "Dynamic security plugin config not found, generating a default config.";
             log.log(LogKind::Information, line);
             let dynsec = first_dynsec(plan, log)?;
             save_dynsec(&plan.file, &dynsec)
-                .map_err(|error| format!("Error: Unable to write {name}: {}.", why(&error)))?;
+                .map_err(|error| format!("Unable to write {name}: {}.", why(&error)))?;
             Ok(dynsec)
         }
-        Err(error) => Err(format!("Error: Unable to open {name}: {}.", why(&error))),
+        Err(error) => Err(format!("Unable to open {name}: {}.", why(&error))),
     }
 }
 
@@ -131,11 +133,7 @@ fn first_dynsec(plan: &DynsecPlan, log: &dyn LogSink) -> Result<Dynsec, String> 
     let from_environment = std::env::var("MOSQUITTO_DYNSEC_PASSWORD").ok();
     let password = if let Some(path) = &plan.init_password_file {
         let bytes = read(path, log).map_err(|error| {
-            format!(
-                "Error: Unable to get initial password from {}: {}.",
-                path.display(),
-                why(&error)
-            )
+            format!("Unable to get initial password from {}: {}.", path.display(), why(&error))
         })?;
         say("  Using admin password from file");
         let text = String::from_utf8_lossy(&bytes);
@@ -146,17 +144,16 @@ fn first_dynsec(plan: &DynsecPlan, log: &dyn LogSink) -> Result<Dynsec, String> 
         say("  Using admin password from MOSQUITTO_DYNSEC_PASSWORD environment variable");
         password
     } else {
-        let password = random_text().ok_or("Error: the system gives no random numbers.")?;
+        let password = random_text().ok_or("the system gives no random numbers.")?;
         let beside = beside(&plan.file, ".pw");
-        write_new(&beside, format!("admin {password}\n").as_bytes()).map_err(|error| {
-            format!("Error: Unable to write {}: {}.", beside.display(), why(&error))
-        })?;
+        write_new(&beside, format!("admin {password}\n").as_bytes())
+            .map_err(|error| format!("Unable to write {}: {}.", beside.display(), why(&error)))?;
         say(&format!("  Using generated admin password, see {}", beside.display()));
         password
     };
-    let salt = fresh_salt().ok_or("Error: the system gives no random numbers.")?;
+    let salt = fresh_salt().ok_or("the system gives no random numbers.")?;
     let hash = PasswordHash::new(Algorithm::Pbkdf2(None), password.as_bytes(), &salt)
-        .map_err(|error| format!("Error: {error}."))?;
+        .map_err(|error| format!("{error}."))?;
     Ok(Dynsec::initial(hash))
 }
 
@@ -171,7 +168,7 @@ pub(super) fn save_dynsec(path: &Path, dynsec: &Dynsec) -> io::Result<()> {
     write_new(&new, &dynsec.to_json())?;
     std::fs::rename(&new, path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {

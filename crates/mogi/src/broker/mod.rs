@@ -30,6 +30,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// A listening socket cannot be opened, or the system refuses what the loops need.
 pub(crate) fn run(plan: Plan) -> io::Result<()> {
     let Plan { listeners, settings, log, signals, announce } = plan;
+    let access = Access::new(settings.access, log).map_err(io::Error::other)?;
     let mut doors = Vec::new();
     let mut states = Vec::new();
     for listener in listeners {
@@ -43,7 +44,6 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
             connections: AtomicUsize::new(0),
         });
     }
-    let access = Access::new(settings.access, log).map_err(io::Error::other)?;
     let workers = settings.workers;
     let mut polls = Vec::new();
     let mut mailboxes = Vec::new();

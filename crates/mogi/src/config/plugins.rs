@@ -104,7 +104,8 @@ pub(super) fn plugin_use(to: &mut Builder, line: &Line) -> Outcome {
 
 /// `plugin_opt_NAME VALUE`, `auth_opt_NAME VALUE`.
 pub(super) fn plugin_opt(to: &mut Builder, line: &Line) -> Outcome {
-    let name = line.name.strip_prefix("plugin_opt_").or(line.name.strip_prefix("auth_opt_"));
+    let name =
+        line.name.strip_prefix("plugin_opt_").or_else(|| line.name.strip_prefix("auth_opt_"));
     let name = name.unwrap_or_default();
     let Some(plugin) = to.plugin.and_then(|at| to.config.plugins.get_mut(at)) else {
         return Ok(());
