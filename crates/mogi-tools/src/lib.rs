@@ -1,4 +1,4 @@
-//! The command-line tools: `mogi pub`, `sub`, `rr` and `bench`.
+//! The command-line tools: `mogi pub`, `sub`, `rr`, `passwd`, `ctrl` and `bench`.
 //!
 //! A map of the crate:
 //!
@@ -7,6 +7,7 @@
 //! * `tool`: the three tools; `connect`, `report`, `reason`, `output` and `signals` are what
 //!   they share.
 //! * `format`: how a message is printed: templates, times, JSON.
+//! * `passwd`: password files.
 //! * [`bench`]: the load generator.
 //!
 //! **Invariants.** What goes to the standard output is byte for byte what Mosquitto's tools
@@ -18,6 +19,7 @@ mod connect;
 mod flags;
 mod format;
 mod output;
+mod passwd;
 mod reason;
 mod report;
 mod run;
@@ -26,4 +28,5 @@ mod tool;
 
 pub use bench::bench_main;
 pub use format::strftime;
+pub use passwd::passwd_main;
 pub use run::{pub_main, rr_main, sub_main};
