@@ -11,6 +11,7 @@ pub(crate) enum Tool {
     Pub,
     Sub,
     Rr,
+    Ctrl,
 }
 
 impl Tool {
@@ -20,6 +21,7 @@ impl Tool {
             Self::Pub => "mosquitto_pub",
             Self::Sub => "mosquitto_sub",
             Self::Rr => "mosquitto_rr",
+            Self::Ctrl => "mosquitto_ctrl",
         }
     }
 }
@@ -127,7 +129,10 @@ impl Config {
             nodelay: false,
             no_tls: false,
             not_built: None,
-            version: if tool == Tool::Rr { Version::V5 } else { Version::V311 },
+            version: match tool {
+                Tool::Rr | Tool::Ctrl => Version::V5,
+                Tool::Pub | Tool::Sub => Version::V311,
+            },
             client_id: None,
             id_prefix: None,
             disable_clean_session: false,

@@ -48,6 +48,7 @@ fn run_tool(program: &str, args: &[OsString]) -> Option<ExitCode> {
         "pub" => mogi_tools::pub_main(called, rest),
         "sub" => mogi_tools::sub_main(called, rest),
         "rr" => mogi_tools::rr_main(called, rest),
+        "ctrl" => mogi_tools::ctrl_main(&called, &rest),
         "passwd" => mogi_tools::passwd_main(&called, &rest),
         "bench" => return Some(mogi_tools::bench_main(rest)),
         "store" => return Some(store_tool::main(rest)),

@@ -15,7 +15,7 @@ mod table_later;
 mod url;
 mod value;
 
-pub(crate) use parse::parse;
+pub(crate) use parse::{parse, values_of};
 
 /// How reading a command line ends, if not with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]

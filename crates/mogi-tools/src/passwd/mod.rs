@@ -111,11 +111,15 @@ fn create(options: &Options, user: &str, password: &[u8]) -> Result<(), Failure>
 }
 
 fn hash(algorithm: Algorithm, password: &[u8]) -> Result<PasswordHash, Failure> {
+    let hash = fresh_salt().and_then(|salt| PasswordHash::new(algorithm, password, &salt).ok());
+    hash.ok_or_else(|| Failure("Error: Unable to hash password.".to_owned(), 10))
+}
+
+/// The random part of a salt.
+pub(crate) fn fresh_salt() -> Option<[u8; SALT_BYTES]> {
     let mut salt = [0; SALT_BYTES];
-    let random = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut salt));
-    random.map_err(|_| Failure("Error: Unable to hash password.".to_owned(), 10))?;
-    PasswordHash::new(algorithm, password, &salt)
-        .map_err(|_| Failure("Error: Unable to hash password.".to_owned(), 10))
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut salt)).ok()?;
+    Some(salt)
 }
 
 fn absolute(path: &Path) -> PathBuf {
