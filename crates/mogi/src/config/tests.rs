@@ -1,6 +1,7 @@
 //! Whole files, and what becomes of them. What is said about wrong ones, in Mosquitto's words, is
 //! tested from outside (`tests/config`).
 
+mod access;
 mod own;
 
 use super::table::Status;
@@ -70,6 +71,17 @@ type Expected = fn(&Config) -> bool;
 
 /// An example of each option of the broker that works.
 const BROKER: &[(&str, Expected)] = &[
+    ("acl_file x", |c| c.security.acl_file.as_deref() == Some("x")),
+    ("acl_strict true", |c| c.access.acl_strict),
+    ("auth_ban_addresses 100", |c| c.access.bans.addresses == 100),
+    ("auth_ban_attempts 7", |c| c.access.bans.attempts == 7),
+    ("auth_ban_time 7", |c| c.access.bans.time_ms == 7000),
+    ("auth_ban_window 7", |c| c.access.bans.window_ms == 7000),
+    ("auth_delay 7", |c| c.access.delay_ms == 7),
+    ("auth_threads 7", |c| c.access.threads == 7),
+    ("check_retain_source true", |c| c.core.check_retain_source),
+    ("enable_control_api true", |c| c.access.control_api),
+    ("password_file x", |c| c.security.password_file.as_deref() == Some("x")),
     ("allow_anonymous true", |c| c.security.allow_anonymous == Some(true)),
     ("allow_duplicate_messages false", |c| !c.core.allow_duplicate_messages),
     ("allow_zero_length_clientid 0", |c| c.security.allow_zero_length_clientid == Some(false)),
@@ -166,6 +178,8 @@ fn every_option_that_works_is_tested_here() {
     let mut tested: HashSet<&str> = lines.filter_map(|line| line.split(' ').next()).collect();
     // These have tests of their own.
     tested.extend(["include_dir", "listener", "port", "bind_address"]);
+    tested.extend(["plugin", "auth_plugin", "global_plugin", "plugin_load", "plugin_use"]);
+    tested.extend(["plugin_opt_*", "auth_opt_*"]);
     for spec in table::all() {
         if matches!(spec.status, Status::Works(_)) {
             assert!(tested.contains(spec.name), "{} is not tested", spec.name);
