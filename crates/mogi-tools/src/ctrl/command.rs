@@ -224,12 +224,18 @@ mod tests {
             ),
             (
                 "addRoleACL r subscribePattern a/# deny 5",
-                r#"{"command":"addRoleACL","rolename":"r","acltype":"subscribePattern","topic":"a/#","allow":false,"priority":5}"#,
+                concat!(
+                    r#"{"command":"addRoleACL","rolename":"r","acltype":"subscribePattern","#,
+                    r#""topic":"a/#","allow":false,"priority":5}"#,
+                ),
             ),
             ("setClientId a", r#"{"command":"setClientId","username":"a"}"#),
             (
                 "SETDEFAULTACLACCESS subscribe allow",
-                r#"{"command":"setDefaultACLAccess","acls":[{"acltype":"subscribe","allow":true}]}"#,
+                concat!(
+                    r#"{"command":"setDefaultACLAccess","#,
+                    r#""acls":[{"acltype":"subscribe","allow":true}]}"#,
+                ),
             ),
         ] {
             assert_eq!(request(words).as_deref(), Ok(fields), "{words}");

@@ -117,10 +117,14 @@ fn answer_dynsec(shared: &Arc<Shared>, worker: u16, control: &Control) {
         access.replace(with_dynsec(access.sets(), &changed))
     });
     drop(current);
+    // Whoever hears that it is done finds it in force; who has to leave hears of it before.
+    if let Some(rights) = &rights {
+        enforce(shared, rights, None);
+    }
     tell(shared, worker, control, outcome.response);
     if let Some(rights) = rights {
         let kicks = outcome.kicks;
-        enforce(shared, &rights, Arc::new(move |standing| kicked(&kicks, standing)));
+        enforce(shared, &rights, Some(Arc::new(move |standing| kicked(&kicks, standing))));
     }
 }
 
@@ -161,8 +165,8 @@ fn with_dynsec(sets: Vec<Arc<RuleSet>>, dynsec: &Arc<Dynsec>) -> Vec<Arc<RuleSet
     sets.into_iter().map(replaced).collect()
 }
 
-fn enforce(shared: &Shared, rights: &Rights, judge: Judge) {
-    shared.send_all(|| Mail::Rights(Box::new((rights.clone(), Arc::clone(&judge)))));
+fn enforce(shared: &Shared, rights: &Rights, judge: Option<Judge>) {
+    shared.send_all(|| Mail::Rights(Box::new((rights.clone(), judge.clone()))));
 }
 
 /// Reads the files again (SIGHUP), apart from the thread that asks for it. What cannot be read
@@ -182,7 +186,7 @@ pub(crate) fn reload(shared: &Arc<Shared>) {
             Ok(sets) => {
                 let rights = access.replace(sets);
                 let asked = Arc::clone(&own);
-                enforce(&own, &rights, Arc::new(move |it| asked.access.judge(it)));
+                enforce(&own, &rights, Some(Arc::new(move |it| asked.access.judge(it))));
             }
         }
     };

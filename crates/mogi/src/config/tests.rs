@@ -368,25 +368,6 @@ fn cores(text: &str) -> Vec<mogi_core::ListenerConfig> {
 }
 
 #[test]
-fn anonymous_clients_are_let_in_where_the_file_says_so() {
-    let anonymous = |text: &str| -> Vec<bool> {
-        cores(text).into_iter().map(|core| core.allow_anonymous).collect()
-    };
-    assert_eq!(anonymous(""), [true]);
-    assert_eq!(anonymous("allow_anonymous false"), [false]);
-    assert_eq!(anonymous("listener 1"), [false]);
-    assert_eq!(anonymous("listener 1\nlistener 2\nallow_anonymous true"), [true, true]);
-    assert_eq!(anonymous("listener 1\nlistener_allow_anonymous true\nlistener 2"), [true, false]);
-    let one_of_two = "listener 1\nallow_anonymous true\nlistener_allow_anonymous false";
-    assert_eq!(anonymous(one_of_two), [false]);
-    let each = "per_listener_settings true\nlistener 1\nlistener 2\nallow_anonymous true";
-    assert_eq!(anonymous(each), [false, true]);
-    let last = "per_listener_settings true\nlistener 1\nlistener_allow_anonymous false\n\
-                allow_anonymous true";
-    assert_eq!(anonymous(last), [true]);
-}
-
-#[test]
 fn client_ids_are_made_as_the_listener_says() {
     let prefixes = |text: &str| -> Vec<String> {
         cores(text).into_iter().map(|core| core.auto_id_prefix).collect()

@@ -25,8 +25,8 @@ pub(crate) enum Mail {
     Fetched { token: u64, entries: Vec<(EntryNo, StoredDelivery)> },
     /// A password was checked: whose, and what the client logged in with, or why it may not.
     Verified { place: u32, serial: u64, login: Result<u64, Refusal> },
-    /// Rules have changed: those that count now, and what becomes of sessions.
-    Rights(Box<(Rights, Judge)>),
+    /// Rules have changed: those that count now, and what becomes of sessions, once that is said.
+    Rights(Box<(Rights, Option<Judge>)>),
     /// The answer to a request on `$CONTROL/`.
     Tell { key: u32, generation: u32, topic: String, payload: Vec<u8> },
     /// `$SYS` wants to know what is kept.

@@ -1,6 +1,6 @@
 //! Who may come in, and do what: which rules each listener gets.
 
-use super::{read, refusal};
+use super::{plan, read, refusal};
 use crate::access::plan::SourcePlan;
 use crate::config::rights::rights;
 use std::path::PathBuf;
@@ -68,4 +68,25 @@ fn plugins_that_are_not_known_or_incomplete_are_refused() {
     let twice = "plugin mosquitto_dynamic_security.so\nplugin_opt_config_file a\n".repeat(2);
     let told = rights(&read(&twice)).expect_err("two of them");
     assert!(told.contains("second dynamic-security plugin"), "{told}");
+}
+
+#[test]
+fn anonymous_clients_are_let_in_where_the_file_says_so() {
+    let anonymous = |text: &str| -> Vec<bool> {
+        let (listeners, settings) = plan(&read(text), 1, String::new(), 0).expect("addresses");
+        let table = |rights: u16| &settings.access.sets[usize::from(rights)];
+        listeners.iter().map(|listener| table(listener.core.rights).allow_anonymous).collect()
+    };
+    assert_eq!(anonymous(""), [true]);
+    assert_eq!(anonymous("allow_anonymous false"), [false]);
+    assert_eq!(anonymous("listener 1"), [false]);
+    assert_eq!(anonymous("listener 1\nlistener 2\nallow_anonymous true"), [true, true]);
+    assert_eq!(anonymous("listener 1\nlistener_allow_anonymous true\nlistener 2"), [true, false]);
+    let one_of_two = "listener 1\nallow_anonymous true\nlistener_allow_anonymous false";
+    assert_eq!(anonymous(one_of_two), [false]);
+    let each = "per_listener_settings true\nlistener 1\nlistener 2\nallow_anonymous true";
+    assert_eq!(anonymous(each), [false, true]);
+    let last = "per_listener_settings true\nlistener 1\nlistener_allow_anonymous false\n\
+                allow_anonymous true";
+    assert_eq!(anonymous(last), [true]);
 }

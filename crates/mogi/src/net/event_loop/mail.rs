@@ -54,7 +54,9 @@ impl EventLoop {
                 Mail::Rights(rights) => {
                     let (rights, judge) = *rights;
                     self.worker.set_rights(rights);
-                    self.worker.enforce(now_ms, &*judge);
+                    if let Some(judge) = judge {
+                        self.worker.enforce(now_ms, &*judge);
+                    }
                 }
                 Mail::Tell { key, generation, topic, payload } => {
                     let view = MessageView::internal(&topic, &payload, QoS::AtMostOnce, false);
