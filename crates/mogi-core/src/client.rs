@@ -1,5 +1,6 @@
 //! A client: its session, and its connection while there is one.
 
+use crate::authority::Access;
 use crate::encode::{Alias, Form};
 use crate::event::{LogKind, Wait};
 use crate::inflight::{Delivery, Stage};
@@ -69,6 +70,10 @@ impl Client {
         shared: &mut SharedCopy,
         way: Way<'_>,
     ) {
+        if !self.may(turn, Access::Read, view.topic) {
+            self.forget_entry(turn, way.entry);
+            return;
+        }
         match &self.link {
             Some(link) if link.open && !self.session.queue.has_backlog() => {
                 if way.qos == QoS::AtMostOnce && self.session.queue.lets_qos0_pass(turn) {
@@ -115,6 +120,12 @@ impl Client {
         };
         if view.expired(turn.now_ms) {
             turn.stats.dropped_expired += 1;
+            self.forget_entry(turn, delivery.entry);
+            return;
+        }
+        // Rights may have changed since it was put in the queue; for retained messages it is asked
+        // here first.
+        if !self.may(turn, Access::Read, view.topic) {
             self.forget_entry(turn, delivery.entry);
             return;
         }
@@ -186,6 +197,16 @@ impl Client {
             && inflight.len() < link.send_maximum
             && link.out.len() < turn.cfg.connection_buffer_limit
             && (limit == 0 || inflight.len() == 0 || inflight.bytes() + weight as u64 <= limit)
+    }
+
+    /// Sends a message of the broker's own to this client alone, subscribed or not, if it is there.
+    pub(crate) fn tell(&mut self, key: u32, turn: &mut Turn, view: &MessageView<'_>) {
+        if self.link.as_ref().is_some_and(|link| link.open) {
+            let qos = QoS::AtMostOnce;
+            let ids = &Ids::None;
+            let way = Way { qos, retain: false, ids, group: None, entry: EntryNo::NONE };
+            self.send_qos0(key, turn, view, &mut SharedCopy::for_receivers(1), way);
+        }
     }
 
     #[inline]

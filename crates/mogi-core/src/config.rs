@@ -36,6 +36,9 @@ pub struct CoreConfig {
     pub persistent_client_expiration_s: Option<u32>,
     /// Whether retained messages exist (`retain_available`).
     pub retain_available: bool,
+    /// Whether a retained message is delivered only while its publisher may publish it
+    /// (`check_retain_source`).
+    pub check_retain_source: bool,
     /// Whether overlapping subscriptions each get their copy (`allow_duplicate_messages`).
     pub allow_duplicate_messages: bool,
     /// Only client ids with this prefix are let in (`clientid_prefixes`).
@@ -88,6 +91,7 @@ impl Default for CoreConfig {
             max_keepalive_s: 0,
             persistent_client_expiration_s: None,
             retain_available: true,
+            check_retain_source: false,
             allow_duplicate_messages: true,
             clientid_prefixes: None,
             global_max_clients: None,
@@ -128,6 +132,8 @@ pub struct ListenerConfig {
     pub max_topic_alias_broker: u16,
     /// The protocol levels let in, one bit each: 3, 4, 5 (`accept_protocol_versions`).
     pub accept_versions: u8,
+    /// Which table of [`Rights`](crate::Rights) counts for the listener's clients.
+    pub rights: u16,
 }
 
 impl Default for ListenerConfig {
@@ -142,6 +148,7 @@ impl Default for ListenerConfig {
             max_topic_alias: 10,
             max_topic_alias_broker: 10,
             accept_versions: 1 << 3 | 1 << 4 | 1 << 5,
+            rights: 0,
         }
     }
 }

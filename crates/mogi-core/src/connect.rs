@@ -40,6 +40,8 @@ pub struct Arrival<'a> {
     pub epoch: u64,
     /// Whether it is this broker's own end of a bridge.
     pub bridge: Option<BridgeEnd>,
+    /// What it logged in with, as in [`Admitted`](crate::Admitted).
+    pub login: u64,
 }
 
 /// The broker's own end of one of its bridges (`connection` of mosquitto.conf(5)).
@@ -78,12 +80,18 @@ impl Worker {
         if let Some(client) = self.clients.get_mut(key) {
             generation = client.generation;
             client.session.inflight.restart();
+            client.session.table = arrival.listener.rights;
+            client.session.gate = None;
             client.link = Some(Box::new(link));
         }
         if arrival.bridge.is_some_and(|bridge| bridge.forget_received) {
             self.forget_received(key);
         }
+        let will = will.filter(|will| self.may_will(key, will));
         self.set_will(key, will);
+        if present {
+            self.check_subscriptions(key);
+        }
         if idle_limit_ms != 0 {
             self.timers.add(now_ms + idle_limit_ms, key, generation, Due::KeepAlive);
         }
@@ -234,6 +242,7 @@ impl Worker {
             problem_information: int(PropertyId::RequestProblemInformation) != Some(0),
             mount: listener.mount_point.as_deref().map(Arc::from),
             address: arrival.address.into(),
+            login: arrival.login,
         }
     }
 

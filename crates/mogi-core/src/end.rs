@@ -38,6 +38,8 @@ pub enum Ending {
     SecondConnect,
     /// The CONNACK does not fit the client's Maximum Packet Size.
     OversizeConnack,
+    /// Its rights have changed.
+    Administrative,
     /// The broker stops.
     ShuttingDown,
 }
@@ -50,6 +52,7 @@ impl Ending {
             Self::KeepAlive => Some(Reason::KeepAliveTimeout),
             Self::Broken(error) => Some(error.reason),
             Self::ShuttingDown => Some(Reason::ServerShuttingDown),
+            Self::Administrative => Some(Reason::AdministrativeAction),
             Self::SendTimeout => Some(Reason::UnspecifiedError),
             _ => None,
         }
@@ -76,6 +79,7 @@ impl Ending {
             },
             Self::SecondConnect => ": protocol error (second CONNECT).".to_owned(),
             Self::OversizeConnack => ": oversize packet.".to_owned(),
+            Self::Administrative => ": administrative action.".to_owned(),
             Self::ShuttingDown => ": broker shutting down.".to_owned(),
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::cluster::FarBatch;
 use crate::store::{Batch, EntryNo, SessionNo};
+use std::sync::Arc;
 
 /// The kinds of log lines, `log_type` in mosquitto.conf(5); each is a bit of
 /// [`CoreConfig::log_mask`](crate::CoreConfig::log_mask).
@@ -78,6 +79,23 @@ pub struct Fetch {
     pub entries: Vec<EntryNo>,
 }
 
+/// A request on `$CONTROL/`, of a client who may publish there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// The client's key.
+    pub key: u32,
+    /// Tells it from an earlier client with that key.
+    pub generation: u32,
+    /// Its client id.
+    pub client_id: Arc<str>,
+    /// Its user name.
+    pub username: Option<Arc<str>>,
+    /// The topic.
+    pub topic: String,
+    /// The request.
+    pub payload: Vec<u8>,
+}
+
 /// What happened, for those who do something about it.
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -94,6 +112,8 @@ pub struct Effects {
     /// Entries to be fetched from the store; each is answered with
     /// [`Worker::fetched`](crate::Worker::fetched).
     pub fetches: Vec<Fetch>,
+    /// Requests on `$CONTROL/`; what is answered goes to [`Worker::tell`](crate::Worker::tell).
+    pub controls: Vec<Control>,
     /// Log lines.
     pub logs: Vec<(LogKind, String)>,
 }

@@ -17,6 +17,8 @@ pub struct Admitted {
     pub client_id: String,
     /// Whether the broker made the id.
     pub assigned: bool,
+    /// Tells what it logged in with from anything else; 0: nothing. Whoever lets it in sets it.
+    pub login: u64,
 }
 
 /// A client that may not.
@@ -109,7 +111,7 @@ pub fn admit(
             return Err(Refused::with_connack(version, code, "not authorised")
                 .detailed("use_username_as_clientid needs a user name"));
         };
-        return Ok(Admitted { client_id: username.to_owned(), assigned: false });
+        return Ok(Admitted { client_id: username.to_owned(), assigned: false, login: 0 });
     }
     if connect.client_id.is_empty() {
         return assign_id(&connect, listener, fresh_id);
@@ -122,7 +124,23 @@ pub fn admit(
         return Err(Refused::with_connack(version, code, "not authorised")
             .detailed(format!("client id does not begin with '{prefix}' (clientid_prefixes)")));
     }
-    Ok(Admitted { client_id: connect.client_id.to_owned(), assigned: false })
+    Ok(Admitted { client_id: connect.client_id.to_owned(), assigned: false, login: 0 })
+}
+
+/// User name and password of a CONNECT packet that was admitted.
+pub fn credentials(packet: &[u8]) -> (Option<&str>, Option<&[u8]>) {
+    match decode(packet) {
+        Ok(connect) => (connect.username, connect.password),
+        Err(_) => (None, None),
+    }
+}
+
+/// The answer to an admitted client that may not come in ([MQTT-3.2.2-7]).
+pub fn deny(packet: &[u8], code: Reason) -> Refused {
+    match decode(packet) {
+        Ok(connect) => Refused::with_connack(connect.version, code, "not authorised"),
+        Err(refused) => refused,
+    }
 }
 
 /// Decodes a CONNECT packet.
@@ -264,7 +282,7 @@ fn assign_id(
             .detailed("CONNECT with zero length clientid when forbidden."));
     }
     let client_id = format!("{}{}", listener.auto_id_prefix, fresh_id());
-    Ok(Admitted { client_id, assigned: true })
+    Ok(Admitted { client_id, assigned: true, login: 0 })
 }
 
 /// Whether a topic or filter has more level separators than are taken; 0: any number.

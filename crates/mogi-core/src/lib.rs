@@ -9,6 +9,7 @@
 //! * in: [`handshake`], [`connect`], [`receive`], `publish`, `retain`, `subscribe`, `end`, `wills`
 //! * routing: [`topics`] (tries), `route` (cache), [`interest`] and `shared` (across workers)
 //! * out: `client` (delivery), `inflight`, [`output`], `encode`
+//! * allowed: [`authority`]
 //! * kept: `deferred`, [`message`], `session`, [`retained`], [`store`]
 //! * around: [`node`] (shared by workers), `peer` (batches between them), [`event`], [`stats`]
 //!
@@ -16,10 +17,12 @@
 //! two tables. Nothing a client sends leads to a panic. Every buffer and queue has a limit in
 //! [`CoreConfig`].
 
+pub mod authority;
 mod client;
 pub mod cluster;
 pub mod config;
 pub mod connect;
+mod control;
 mod deferred;
 mod encode;
 pub mod end;
@@ -58,10 +61,11 @@ mod turn;
 mod wills;
 mod worker;
 
+pub use authority::{Access, Authority, Judgement, Rights, Standing};
 pub use config::{CoreConfig, ListenerConfig};
 pub use connect::{Arrival, BridgeEnd};
 pub use end::Ending;
-pub use event::{Changes, Close, Effects, Fetch, LogKind, Wait};
+pub use event::{Changes, Close, Control, Effects, Fetch, LogKind, Wait};
 pub use handshake::{Admitted, Refused};
 pub use message::{Message, MessageView};
 pub use node::Node;

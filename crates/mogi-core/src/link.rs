@@ -50,6 +50,8 @@ pub(crate) struct Link {
     pub(crate) mount: Option<Arc<str>>,
     /// `IP:PORT` for the log.
     pub(crate) address: Box<str>,
+    /// What the client logged in with.
+    pub(crate) login: u64,
 }
 
 impl Link {

@@ -1,5 +1,6 @@
 //! A PUBLISH comes in: judged, retained, routed, acknowledged (sections 3.3, 4.3).
 
+use crate::authority::{Access, source_of};
 use crate::client::{Way, enqueue};
 use crate::cluster::NOWHERE;
 use crate::deferred::Deferring;
@@ -53,10 +54,14 @@ impl Worker {
             Topic::Packet(bytes) => (*bytes, false),
             Topic::Owned(text) => (text.as_bytes(), true),
         };
-        if let Some(reason) = self.refusal(topic, &publish) {
+        if let Some((reason, why)) = self.refusal(key, topic, &publish) {
             publish.checked().map_err(Ending::Broken)?;
-            self.refuse(key, &publish, topic, reason);
+            self.refuse(key, &publish, topic, reason, why);
             return Ok(());
+        }
+        if topic[0] == b'$' && topic.starts_with(b"$CONTROL/") {
+            publish.checked().map_err(Ending::Broken)?;
+            return self.take_request(key, &publish, topic);
         }
         let route = match self.routing.find(topic, interest_version) {
             Some(route) => route,
@@ -127,7 +132,8 @@ impl Worker {
             return !route.is_empty();
         }
         if view.retain {
-            retain(&self.node, &mut self.turn, &mut self.outbox, &view, &mut shared);
+            let source = source_of(&self.clients, &self.turn, Some(key));
+            retain(&self.node, &mut self.turn, &mut self.outbox, &view, &mut shared, source);
         }
         if route.is_empty() {
             return false;
@@ -162,7 +168,8 @@ impl Worker {
     pub(crate) fn publish_from(&mut self, origin: Option<u32>, view: &MessageView<'_>) {
         let mut shared = SharedCopy::default();
         if view.retain {
-            retain(&self.node, &mut self.turn, &mut self.outbox, view, &mut shared);
+            let source = source_of(&self.clients, &self.turn, origin);
+            retain(&self.node, &mut self.turn, &mut self.outbox, view, &mut shared, source);
         }
         let version = self.node.interest.version();
         let route = self.route_of(view.topic, version);
@@ -315,39 +322,55 @@ impl Worker {
 
     /// Why a well-formed message is not taken, if it is not: the broker goes on with the client.
     #[inline]
-    fn refusal(&self, topic: &[u8], publish: &RawPublish<'_>) -> Option<Reason> {
+    fn refusal(
+        &mut self,
+        key: u32,
+        topic: &[u8],
+        publish: &RawPublish<'_>,
+    ) -> Option<(Reason, &'static str)> {
         let limit = self.turn.cfg.message_size_limit;
         if limit != 0 && publish.payload.len() > limit as usize {
-            return Some(Reason::ImplementationSpecificError);
+            let why = "payload larger than message_size_limit";
+            return Some((Reason::ImplementationSpecificError, why));
         }
-        if topic[0] != b'$' {
+        if topic[0] == b'$'
+            && let Some(why) = self.reserved(topic)
+        {
+            return Some((Reason::NotAuthorized, why));
+        }
+        if self.turn.rights.is_open() {
             return None;
         }
-        let reserved = is_the_brokers(topic) || topic.starts_with(b"$CONTROL/");
-        reserved.then_some(Reason::NotAuthorized)
+        let client = self.clients.get_mut(key)?;
+        let allowed = client.may(&self.turn, Access::Write, topic);
+        (!allowed).then_some((Reason::NotAuthorized, "not allowed to publish to this topic"))
     }
 
     /// A message that is not taken: acknowledged all the same, because 3.x has no other word for
     /// it ([MQTT-3.3.5-2] of 3.1.1), with the reason in 5.0.
-    fn refuse(&mut self, key: u32, publish: &RawPublish<'_>, topic: &[u8], reason: Reason) {
+    fn refuse(
+        &mut self,
+        key: u32,
+        publish: &RawPublish<'_>,
+        topic: &[u8],
+        reason: Reason,
+        why: &str,
+    ) {
         self.turn.stats.publish_refused += 1;
         if let Some(client) = self.clients.get(key) {
             let id = &client.id;
             self.turn.log(LogKind::Debug, || {
                 let topic = String::from_utf8_lossy(topic);
-                format!("Denied PUBLISH from {id} ({}, '{topic}')", flags_text(publish))
+                let (flags, bytes) = (flags_text(publish), publish.payload.len());
+                format!("Denied PUBLISH from {id} ({flags}, '{topic}', ... ({bytes} bytes))")
             });
         }
-        let why = match reason {
-            Reason::NotAuthorized => "topic reserved for the broker",
-            _ => "payload larger than message_size_limit",
-        };
         self.acknowledge(key, publish, reason, Some(why));
     }
 
     /// Takes a QoS 2 packet id; `false` if the message is a repeat, which is acknowledged and not
     /// delivered again ([MQTT-4.3.3-10]).
-    fn take_id(&mut self, key: u32, publish: &RawPublish<'_>) -> Result<bool, Ending> {
+    pub(crate) fn take_id(&mut self, key: u32, publish: &RawPublish<'_>) -> Result<bool, Ending> {
         let cfg = &self.turn.cfg;
         let maximum = match cfg.max_inflight_messages {
             0 => u16::MAX,
@@ -377,7 +400,7 @@ impl Worker {
 
     /// Sends PUBACK or PUBREC; nothing at QoS 0 ([MQTT-3.3.4-1]).
     #[inline]
-    fn acknowledge(
+    pub(crate) fn acknowledge(
         &mut self,
         key: u32,
         publish: &RawPublish<'_>,
@@ -412,7 +435,7 @@ impl Worker {
         client.ack(key, &mut self.turn, |version, out| ack.encode(version, kind, out));
     }
 
-    fn log_received(&mut self, key: u32, publish: &RawPublish<'_>, topic: &[u8]) {
+    pub(crate) fn log_received(&mut self, key: u32, publish: &RawPublish<'_>, topic: &[u8]) {
         let Some(client) = self.clients.get(key) else {
             return;
         };
@@ -461,7 +484,7 @@ impl Delivering<'_> {
             self.send_peers(route, view, shared);
         }
         for group in &route.groups {
-            self.send_group(group, view, shared);
+            self.send_group(group, view, shared, 0);
         }
     }
 
@@ -497,7 +520,13 @@ impl Delivering<'_> {
     }
 
     /// Gives the message to one member of a shared group.
-    fn send_group(&mut self, group: &Arc<Group>, view: &MessageView<'_>, shared: &mut SharedCopy) {
+    fn send_group(
+        &mut self,
+        group: &Arc<Group>,
+        view: &MessageView<'_>,
+        shared: &mut SharedCopy,
+        tries: usize,
+    ) {
         *self.share_turn = self.share_turn.wrapping_add(1);
         let turn = &mut *self.turn;
         let picked = group.pick(*self.share_turn, view.qos, turn.cfg.queue_qos0_messages);
@@ -507,6 +536,10 @@ impl Delivering<'_> {
             let Some(client) = self.clients.current(key, member.generation) else {
                 return;
             };
+            if !client.may(turn, Access::Read, view.topic) && tries < group.members().len() {
+                // Another may have the right to it.
+                return self.send_group(group, view, shared, tries + 1);
+            }
             let way = Way::live(&member.target, view, turn.cfg.upgrade_outgoing_qos, Some(group));
             client.deliver(key, turn, view, shared, way);
             return;

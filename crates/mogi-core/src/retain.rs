@@ -1,6 +1,7 @@
 //! A message with RETAIN comes in: what becomes of the topic's retained message, here, in the store
 //! and on other nodes.
 
+use crate::authority::Source;
 use crate::event::LogKind;
 use crate::message::{Message, MessageView};
 use crate::node::Node;
@@ -8,6 +9,7 @@ use crate::peer::Outbox;
 use crate::retained::Stored;
 use crate::store::StoreOp;
 use crate::turn::{SharedCopy, Turn};
+use std::sync::Arc;
 
 /// What is to be kept, or the topic of which nothing is kept any more, and the version of that.
 pub(crate) type Promised = (Result<Message, String>, u64);
@@ -20,6 +22,7 @@ pub(crate) fn retain(
     outbox: &mut Outbox,
     view: &MessageView<'_>,
     shared: &mut SharedCopy,
+    source: Option<Arc<Source>>,
 ) {
     let others = other_nodes(node, view);
     if view.payload.is_empty() {
@@ -30,7 +33,8 @@ pub(crate) fn retain(
         return;
     }
     let message: Message = shared.get(view, &mut turn.scratch);
-    match node.retained.set(turn.now_ms, message.clone(), turn.cfg.max_retained_messages) {
+    let limit = turn.cfg.max_retained_messages;
+    match node.retained.set(turn.now_ms, message.clone(), limit, source) {
         Stored::Full => turn.log(LogKind::Warning, || {
             format!("Retained message on '{}' not kept: max_retained_messages.", view.topic_text())
         }),

@@ -7,6 +7,7 @@
 //! routes afterwards, a subscriber's worker makes its interest known first and reads afterwards.
 //! So a subscriber gets the value live, or from the tree, or both, and never misses it.
 
+use crate::authority::Source;
 use crate::message::Message;
 use crate::numbers::Numbers;
 use crate::topics::RetainedTree;
@@ -42,6 +43,8 @@ struct Tree {
 struct Kept {
     message: Message,
     version: u64,
+    /// Who published it, where that matters and is known (`check_retain_source`).
+    source: Option<Arc<Source>>,
 }
 
 /// Removals that are remembered.
@@ -87,14 +90,20 @@ impl Retained {
 
     /// Keeps `message` for its topic in place of the one before ([MQTT-3.3.1-5]). `limit` is the
     /// number of topics there may be, 0: any.
-    pub(crate) fn set(&self, now_ms: u64, message: Message, limit: usize) -> Stored {
+    pub(crate) fn set(
+        &self,
+        now_ms: u64,
+        message: Message,
+        limit: usize,
+        source: Option<Arc<Source>>,
+    ) -> Stored {
         let mut tree = self.write();
         let topics = &tree.topics;
         if limit != 0 && topics.len() >= limit && topics.get(message.view().topic).is_none() {
             return Stored::Full;
         }
         let version = self.versions.next(now_ms);
-        self.put(&mut tree, Kept { message, version });
+        self.put(&mut tree, Kept { message, version, source });
         Stored::Done(version)
     }
 
@@ -124,7 +133,7 @@ impl Retained {
         if tree.is_newer(message.topic(), version) {
             return false;
         }
-        self.put(&mut tree, Kept { message, version });
+        self.put(&mut tree, Kept { message, version, source: None });
         true
     }
 
@@ -187,8 +196,17 @@ impl Retained {
 
     /// Calls `visit` with every message whose topic matches `filter`.
     pub fn matching(&self, filter: &str, mut visit: impl FnMut(&Message)) {
+        self.matching_from(filter, |message, _| visit(message));
+    }
+
+    /// The same with who published them, where that is known.
+    pub(crate) fn matching_from(
+        &self,
+        filter: &str,
+        mut visit: impl FnMut(&Message, Option<&Source>),
+    ) {
         self.read().topics.for_each_match(filter, |kept| {
-            visit(&kept.message);
+            visit(&kept.message, kept.source.as_deref());
             ControlFlow::Continue(())
         });
     }

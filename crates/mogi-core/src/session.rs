@@ -1,5 +1,6 @@
 //! What a broker remembers of a client: subscriptions, messages on their way, the will.
 
+use crate::authority::{Gate, NO_TABLE};
 use crate::idset::IdSet;
 use crate::inflight::Inflight;
 use crate::map::Map;
@@ -75,6 +76,10 @@ pub(crate) struct Session {
     /// What stands before its topics and filters in the broker (`mount_point`). The session belongs
     /// there: subscriptions are found by it after the connection is gone.
     pub(crate) mount: Option<Arc<str>>,
+    /// Which table of rights counts for it.
+    pub(crate) table: u16,
+    /// What it was told about its rights.
+    pub(crate) gate: Option<Box<Gate>>,
     /// Its number in the store; [`SessionNo::NONE`]: the store does not know it.
     pub(crate) number: SessionNo,
     pub(crate) subscriptions: Map<Arc<str>, Subscription>,
@@ -97,7 +102,8 @@ pub(crate) struct Session {
     pub(crate) drop_logged: bool,
     /// Among several nodes: rises when it moves, or its client connects.
     pub(crate) epoch: u64,
-    /// What is to be known while its waiting entries are read from the store, and for a while.
+    /// What is to be known while its waiting entries are read from the store, and for a while
+    /// after.
     pub(crate) catching: Option<Box<Catching>>,
 }
 
@@ -121,6 +127,8 @@ impl Session {
             expiry,
             username,
             mount,
+            table: NO_TABLE,
+            gate: None,
             number: SessionNo::NONE,
             subscriptions: Map::with_hasher(seed),
             inflight: Inflight::default(),

@@ -1,5 +1,6 @@
 //! SUBSCRIBE and UNSUBSCRIBE (sections 3.8 to 3.11).
 
+use crate::authority::Access;
 use crate::event::LogKind;
 use crate::handshake::too_deep;
 use crate::interest::Lasting;
@@ -30,7 +31,15 @@ impl Worker {
         let mut codes = Vec::new();
         let mut why = None;
         for wanted in subscribe.filters() {
-            self.log_filter(key, &wanted);
+            let allowed = self.clients.get(key).is_none_or(|client| {
+                client.may_filter(&self.turn, Access::Subscribe, wanted.filter)
+            });
+            self.log_filter(key, &wanted, allowed);
+            if !allowed {
+                why = why.or(Some("not allowed to subscribe to this filter"));
+                codes.push(Reason::NotAuthorized as u8);
+                continue;
+            }
             match self.subscribe_one(key, wanted, id)? {
                 Ok(qos) => codes.push(qos as u8),
                 Err(refused) => {
@@ -216,6 +225,10 @@ impl Worker {
             let id = &client.id;
             self.turn.log(LogKind::Debug, || format!("\t{filter}"));
             self.turn.log(LogKind::Unsubscribe, || format!("{id} {filter}"));
+            if !client.may_filter(&self.turn, Access::Unsubscribe, filter) {
+                codes.push(Reason::NotAuthorized as u8);
+                continue;
+            }
             // Byte for byte the filter that was subscribed to ([MQTT-3.10.4-1]).
             if client.session.subscriptions.remove(filter).is_none() {
                 codes.push(Reason::NoSubscriptionExisted as u8);
@@ -260,6 +273,32 @@ impl Worker {
         }
         self.tell_interest(key, &mounted, None);
         self.routing.changed();
+    }
+
+    /// Ends the subscriptions a client may not have any more (CVE-2021-34434).
+    pub(crate) fn check_subscriptions(&mut self, key: u32) {
+        let Some(client) = self.clients.get(key).filter(|_| !self.turn.rights.is_open()) else {
+            return;
+        };
+        let filters = client.session.subscriptions.keys();
+        let denied = |filter: &&Arc<str>| !client.may_filter(&self.turn, Access::Subscribe, filter);
+        let denied: Vec<Arc<str>> = filters.filter(denied).cloned().collect();
+        for filter in denied {
+            let Some(client) = self.clients.get_mut(key) else {
+                return;
+            };
+            client.session.subscriptions.remove(&filter);
+            let id = &client.id;
+            self.turn.log(LogKind::Notice, || {
+                format!("Subscription of {id} to {filter} ended: not authorised.")
+            });
+            if client.session.expiry.outlives_connection() {
+                let session = client.session.number;
+                let filter = Arc::clone(&filter);
+                self.turn.record(|| StoreOp::SubscriptionEnd { session, filter });
+            }
+            self.uninstall(key, &filter);
+        }
     }
 
     /// Takes all of a client's subscriptions out of routing.
@@ -327,11 +366,15 @@ impl Worker {
         }
     }
 
-    fn log_filter(&mut self, key: u32, wanted: &SubscribeFilter<'_>) {
+    fn log_filter(&mut self, key: u32, wanted: &SubscribeFilter<'_>, allowed: bool) {
         let Some(client) = self.clients.get(key) else {
             return;
         };
         let (filter, qos) = (wanted.filter, wanted.options.qos as u8);
+        if !allowed {
+            self.turn.log(LogKind::Debug, || format!("\t{filter} (denied)"));
+            return;
+        }
         self.turn.log(LogKind::Debug, || format!("\t{filter} (QoS {qos})"));
         self.turn.log(LogKind::Subscribe, || format!("{} {qos} {filter}", client.id));
     }

@@ -1,5 +1,6 @@
 //! The turn in progress: what everything that happens in it shares.
 
+use crate::authority::Rights;
 use crate::config::CoreConfig;
 use crate::event::{Close, Effects, LogKind, Wait};
 use crate::message::{Message, MessageView};
@@ -23,6 +24,7 @@ pub(crate) const FLUSH_BYTES: usize = 256 * 1024;
 pub(crate) struct Turn {
     pub(crate) cfg: Arc<CoreConfig>,
     pub(crate) node: Arc<Node>,
+    pub(crate) rights: Rights,
     pub(crate) now_ms: u64,
     /// Counts turns with changes of durable state.
     pub(crate) seq: u64,
@@ -62,6 +64,7 @@ impl Turn {
         Self {
             cfg,
             node,
+            rights: Rights::default(),
             now_ms: 0,
             seq: 1,
             stats: Stats::default(),

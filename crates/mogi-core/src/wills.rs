@@ -5,7 +5,9 @@
 //! that crashes leaves devices behind that nobody would report as gone. A will is published and its
 //! record ended in one batch, so that it is published once.
 
+use crate::authority::Access;
 use crate::end::Ending;
+use crate::event::LogKind;
 use crate::message::{Message, MessageView, NEVER};
 use crate::publish::is_the_brokers;
 use crate::session::Will;
@@ -111,6 +113,20 @@ impl Worker {
         }
     }
 
+    /// Whether the client may publish its will. It is asked when the client comes, so that the
+    /// store has no will its owner has no right to, and when the will is published.
+    pub(crate) fn may_will(&mut self, key: u32, will: &Will) -> bool {
+        let Some(client) = self.clients.get_mut(key) else {
+            return true;
+        };
+        let allowed = client.may(&self.turn, Access::Write, will.topic.as_bytes());
+        if !allowed {
+            let id = &client.id;
+            self.turn.log(LogKind::Debug, || format!("Denied will of {id} ('{}')", will.topic));
+        }
+        allowed
+    }
+
     /// Publishes the client's will, if it has one.
     pub(crate) fn publish_will_now(&mut self, key: u32) {
         if let Some(will) = self.take_will(key) {
@@ -121,7 +137,8 @@ impl Worker {
     /// Publishes a will; `client` is whose it is, if it is still there.
     pub(crate) fn publish_will(&mut self, client: Option<u32>, will: &Will) {
         // What only the broker may say is not said by a will (attack P27).
-        if is_the_brokers(will.topic.as_bytes()) || is_too_long(will) {
+        let denied = client.is_some_and(|key| !self.may_will(key, will));
+        if is_the_brokers(will.topic.as_bytes()) || denied || is_too_long(will) {
             self.turn.stats.publish_refused += 1;
             return;
         }

@@ -5,12 +5,15 @@
 //! [`Worker::tick`] and [`Worker::stored`], then [`Worker::end_turn`], and then acts on
 //! [`Worker::effects`]. Time comes in with every call and never goes back.
 
+use crate::authority::{Judgement, Rights, Standing};
 use crate::client::Client;
 use crate::config::CoreConfig;
 use crate::deferred::Deferred;
+use crate::end::Ending;
 use crate::event::{Changes, Effects, Wait};
 use crate::link::Link;
 use crate::map::Map;
+use crate::message::MessageView;
 use crate::node::Node;
 use crate::output::Output;
 use crate::peer::Outbox;
@@ -113,6 +116,37 @@ impl Worker {
     /// Whether there are changes of durable state that [`Self::end_turn`] has not handed over.
     pub const fn has_changes(&self) -> bool {
         !self.turn.ops.is_empty() || matches!(self.turn.wait, Wait::ForAll)
+    }
+
+    /// What clients may do from now on.
+    pub fn set_rights(&mut self, rights: Rights) {
+        self.turn.rights = rights;
+    }
+
+    /// Acts on changed rights: `judge` is asked about every session.
+    pub fn enforce(&mut self, now_ms: u64, judge: &dyn Fn(&Standing<'_>) -> Judgement) {
+        self.turn.now_ms = now_ms;
+        for key in self.keys() {
+            let Some(client) = self.clients.get(key) else {
+                continue;
+            };
+            let judgement = judge(&Standing::of(client));
+            if judgement == Judgement::Leave {
+                self.disconnect(key, Ending::Administrative);
+            }
+            if judgement != Judgement::Stay {
+                self.check_subscriptions(key);
+            }
+        }
+    }
+
+    /// Sends a message of the broker's own to one client, if it is still that one and connected:
+    /// the answer to a request on `$CONTROL/`.
+    pub fn tell(&mut self, now_ms: u64, key: u32, generation: u32, view: &MessageView<'_>) {
+        self.turn.now_ms = now_ms;
+        if let Some(client) = self.clients.current(key, generation) {
+            client.tell(key, &mut self.turn, view);
+        }
     }
 
     /// What happened since the driver last looked; it takes what it acts on.

@@ -12,6 +12,7 @@ pub(crate) enum Tool {
     Pub,
     Sub,
     Rr,
+    Ctrl,
 }
 
 impl Tool {
@@ -21,6 +22,7 @@ impl Tool {
             Self::Pub => "mosquitto_pub",
             Self::Sub => "mosquitto_sub",
             Self::Rr => "mosquitto_rr",
+            Self::Ctrl => "mosquitto_ctrl",
         }
     }
 }
@@ -147,7 +149,10 @@ impl Config {
             tls: TlsConfig::default(),
             websocket: false,
             not_built: None,
-            version: if tool == Tool::Rr { Version::V5 } else { Version::V311 },
+            version: match tool {
+                Tool::Rr | Tool::Ctrl => Version::V5,
+                Tool::Pub | Tool::Sub => Version::V311,
+            },
             client_id: None,
             id_prefix: None,
             disable_clean_session: false,

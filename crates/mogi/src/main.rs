@@ -1,5 +1,6 @@
 //! The `mogi` binary: the broker, or one of the tools, by its name or first argument.
 
+mod access;
 mod bridge;
 mod broker;
 
@@ -50,6 +51,8 @@ fn run_tool(program: &str, args: &[OsString]) -> Option<ExitCode> {
         "pub" => mogi_tools::pub_main(called, rest),
         "sub" => mogi_tools::sub_main(called, rest),
         "rr" => mogi_tools::rr_main(called, rest),
+        "ctrl" => mogi_tools::ctrl_main(&called, &rest),
+        "passwd" => mogi_tools::passwd_main(&called, &rest),
         "bench" => return Some(mogi_tools::bench_main(rest)),
         "store" => return Some(store_tool::main(rest)),
         _ => return None,

@@ -290,6 +290,8 @@ impl Broker {
                 assigned: admitted.assigned,
                 address: "127.0.0.1:1",
                 listener: &listener,
+                epoch: 0,
+                login: 0,
             };
             Ok((worker, self.workers[worker].connect(self.now_ms, &arrival)?))
         });

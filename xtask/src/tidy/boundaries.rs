@@ -17,16 +17,18 @@ struct Room {
     pure: bool,
 }
 
-const ROOMS: [Room; 8] = [
+const ROOMS: [Room; 9] = [
     Room { name: "mogi-codec", may_use: &[], pure: true },
     Room { name: "mogi-core", may_use: &["mogi-codec"], pure: true },
+    Room { name: "mogi-auth", may_use: &["mogi-codec"], pure: true },
     Room { name: "mogi-store", may_use: &["mogi-codec", "mogi-core"], pure: false },
     Room { name: "mogi-client", may_use: &["mogi-codec"], pure: false },
-    Room { name: "mogi-tools", may_use: &["mogi-client", "mogi-codec"], pure: false },
+    Room { name: "mogi-tools", may_use: &["mogi-auth", "mogi-client", "mogi-codec"], pure: false },
     Room { name: "mogi-transport", may_use: &[], pure: false },
     Room {
         name: "mogi",
         may_use: &[
+            "mogi-auth",
             "mogi-codec",
             "mogi-core",
             "mogi-store",

@@ -232,6 +232,7 @@ impl Broker {
             address: "127.0.0.1:1",
             listener: &listener,
             epoch: 0,
+            login: 0,
         };
         self.events.push_back(Event::Opened { token });
         let key =

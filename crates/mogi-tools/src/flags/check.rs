@@ -13,6 +13,7 @@ pub(super) fn complete(config: &Config) -> Result<(), Stop> {
         Tool::Pub => publishing(config)?,
         Tool::Sub => subscribing(config)?,
         Tool::Rr => requesting(config)?,
+        Tool::Ctrl => {}
     }
     built(config)
 }

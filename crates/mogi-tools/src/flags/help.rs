@@ -24,6 +24,7 @@ pub(super) fn text(tool: Tool, program: &str) -> String {
             "publishes a request and prints the response to it",
             "-t TOPIC -e RESPONSE-TOPIC {-m TEXT | -f FILE | -s | -n} [options]",
         ),
+        Tool::Ctrl => ("administers an MQTT broker", "[options] MODULE COMMAND..."),
     };
     let mut text = format!("{program} {what}.\n\nUsage: {program} {usage}\n");
     for (group, title) in Group::ALL {

@@ -16,7 +16,7 @@ mod table_tls;
 mod url;
 mod value;
 
-pub(crate) use parse::parse;
+pub(crate) use parse::{parse, values_of};
 
 /// How reading a command line ends, if not with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]

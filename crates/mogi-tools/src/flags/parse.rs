@@ -128,6 +128,21 @@ fn read_args(config: &mut Config, args: &[OsString]) -> Result<(), Stop> {
     Ok(())
 }
 
+/// The values that belong to a flag of that name.
+///
+/// # Errors
+/// There is no such flag, or they are not there.
+pub(crate) fn values_of<'a>(
+    tool: Tool,
+    name: &str,
+    after: &'a [OsString],
+) -> Result<&'a [OsString], Stop> {
+    match find(tool, name) {
+        Some(flag) => take_values(flag, after),
+        None => Err(Stop::Wrong(format!("Unknown option '{name}'."))),
+    }
+}
+
 /// The values that belong to the flag before them. They may look like flags themselves.
 fn take_values<'a>(flag: &Flag, after: &'a [OsString]) -> Result<&'a [OsString], Stop> {
     let (count, name, missing) = match flag.takes {

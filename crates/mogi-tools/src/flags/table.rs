@@ -64,10 +64,14 @@ impl Group {
 
 impl Flag {
     pub(crate) fn is_for(&self, tool: Tool) -> bool {
+        // It has what all others have.
+        if tool == Tool::Ctrl {
+            return self.tools == "psr";
+        }
         self.tools.contains(match tool {
             Tool::Pub => 'p',
             Tool::Sub => 's',
-            Tool::Rr => 'r',
+            Tool::Rr | Tool::Ctrl => 'r',
         })
     }
 }

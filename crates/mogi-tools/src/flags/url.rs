@@ -40,6 +40,7 @@ pub(super) fn apply(config: &mut Config, it: Values<'_>) -> Result<(), Stop> {
     }
     match config.tool {
         Tool::Sub => set::filter(config, url.topic),
+        Tool::Ctrl => Ok(()),
         Tool::Pub | Tool::Rr => set::publish_topic(config, url.topic),
     }
 }

@@ -15,6 +15,7 @@ mod request;
 mod status;
 mod subscribe;
 
+pub(crate) use link::Link;
 pub(crate) use publish::run as run_pub;
 pub(crate) use request::run as run_rr;
 pub(crate) use subscribe::run as run_sub;

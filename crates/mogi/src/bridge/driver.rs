@@ -379,6 +379,7 @@ impl Driver {
         let hello = Hello {
             address: format!("bridge {}", slot.machine.plan().name),
             client_id,
+            login: 0,
             assigned: false,
             connect_len,
             bytes: connect,

@@ -58,7 +58,7 @@ impl Chores {
     fn run(
         &mut self,
         worker: &mut Worker,
-        shared: &Shared,
+        shared: &Arc<Shared>,
         now_ms: u64,
         signalled: bool,
     ) -> Option<u64> {
@@ -102,7 +102,7 @@ impl Chores {
         due.into_iter().flatten().min()
     }
 
-    fn take_signals(&mut self, shared: &Shared) {
+    fn take_signals(&mut self, shared: &Arc<Shared>) {
         let Some(signals) = &mut self.signals else {
             return;
         };
@@ -120,10 +120,11 @@ impl Chores {
                     shared.log.log(
                         LogKind::Warning,
                         "Warning: of its configuration mogi reloads bridges only yet: restart it \
-                         instead. Certificates are read again.",
+                         instead. Certificates, password and ACL files are read again.",
                     );
                     self.certificates.read_again(shared, true);
                     shared.log.reopen();
+                    crate::access::reload(shared);
                     if let Some(plans) = (self.reload)()
                         && let Err(error) = self.bridges.set(plans)
                     {

@@ -12,6 +12,7 @@ pub(crate) mod plan;
 mod store;
 mod sys;
 
+use crate::access::Access;
 use crate::bridge::Bridges;
 use crate::net::certificates::Certificates;
 use crate::net::crew::Captain;
@@ -36,6 +37,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 pub(crate) fn run(plan: Plan) -> io::Result<()> {
     let Plan { listeners, settings, log, mut signals, reload, announce } = plan;
     let Opened { doors, states, certificates } = open_all(listeners, log)?;
+    let access = Access::new(settings.access.clone(), log).map_err(io::Error::other)?;
     let joining = cluster::join(&settings, log).map_err(io::Error::other)?;
     let node = make_node(&settings, joining.as_ref());
     let workers = node.workers();
@@ -43,6 +45,7 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     let shared = Arc::new(Shared {
         node: Arc::new(node),
         core: Arc::new(settings.core),
+        access,
         mailboxes,
         listeners: states,
         bridge_listener: ListenerConfig::default(),
@@ -157,6 +160,7 @@ fn open_all(listeners: Vec<ListenerPlan>, log: &dyn LogSink) -> io::Result<Opene
         doors.extend(sockets.into_iter().map(|socket| (states.len() as u16, socket)));
         states.push(ListenerState {
             port: listener.port,
+            host: listener.host,
             transport: Transport::new(&listener.transport, tls),
             core: listener.core,
             max_connections: listener.max_connections,

@@ -1,5 +1,6 @@
 //! What the broker is to run.
 
+use crate::access::plan::AccessPlan;
 use crate::bridge::plan::BridgePlan;
 use crate::cluster::ClusterPlan;
 use crate::net::shared::{LogSink, NameFrom};
@@ -33,6 +34,8 @@ pub(crate) type Reload = Box<dyn FnMut() -> Option<Vec<BridgePlan>> + Send>;
 pub(crate) struct ListenerPlan {
     /// The port as it is configured, for the log.
     pub(crate) port: u16,
+    /// The host as it is configured, if it is.
+    pub(crate) host: Option<String>,
     /// Where to listen; an unspecified host gives one address per family.
     pub(crate) addresses: Vec<SocketAddr>,
     /// Whether it is enough to listen on one of them: local-only mode takes what there is.
@@ -79,6 +82,8 @@ pub(crate) struct TlsPlan {
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) core: CoreConfig,
+    /// Who may come in, and do what.
+    pub(crate) access: AccessPlan,
     /// Worker threads, 1 to 64 (`worker_threads`).
     pub(crate) workers: u16,
     /// What makes hash tables unpredictable.

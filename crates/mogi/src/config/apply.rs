@@ -34,10 +34,7 @@ pub(super) fn message_size_limit(to: &mut Builder, line: &Line) -> Outcome {
 
 pub(super) fn per_listener_settings(to: &mut Builder, line: &Line) -> Outcome {
     let yes = line.bool()?;
-    let security = &to.config.security;
-    let set = security.allow_anonymous.is_some()
-        || security.allow_zero_length_clientid.is_some()
-        || security.auto_id_prefix.is_some();
+    let set = to.config.security.says_something() || !to.config.plugins.is_empty();
     if yes && set {
         return Err(Problem::new(
             "Error: per_listener_settings must be set before any other security settings.",

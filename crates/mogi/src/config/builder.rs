@@ -21,6 +21,8 @@ pub(crate) struct Builder {
     pub(super) in_bridge: bool,
     /// The listener of `port` and `bind_address`, and of options without a listener above them.
     default: Option<usize>,
+    /// Which plugin the next option of plugins belongs to.
+    pub(super) plugin: Option<usize>,
     /// Whether a line asks for connections from elsewhere.
     pub(super) open: bool,
 }
@@ -95,7 +97,7 @@ impl Builder {
                 needs("a listener")
             }
             Scope::Bridge if !self.in_bridge => needs("a bridge"),
-            // Plugins are not built yet, so none can stand above.
+            Scope::Plugin if self.plugin.is_some() => Ok(()),
             Scope::Plugin if name == "auth_plugin_deny_special_chars" => Err(Problem(format!(
                 "Error: An {name} option exists in the config file without a plugin."
             ))),
@@ -155,6 +157,12 @@ impl Builder {
         }
         let last = self.config.bridges.len() - 1;
         &mut self.config.bridges[last]
+    }
+
+    /// Its number.
+    pub(super) fn listener_index(&mut self) -> usize {
+        self.listener();
+        self.current.unwrap_or(self.config.listeners.len() - 1)
     }
 
     /// The security options the line belongs to.

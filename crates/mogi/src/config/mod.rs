@@ -6,8 +6,10 @@
 //! * `apply`, `apply_bridge`: options that are more than a value
 //! * `bridge`: what a bridge is
 //! * `transport`: those of TLS, WebSocket and PROXY headers, and what they come to together
+//! * `plugins`: plugins that are served here
 //! * `reader`: the files
 //! * `plan`: from the configuration to what the broker runs
+//! * `rights`: the same for who may do what
 //! * `redis`: options of a store in Redis
 //! * `page`: the page about all options
 
@@ -17,8 +19,10 @@ mod bridge;
 mod builder;
 mod page;
 mod plan;
+mod plugins;
 mod reader;
 mod redis;
+mod rights;
 mod table;
 mod transport;
 mod value;
@@ -28,6 +32,7 @@ pub(crate) use page::page;
 pub(crate) use plan::{data_dir, describe, plan, warnings};
 pub(crate) use redis::store_of;
 
+use crate::access::plan::BanLimits;
 use crate::cli::Cli;
 use crate::log::LogConfig;
 use builder::Builder;
@@ -56,6 +61,10 @@ pub(crate) struct Config {
     pub(crate) per_listener_settings: bool,
     /// Security options for all listeners.
     pub(crate) security: Security,
+    /// Plugins, in the order of the file.
+    pub(crate) plugins: Vec<plugins::Plugin>,
+    /// What else decides who may come in.
+    pub(crate) access: Access,
     /// Worker threads; 0: one per core.
     pub(crate) worker_threads: u16,
     /// Connections the broker takes at once.
@@ -95,6 +104,8 @@ impl Default for Config {
             idle_listener: None,
             per_listener_settings: false,
             security: Security::default(),
+            plugins: Vec::new(),
+            access: Access::default(),
             worker_threads: 0,
             max_connections: None,
             max_head_bytes: 4096,
@@ -192,6 +203,45 @@ pub(crate) struct Security {
     pub(crate) allow_anonymous: Option<bool>,
     pub(crate) allow_zero_length_clientid: Option<bool>,
     pub(crate) auto_id_prefix: Option<String>,
+    pub(crate) password_file: Option<String>,
+    pub(crate) acl_file: Option<String>,
+}
+
+impl Security {
+    /// Whether anything is said.
+    pub(crate) const fn says_something(&self) -> bool {
+        self.allow_anonymous.is_some()
+            || self.allow_zero_length_clientid.is_some()
+            || self.auto_id_prefix.is_some()
+            || self.password_file.is_some()
+            || self.acl_file.is_some()
+    }
+}
+
+/// What decides who may come in, for the whole broker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Access {
+    /// SUBSCRIBE is refused where not everything may be read (`acl_strict`).
+    pub(crate) acl_strict: bool,
+    /// `$CONTROL/broker/v1` is answered (`enable_control_api`).
+    pub(crate) control_api: bool,
+    /// Threads that check passwords (`auth_threads`).
+    pub(crate) threads: u16,
+    /// Milliseconds a refused client waits for the answer (`auth_delay`).
+    pub(crate) delay_ms: u64,
+    pub(crate) bans: BanLimits,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            acl_strict: false,
+            control_api: false,
+            threads: 2,
+            delay_ms: 0,
+            bans: BanLimits::default(),
+        }
+    }
 }
 
 /// A listener.

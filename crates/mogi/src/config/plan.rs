@@ -23,7 +23,8 @@ pub(crate) fn plan(
     log_mask: u32,
 ) -> Result<(Vec<ListenerPlan>, Settings), String> {
     let mut listeners = Vec::new();
-    for listener in &config.listeners {
+    let (access, tables) = super::rights::rights(config)?;
+    for (listener, table) in config.listeners.iter().zip(tables) {
         listeners.push(ListenerPlan {
             port: listener.port,
             addresses: match listener.unix {
@@ -32,16 +33,23 @@ pub(crate) fn plan(
             },
             unix: listener.unix.as_ref().map(PathBuf::from),
             transport: transport::plan(config, listener),
+            host: listener.host.clone(),
             one_is_enough: config.local_only,
             interface: listener.interface.clone(),
             max_connections: listener.max_connections,
-            core: listener_core(config, listener),
+            // Who comes in without a name is asked of the rules, which change.
+            core: ListenerConfig {
+                rights: table,
+                allow_anonymous: true,
+                ..listener_core(config, listener)
+            },
         });
     }
     let mut core = config.core.clone();
     core.log_mask = log_mask;
     let settings = Settings {
         core,
+        access,
         workers: workers(config.worker_threads),
         seed,
         max_connections: config.max_connections,
@@ -212,6 +220,7 @@ fn listener_core(config: &Config, listener: &Listener) -> ListenerConfig {
         max_topic_alias: listener.max_topic_alias,
         max_topic_alias_broker: listener.max_topic_alias_broker,
         accept_versions: listener.accept_versions,
+        rights: 0,
     }
 }
 

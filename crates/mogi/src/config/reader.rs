@@ -34,14 +34,14 @@ pub(super) fn include(to: &mut Builder, line: &Line) -> Result<(), Problem> {
     let folder = line.verbatim()?;
     let files = files_of(folder)
         .map_err(|_| Problem::new(format!("Error: Unable to open include_dir '{folder}'.")))?;
-    let above = (to.current, to.in_bridge);
+    let above = (to.current, to.in_bridge, to.plugin);
     for file in files {
         to.note(LogKind::Information, format!("Loading config file '{}'", file.display()));
         // Each included file begins with nothing above it, and leaves nothing behind.
-        (to.current, to.in_bridge) = (None, false);
+        (to.current, to.in_bridge, to.plugin) = (None, false, None);
         read_file(to, &file, Role::Included)?;
     }
-    (to.current, to.in_bridge) = above;
+    (to.current, to.in_bridge, to.plugin) = above;
     Ok(())
 }
 

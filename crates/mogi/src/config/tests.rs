@@ -1,6 +1,7 @@
 //! Whole files, and what becomes of them. What is said about wrong ones, in Mosquitto's words, is
 //! tested from outside (`tests/config`).
 
+mod access;
 mod bridge;
 mod own;
 mod transport;
@@ -72,6 +73,17 @@ type Expected = fn(&Config) -> bool;
 
 /// An example of each option of the broker that works.
 const BROKER: &[(&str, Expected)] = &[
+    ("acl_file x", |c| c.security.acl_file.as_deref() == Some("x")),
+    ("acl_strict true", |c| c.access.acl_strict),
+    ("auth_ban_addresses 100", |c| c.access.bans.addresses == 100),
+    ("auth_ban_attempts 7", |c| c.access.bans.attempts == 7),
+    ("auth_ban_time 7", |c| c.access.bans.time_ms == 7000),
+    ("auth_ban_window 7", |c| c.access.bans.window_ms == 7000),
+    ("auth_delay 7", |c| c.access.delay_ms == 7),
+    ("auth_threads 7", |c| c.access.threads == 7),
+    ("check_retain_source true", |c| c.core.check_retain_source),
+    ("enable_control_api true", |c| c.access.control_api),
+    ("password_file x", |c| c.security.password_file.as_deref() == Some("x")),
     ("allow_anonymous true", |c| c.security.allow_anonymous == Some(true)),
     ("allow_duplicate_messages false", |c| !c.core.allow_duplicate_messages),
     ("allow_zero_length_clientid 0", |c| c.security.allow_zero_length_clientid == Some(false)),
@@ -172,6 +184,8 @@ fn every_option_that_works_is_tested_here() {
     tested.extend(bridge::BRIDGE.iter().filter_map(|(line, _)| line.split(' ').next()));
     tested.extend(["include_dir", "listener", "port", "bind_address"]);
     tested.extend(["connection", "address", "addresses"]);
+    tested.extend(["plugin", "auth_plugin", "global_plugin", "plugin_load", "plugin_use"]);
+    tested.extend(["plugin_opt_*", "auth_opt_*"]);
     for spec in table::all() {
         if matches!(spec.status, Status::Works(_)) {
             assert!(tested.contains(spec.name), "{} is not tested", spec.name);
@@ -352,25 +366,6 @@ fn options_of_a_listener_have_no_effect_in_local_only_mode() {
 fn cores(text: &str) -> Vec<mogi_core::ListenerConfig> {
     let (listeners, _) = plan(&read(text), 1, String::new(), 0).expect("addresses");
     listeners.into_iter().map(|listener| listener.core).collect()
-}
-
-#[test]
-fn anonymous_clients_are_let_in_where_the_file_says_so() {
-    let anonymous = |text: &str| -> Vec<bool> {
-        cores(text).into_iter().map(|core| core.allow_anonymous).collect()
-    };
-    assert_eq!(anonymous(""), [true]);
-    assert_eq!(anonymous("allow_anonymous false"), [false]);
-    assert_eq!(anonymous("listener 1"), [false]);
-    assert_eq!(anonymous("listener 1\nlistener 2\nallow_anonymous true"), [true, true]);
-    assert_eq!(anonymous("listener 1\nlistener_allow_anonymous true\nlistener 2"), [true, false]);
-    let one_of_two = "listener 1\nallow_anonymous true\nlistener_allow_anonymous false";
-    assert_eq!(anonymous(one_of_two), [false]);
-    let each = "per_listener_settings true\nlistener 1\nlistener 2\nallow_anonymous true";
-    assert_eq!(anonymous(each), [false, true]);
-    let last = "per_listener_settings true\nlistener 1\nlistener_allow_anonymous false\n\
-                allow_anonymous true";
-    assert_eq!(anonymous(last), [true]);
 }
 
 #[test]

@@ -186,6 +186,7 @@ mod tests {
     fn plan(addresses: &[&str], one_is_enough: bool) -> ListenerPlan {
         ListenerPlan {
             port: 0,
+            host: None,
             addresses: addresses.iter().map(|text| text.parse().expect("an address")).collect(),
             one_is_enough,
             interface: None,

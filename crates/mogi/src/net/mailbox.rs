@@ -1,12 +1,13 @@
 //! Mailboxes: batches, sockets and orders for a worker, swapped out whole, never held.
 
+use crate::access::{Judge, Refusal};
 use crate::cluster::Barrier;
 use crate::net::layered::Layered;
 use crate::net::stream::{Peer, Stream};
 use mio::Waker;
 use mogi_core::cluster::roster::Eviction;
 use mogi_core::store::{StoredDelivery, StoredSession};
-use mogi_core::{BridgeEnd, EntryNo, SessionNo};
+use mogi_core::{BridgeEnd, EntryNo, Rights, SessionNo};
 use mogi_store::redis::Claimed;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) const FULL_BYTES: usize = 8 << 20;
 
 /// Something for a worker.
-#[derive(Debug)]
 pub(crate) enum Mail {
     /// Messages of another worker.
     Batch { from: u16, bytes: Vec<u8> },
@@ -54,6 +54,12 @@ pub(crate) enum Mail {
     Read { token: u64, session: Option<Box<StoredSession>> },
     /// A message of the broker's own that is to be retained: topic and payload.
     Publish { topic: String, payload: Vec<u8> },
+    /// A password was checked: whose, and what the client logged in with, or why it may not.
+    Verified { place: u32, serial: u64, login: Result<u64, Refusal> },
+    /// Rules have changed: those that count now, and what becomes of sessions, once that is said.
+    Rights(Box<(Rights, Option<Judge>)>),
+    /// The answer to a request on `$CONTROL/`.
+    Tell { key: u32, generation: u32, topic: String, payload: Vec<u8> },
     /// `$SYS` wants to know what is kept.
     Measure,
     /// The broker stops, first part: wills are published while their receivers are still there.
@@ -80,6 +86,7 @@ pub(crate) struct Hello {
     pub(crate) client_id: String,
     /// Whether the broker made the client id.
     pub(crate) assigned: bool,
+    pub(crate) login: u64,
     /// The CONNECT packet, and what came behind it.
     pub(crate) bytes: Vec<u8>,
     pub(crate) connect_len: usize,
@@ -88,7 +95,6 @@ pub(crate) struct Hello {
 }
 
 /// A worker's mailbox.
-#[derive(Debug)]
 pub(crate) struct Mailbox {
     mail: Mutex<Vec<Mail>>,
     batch_bytes: AtomicUsize,

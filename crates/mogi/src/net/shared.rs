@@ -1,5 +1,6 @@
 //! What the threads of the process share besides the core's node.
 
+use crate::access::Access;
 use crate::broker::plan::TransportPlan;
 use crate::cluster::Links;
 use crate::net::event_loop::EventLoop;
@@ -37,6 +38,8 @@ pub(crate) const BRIDGES: u16 = u16::MAX;
 pub(crate) struct ListenerState {
     pub(crate) port: u16,
     pub(crate) transport: Transport,
+    /// The host it is configured with, if any.
+    pub(crate) host: Option<String>,
     pub(crate) core: ListenerConfig,
     /// Clients it takes at once (`max_connections`).
     pub(crate) max_connections: Option<usize>,
@@ -108,6 +111,8 @@ impl Transport {
 pub(crate) struct Shared {
     pub(crate) node: Arc<Node>,
     pub(crate) core: Arc<CoreConfig>,
+    /// Who may come in, and do what.
+    pub(crate) access: Access,
     pub(crate) mailboxes: Vec<Mailbox>,
     pub(crate) listeners: Vec<ListenerState>,
     /// What bridges meet in their own broker.

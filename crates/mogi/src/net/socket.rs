@@ -3,6 +3,7 @@
 use crate::net::layered::{Layered, Scratch};
 use crate::net::stream::{Peer, Stream};
 use mogi_core::output::{MAX_SLICES, Output};
+use mogi_core::{Admitted, Refused};
 use std::io::{self, IoSlice};
 
 /// Where a connection stands.
@@ -12,8 +13,20 @@ pub(crate) enum State {
     Handshake,
     /// Its client's session is on its way here from another node.
     Claiming,
+    /// Its CONNECT is complete, and its password is being checked.
+    Waiting(Box<Waiting>),
     /// It belongs to the client with this key.
     Client(u32),
+}
+
+/// A client that is not let in yet.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) admitted: Admitted,
+    /// Bytes of its CONNECT packet.
+    pub(crate) connect_len: usize,
+    /// Turned away, and to be told so later.
+    pub(crate) refused: Option<Refused>,
 }
 
 /// A connection.
@@ -86,7 +99,7 @@ impl Socket {
     pub(crate) const fn key(&self) -> Option<u32> {
         match self.state {
             State::Client(key) => Some(key),
-            State::Handshake | State::Claiming => None,
+            State::Handshake | State::Claiming | State::Waiting(_) => None,
         }
     }
 

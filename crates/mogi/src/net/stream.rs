@@ -5,7 +5,7 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::sync::Arc;
 
 /// A connected socket.
@@ -92,6 +92,14 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
+    /// Its IP address, if it has one.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(address) => Some(address.ip().to_canonical()),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// What is known of it without its port.
     pub(crate) fn host(&self) -> String {
         match self {

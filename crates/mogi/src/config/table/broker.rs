@@ -4,7 +4,7 @@ use super::Kind::{Bool, Number, Other, Text, TextOnce};
 use super::Scope::Global;
 use super::Status::{NoEffect, NotYet, Works};
 use super::{ANY, BOOL, Spec, range, row};
-use crate::config::apply;
+use crate::config::{apply, plugins};
 
 const AUTOSAVE: &str = "mogi does not write its state as a whole from time to time";
 const BUFFER: &str = "mogi reads into one large buffer per worker";
@@ -27,7 +27,8 @@ pub(super) const ROWS: &[Spec] = &[
     row("autosave_on_changes", Global, BOOL, "false",
         NoEffect(Bool(|_, _| {}), AUTOSAVE),
         "whether `autosave_interval` counts changes"),
-    row("check_retain_source", Global, BOOL, "false", NotYet,
+    row("check_retain_source", Global, BOOL, "false",
+        Works(Bool(|to, yes| to.config.core.check_retain_source = yes)),
         "check the publisher's right again when a retained message is delivered").restart()
         .quirk("Mosquitto's manual says that true is the default"),
     row("clientid_prefixes", Global, "text", "–",
@@ -40,7 +41,8 @@ pub(super) const ROWS: &[Spec] = &[
     row("dhparamfile", Global, "a file", "–",
         NoEffect(Other(apply::dhparamfile), "Mosquitto 2.1 ignores it as well"),
         "Diffie-Hellman parameters"),
-    row("enable_control_api", Global, BOOL, "false", NotYet,
+    row("enable_control_api", Global, BOOL, "false",
+        Works(Bool(|to, yes| to.config.access.control_api = yes)),
         "answer requests on `$CONTROL/broker/v1`").restart(),
     row("global_max_clients", Global, "sessions; below 1: any number", "-1",
         Works(Number(ANY, |to, n| to.config.core.global_max_clients = limit(n))),
@@ -48,7 +50,8 @@ pub(super) const ROWS: &[Spec] = &[
     row("global_max_connections", Global, "clients; below 1: any number", "-1",
         Works(Number(ANY, |to, n| to.config.max_connections = limit(n))),
         "clients connected to the broker").restart(),
-    row("global_plugin", Global, "a file", "–", NotYet,
+    row("global_plugin", Global, "a file, as with `plugin`", "–",
+        Works(Other(plugins::global_plugin)),
         "a plugin for all listeners").restart(),
     row("include_dir", Global, "a folder", "–",
         Works(Other(apply::include_dir)),

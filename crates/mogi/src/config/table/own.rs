@@ -19,6 +19,34 @@ const fn between(low: i32, high: i32) -> Range {
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[Spec] = &[
+    row("acl_strict", Mogi, BOOL, "false",
+        Works(Bool(|to, yes| to.config.access.acl_strict = yes)),
+        "refuse SUBSCRIBE where `acl_file` does not allow to read everything it asks for; \
+         Mosquitto grants it and delivers what is allowed"),
+    row("auth_ban_addresses", Mogi, "addresses, 100 to 1000000", "10000",
+        Works(Number(between(100, 1_000_000), |to, n| {
+            to.config.access.bans.addresses = n as usize;
+        })),
+        "addresses with failed logins that are remembered"),
+    row("auth_ban_attempts", Mogi, "logins, up to 1000000; 0: never", "0",
+        Works(Number(between(0, 1_000_000), |to, n| to.config.access.bans.attempts = n as u32)),
+        "failed logins within `auth_ban_window` after which an address is not let in for a while"),
+    row("auth_ban_time", Mogi, "seconds, 1 to 2592000", "600",
+        Works(Number(between(1, 2_592_000), |to, n| {
+            to.config.access.bans.time_ms = n as u64 * 1000;
+        })),
+        "how long it is not let in"),
+    row("auth_ban_window", Mogi, "seconds, 1 to 86400", "60",
+        Works(Number(between(1, 86_400), |to, n| {
+            to.config.access.bans.window_ms = n as u64 * 1000;
+        })),
+        "the time in which failed logins are counted"),
+    row("auth_delay", Mogi, "milliseconds, up to 60000", "0",
+        Works(Number(between(0, 60_000), |to, n| to.config.access.delay_ms = n as u64)),
+        "how long a client whose login failed waits for the answer"),
+    row("auth_threads", Mogi, "threads, 1 to 64", "2",
+        Works(Number(between(1, 64), |to, n| to.config.access.threads = n as u16)),
+        "threads that check passwords; they are started when there is one to check"),
     row("connect_timeout", Mogi, "seconds, 1 to 3600", "30",
         Works(Number(between(1, 3600), |to, n| to.config.connect_timeout_ms = n as u64 * 1000)),
         "how long a connection may take until it has sent its CONNECT, with PROXY header, TLS \

@@ -65,6 +65,14 @@ impl EventLoop {
     }
 
     pub(super) fn admit(&mut self, now_ms: u64, stream: Stream, listener: u16, peer: Peer) {
+        if let Some(address) = peer.address()
+            && self.shared.access.bans.holds(now_ms, address)
+        {
+            self.log_connection(LogKind::Debug, || {
+                format!("Client connection from {address} denied: too many failed logins.")
+            });
+            return;
+        }
         if !self.shared.admit_connection(listener) {
             self.log_connection(LogKind::Notice, || {
                 format!("Client connection from {} denied: max_connections exceeded.", peer.host())
@@ -195,7 +203,7 @@ impl EventLoop {
             crate::net::shared::fresh_id,
         );
         match admitted {
-            Ok(admitted) => self.move_to_owner(now_ms, place, admitted, len),
+            Ok(admitted) => self.log_in(now_ms, place, admitted, len),
             Err(refused) => self.refuse(place, None, &refused),
         }
     }
@@ -214,8 +222,9 @@ impl EventLoop {
         let owner = self.shared.node.owner(&admitted.client_id);
         let address = socket.address();
         let bytes = std::mem::take(&mut socket.partial);
-        let mogi_core::Admitted { client_id, assigned } = admitted;
-        let hello = Hello { address, client_id, assigned, bytes, connect_len, bridge: None };
+        let mogi_core::Admitted { client_id, assigned, login } = admitted;
+        let bridge = None;
+        let hello = Hello { address, client_id, assigned, login, bytes, connect_len, bridge };
         if owner == self.index {
             return self.begin(now_ms, place, &hello);
         }
@@ -271,6 +280,7 @@ impl EventLoop {
             listener,
             bridge: hello.bridge,
             epoch,
+            login: hello.login,
         };
         match self.worker.connect(now_ms, &arrival) {
             Ok(key) => {

@@ -11,6 +11,7 @@ impl EventLoop {
         if let Some(socket) = self.sockets.get_mut(place as usize)
             && !socket.listed
             && !socket.draining
+            && !matches!(socket.state, State::Waiting(_))
         {
             socket.listed = true;
             self.ready.push_back(place);
@@ -38,6 +39,8 @@ impl EventLoop {
                 State::Handshake => self.read_handshake(now_ms, place),
                 // It is read when it is somebody's.
                 State::Claiming => continue,
+                // It is read on once it is let in.
+                State::Waiting(_) => {}
                 State::Client(key) => self.read_client(now_ms, place, key),
             }
             if self.sockets.get(place as usize).is_some_and(|socket| socket.readable) {

@@ -74,6 +74,22 @@ impl EventLoop {
                     let view = MessageView::internal(&topic, &payload, QoS::AtLeastOnce, true);
                     self.worker.publish_internal(now_ms, &view);
                 }
+                Mail::Verified { place, serial, login } => {
+                    self.verified(now_ms, place, serial, login);
+                }
+                Mail::Rights(rights) => {
+                    let (rights, judge) = *rights;
+                    self.worker.set_rights(rights);
+                    if let Some(judge) = judge {
+                        self.worker.enforce(now_ms, &*judge);
+                    }
+                }
+                Mail::Tell { key, generation, topic, payload } => {
+                    let view = MessageView::internal(&topic, &payload, QoS::AtMostOnce, false);
+                    self.worker.tell(now_ms, key, generation, &view);
+                    // It leaves before what it may cause.
+                    self.finish_turn(now_ms);
+                }
                 Mail::Measure => self.worker.measure(),
                 Mail::PublishWills => {
                     self.worker.publish_wills(now_ms);

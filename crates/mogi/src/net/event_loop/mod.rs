@@ -4,6 +4,7 @@
 //! * `entry`: new connections
 //! * `gate`: which turns are answered
 //! * `transport`: their TLS, WebSocket and PROXY headers
+//! * `login`: clients that wait to be let in
 //! * `input`: reading
 //! * `mail`: what other workers have sent
 //! * `output`: the end of a turn
@@ -13,6 +14,7 @@ mod cluster;
 mod entry;
 mod gate;
 mod input;
+mod login;
 mod mail;
 mod output;
 mod store;
@@ -63,7 +65,7 @@ pub(crate) struct FrontDoor {
 
 /// Signals, `$SYS`, whatever is due: called with the time in milliseconds and whether a signal
 /// came, it says when it wants to be called next.
-pub(crate) type Chores = Box<dyn FnMut(&mut Worker, &Shared, u64, bool) -> Option<u64> + Send>;
+pub(crate) type Chores = Box<dyn FnMut(&mut Worker, &Arc<Shared>, u64, bool) -> Option<u64> + Send>;
 
 /// The loop of one worker.
 pub(crate) struct EventLoop {
@@ -77,6 +79,8 @@ pub(crate) struct EventLoop {
     ready: VecDeque<u32>,
     /// Connections without a complete CONNECT: deadline, place, serial.
     handshakes: VecDeque<(u64, u32, u64)>,
+    /// Connections that are told later that their login failed: when, place, serial.
+    penalties: VecDeque<(u64, u32, u64)>,
     /// Clients that asked the store for entries: key, generation, question.
     questions: Slab<(u32, u32, u32)>,
     /// Turns that wait for the store or for other nodes.
@@ -132,7 +136,8 @@ impl EventLoop {
         shared: Arc<Shared>,
         front_door: Option<FrontDoor>,
     ) -> io::Result<Self> {
-        let worker = Worker::new(index, Arc::clone(&shared.node), Arc::clone(&shared.core));
+        let mut worker = Worker::new(index, Arc::clone(&shared.node), Arc::clone(&shared.core));
+        worker.set_rights(shared.access.rights());
         let mut this = Self {
             index,
             poll,
@@ -142,6 +147,7 @@ impl EventLoop {
             serial: 0,
             ready: VecDeque::new(),
             handshakes: VecDeque::new(),
+            penalties: VecDeque::new(),
             questions: Slab::new(),
             gate: gate::Gate::default(),
             late: Vec::new(),
@@ -248,6 +254,7 @@ impl EventLoop {
     pub(crate) fn renew_worker(&mut self) {
         let (node, core) = (Arc::clone(&self.shared.node), Arc::clone(&self.shared.core));
         self.worker = Worker::new(self.index, node, core);
+        self.worker.set_rights(self.shared.access.rights());
     }
 
     /// The worker, for what happens before the loop runs.
@@ -268,6 +275,7 @@ impl EventLoop {
     fn do_what_is_due(&mut self, now_ms: u64, signalled: bool) {
         let due = |at_ms: Option<u64>| at_ms.is_some_and(|at_ms| at_ms <= now_ms);
         self.check_handshakes(now_ms);
+        self.check_penalties(now_ms);
         if due(self.worker.next_timeout_ms()) {
             self.worker.tick(now_ms);
         }
@@ -293,7 +301,8 @@ impl EventLoop {
             (self.accepting && self.accept_again_ms != 0).then_some(self.accept_again_ms);
         let handshake_ms = self.handshakes.front().map(|entry| entry.0);
         let chores_ms = self.front_door.as_ref().and(self.chores_ms);
-        let next = [chores_ms, self.worker.next_timeout_ms(), handshake_ms, accept_ms];
+        let penalty_ms = self.penalties.front().map(|entry| entry.0);
+        let next = [chores_ms, self.worker.next_timeout_ms(), handshake_ms, penalty_ms, accept_ms];
         match next.into_iter().flatten().min() {
             Some(at_ms) if !self.alarm.set(at_ms, self.shared.now_ms()) => Then::Again,
             _ => Then::Wait,

@@ -37,6 +37,9 @@ impl EventLoop {
                 mailbox.send(Mail::Batch { from: self.index, bytes }, self.together);
             }
         }
+        for control in std::mem::take(&mut self.worker.effects().controls) {
+            crate::access::request(&self.shared, self.index, control);
+        }
         for (kind, text) in logs {
             self.shared.log.log(kind, &text);
         }

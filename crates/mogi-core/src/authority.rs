@@ -1,0 +1,227 @@
+//! What clients may do with topics: asked of whoever knows, remembered until that changes.
+//!
+//! ```text
+//!  message, filter ──► Gate of the session ──► Authority of its listener
+//!                      what was asked lately     read-only, replaced as a whole
+//! ```
+//! Where nobody limits anything, all of it is one comparison.
+
+use crate::client::Client;
+use crate::link::Link;
+use crate::map::Map;
+use crate::session::Session;
+use crate::turn::Turn;
+use crate::worker::Clients;
+use std::fmt;
+use std::sync::Arc;
+
+/// What a client wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Get a message of the topic.
+    Read,
+    /// Publish to the topic.
+    Write,
+    /// Subscribe to the filter.
+    Subscribe,
+    /// Unsubscribe from the filter.
+    Unsubscribe,
+}
+
+/// Knows what clients may do. It is asked by workers, so it neither waits nor locks.
+pub trait Authority: fmt::Debug + Send + Sync {
+    /// Whether the client may do that. Topic and filter are those of the broker: behind the mount
+    /// point, and filters of shared subscriptions with their `$share/GROUP/`.
+    fn allows(&self, client_id: &str, username: Option<&str>, access: Access, topic: &str) -> bool;
+}
+
+/// The table of sessions whose listener is not known: they were restored.
+pub(crate) const NO_TABLE: u16 = u16::MAX;
+
+/// What counts for all clients at a time.
+#[derive(Clone, Debug)]
+pub struct Rights {
+    /// By [`ListenerConfig::rights`](crate::ListenerConfig::rights); `None`: everything is allowed.
+    tables: Arc<[Option<Arc<dyn Authority>>]>,
+    epoch: u64,
+    /// No table limits anything.
+    open: bool,
+    /// Requests on `$CONTROL/` are taken.
+    control: bool,
+}
+
+impl Default for Rights {
+    fn default() -> Self {
+        Self::new(Vec::new(), 0, false)
+    }
+}
+
+impl Rights {
+    /// What counts from `epoch` on, which rises with every change. `control`: requests on
+    /// `$CONTROL/` are taken from those who may publish there.
+    pub fn new(tables: Vec<Option<Arc<dyn Authority>>>, epoch: u64, control: bool) -> Self {
+        let open = tables.iter().all(Option::is_none);
+        Self { tables: tables.into(), epoch, open, control }
+    }
+
+    /// Whether nothing is limited.
+    #[inline]
+    pub(crate) const fn is_open(&self) -> bool {
+        self.open
+    }
+
+    pub(crate) const fn takes_control(&self) -> bool {
+        self.control
+    }
+
+    /// Who decides about clients of that table. Where there is but one, it knows all of them.
+    fn table(&self, table: u16) -> Option<&dyn Authority> {
+        let at = if self.tables.len() == 1 { 0 } else { usize::from(table) };
+        self.tables.get(at)?.as_deref()
+    }
+}
+
+/// Answers a session remembers.
+const REMEMBERED: usize = 256;
+
+/// What a session was told lately about topics.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    epoch: u64,
+    /// By topic, two bits each for reading and for writing: known, allowed.
+    answers: Map<Box<[u8]>, u8>,
+}
+
+/// Who retained a message.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    client_id: Arc<str>,
+    username: Option<Arc<str>>,
+    table: u16,
+}
+
+/// Who retains a message, if that matters later (`check_retain_source`).
+pub(crate) fn source_of(
+    clients: &Clients,
+    turn: &Turn,
+    origin: Option<u32>,
+) -> Option<Arc<Source>> {
+    let origin = origin.filter(|_| turn.cfg.check_retain_source);
+    Some(clients.get(origin?)?.as_source())
+}
+
+impl Source {
+    /// Whether it may publish to the topic today.
+    pub(crate) fn may_write(&self, rights: &Rights, topic: &str) -> bool {
+        rights.table(self.table).is_none_or(|authority| {
+            let username = self.username.as_deref();
+            authority.allows(&self.client_id, username, Access::Write, topic)
+        })
+    }
+}
+
+impl Client {
+    /// Whether the client may read from, or publish to, a topic.
+    #[inline]
+    pub(crate) fn may(&mut self, turn: &Turn, access: Access, topic: &[u8]) -> bool {
+        turn.rights.is_open() || self.ask(turn, access, topic)
+    }
+
+    /// Whether the client may subscribe to, or unsubscribe from, a filter.
+    pub(crate) fn may_filter(&self, turn: &Turn, access: Access, filter: &str) -> bool {
+        if turn.rights.is_open() {
+            return true;
+        }
+        let mounted = self.session.mount.as_deref().map(|mount| {
+            match mogi_codec::topic::Shared::parse(filter) {
+                Ok(Some(shared)) => format!("$share/{}/{mount}{}", shared.group, shared.filter),
+                _ => format!("{mount}{filter}"),
+            }
+        });
+        let filter = mounted.as_deref().unwrap_or(filter);
+        self.session.decide(&self.id, &turn.rights, access, filter)
+    }
+
+    fn ask(&mut self, turn: &Turn, access: Access, topic: &[u8]) -> bool {
+        let shift = if access == Access::Read { 0 } else { 2 };
+        let gate = self.session.gate.get_or_insert_with(|| {
+            let answers = Map::with_hasher(turn.node.hash());
+            Box::new(Gate { epoch: turn.rights.epoch, answers })
+        });
+        if gate.epoch != turn.rights.epoch {
+            gate.epoch = turn.rights.epoch;
+            gate.answers.clear();
+        }
+        let known = gate.answers.get(topic).copied().unwrap_or(0);
+        if known >> shift & 1 != 0 {
+            return known >> shift & 2 != 0;
+        }
+        // What is no text is no topic, and is refused as such later.
+        let Ok(text) = std::str::from_utf8(topic) else {
+            return true;
+        };
+        let allowed = self.session.decide(&self.id, &turn.rights, access, text);
+        if let Some(gate) = &mut self.session.gate {
+            if gate.answers.len() >= REMEMBERED {
+                gate.answers.clear();
+            }
+            let answer = 1 | u8::from(allowed) << 1;
+            gate.answers.insert(topic.into(), known | answer << shift);
+        }
+        allowed
+    }
+
+    /// The client as the source of a retained message.
+    pub(crate) fn as_source(&self) -> Arc<Source> {
+        Arc::new(Source {
+            client_id: Arc::clone(&self.id),
+            username: self.session.username.clone(),
+            table: self.session.table,
+        })
+    }
+}
+
+impl Session {
+    fn decide(&self, client_id: &str, rights: &Rights, access: Access, topic: &str) -> bool {
+        let username = self.username.as_deref();
+        rights
+            .table(self.table)
+            .is_none_or(|authority| authority.allows(client_id, username, access, topic))
+    }
+}
+
+/// A session, for those who decide whether it may stay.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing<'a> {
+    /// Its client id.
+    pub client_id: &'a str,
+    /// Its user name.
+    pub username: Option<&'a str>,
+    /// Its listener's [`ListenerConfig::rights`](crate::ListenerConfig::rights); `None`: not known.
+    pub rights: Option<u16>,
+    /// What it logged in with, as [`Admitted::login`](crate::Admitted::login); `None`: it is away.
+    pub login: Option<u64>,
+}
+
+impl<'a> Standing<'a> {
+    pub(crate) fn of(client: &'a Client) -> Self {
+        let table = client.session.table;
+        Self {
+            client_id: &client.id,
+            username: client.session.username.as_deref(),
+            rights: (table != NO_TABLE).then_some(table),
+            login: client.link.as_deref().map(|link: &Link| link.login),
+        }
+    }
+}
+
+/// What becomes of a session whose rights have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// Nothing.
+    Stay,
+    /// Subscriptions it may not have any more end.
+    Check,
+    /// Those, and its connection.
+    Leave,
+}

@@ -1,0 +1,92 @@
+//! Who may come in, and do what: which rules each listener gets.
+
+use super::{plan, read, refusal};
+use crate::access::plan::SourcePlan;
+use crate::config::rights::rights;
+use std::path::PathBuf;
+
+/// The sources of each listener, in the order they are asked, as text.
+fn sources(text: &str) -> Vec<String> {
+    let (plan, of_listeners) = rights(&read(text)).expect("complete");
+    let path = |path: &PathBuf| path.display().to_string();
+    let one = |source: &SourcePlan| match source {
+        SourcePlan::Passwords(file) => format!("passwords {}", path(file)),
+        SourcePlan::Acl(file) => format!("acl {}", path(file)),
+        SourcePlan::Dynsec => "dynsec".to_owned(),
+    };
+    let set = |table: &u16| {
+        let set = &plan.sets[usize::from(*table)];
+        let sources: Vec<String> = set.sources.iter().map(one).collect();
+        format!("{}{}", sources.join(", "), if set.allow_anonymous { "; anybody" } else { "" })
+    };
+    of_listeners.iter().map(set).collect()
+}
+
+#[test]
+fn what_is_said_once_counts_for_all_listeners() {
+    let text = "password_file p\nlistener 1\nacl_file a\nlistener 2\nlistener_allow_anonymous true";
+    assert_eq!(sources(text), ["passwords p, acl a", "passwords p, acl a; anybody"]);
+}
+
+#[test]
+fn under_per_listener_settings_it_counts_for_the_listener_above() {
+    let text = "per_listener_settings true\nlistener 1\npassword_file p\nlistener 2\nacl_file a\n\
+                allow_anonymous true\nlistener 3";
+    assert_eq!(sources(text), ["passwords p", "acl a; anybody", ""]);
+}
+
+#[test]
+fn plugins_of_mosquitto_are_served_and_come_first() {
+    let text = "listener 1\nacl_file own\nplugin /x/y/mosquitto_acl_file.so\n\
+                plugin_opt_acl_file a\nauth_plugin mosquitto_password_file.so\n\
+                auth_opt_password_file p\n";
+    assert_eq!(sources(text), ["acl a, passwords p, acl own"]);
+    let text = "per_listener_settings true\nlistener 1\nplugin mosquitto_dynamic_security.so\n\
+                plugin_opt_config_file d\nlistener 2\nglobal_plugin mosquitto_acl_file.so\n\
+                plugin_opt_acl_file a";
+    assert_eq!(sources(text), ["dynsec, acl a", "acl a"]);
+    let text = "plugin_load pw mosquitto_password_file.so\nplugin_opt_password_file p\nlistener 1\n\
+                plugin_use pw\nlistener 2";
+    assert_eq!(sources(text), ["passwords p", ""]);
+}
+
+#[test]
+fn plugins_that_are_not_known_or_incomplete_are_refused() {
+    for (text, what) in [
+        ("plugin /x/other.so", "'/x/other.so' cannot be loaded"),
+        ("plugin_opt_x y", "requires plugin/global_plugin/plugin_load"),
+        ("plugin mosquitto_acl_file.so\nplugin_opt_file x", "no option 'file'"),
+        ("plugin_load a", "needs a name and a file"),
+        ("listener 1\nplugin_use a", "no plugin 'a'"),
+        ("acl_file a\nper_listener_settings true", "must be set before any other"),
+    ] {
+        let told = refusal(text);
+        assert!(told.contains(what), "{told}");
+    }
+    let incomplete = rights(&read("plugin mosquitto_acl_file.so")).expect_err("incomplete");
+    assert!(incomplete.contains("needs 'plugin_opt_acl_file'"), "{incomplete}");
+    let twice = "plugin mosquitto_dynamic_security.so\nplugin_opt_config_file a\n".repeat(2);
+    let told = rights(&read(&twice)).expect_err("two of them");
+    assert!(told.contains("second dynamic-security plugin"), "{told}");
+}
+
+#[test]
+fn anonymous_clients_are_let_in_where_the_file_says_so() {
+    let anonymous = |text: &str| -> Vec<bool> {
+        let (listeners, settings) = plan(&read(text), 1, String::new(), 0).expect("addresses");
+        let table = |rights: u16| &settings.access.sets[usize::from(rights)];
+        listeners.iter().map(|listener| table(listener.core.rights).allow_anonymous).collect()
+    };
+    assert_eq!(anonymous(""), [true]);
+    assert_eq!(anonymous("allow_anonymous false"), [false]);
+    assert_eq!(anonymous("listener 1"), [false]);
+    assert_eq!(anonymous("listener 1\nlistener 2\nallow_anonymous true"), [true, true]);
+    assert_eq!(anonymous("listener 1\nlistener_allow_anonymous true\nlistener 2"), [true, false]);
+    let one_of_two = "listener 1\nallow_anonymous true\nlistener_allow_anonymous false";
+    assert_eq!(anonymous(one_of_two), [false]);
+    let each = "per_listener_settings true\nlistener 1\nlistener 2\nallow_anonymous true";
+    assert_eq!(anonymous(each), [false, true]);
+    let last = "per_listener_settings true\nlistener 1\nlistener_allow_anonymous false\n\
+                allow_anonymous true";
+    assert_eq!(anonymous(last), [true]);
+}
