@@ -1,5 +1,7 @@
 use super::*;
-use crate::conformance::{self, Open, delivered, enqueued, message, retained_set, session_set};
+use crate::conformance::{
+    self, Open, assigned, delivered, enqueued, message, released, retained_set, session_set,
+};
 use std::cell::RefCell;
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -302,6 +304,27 @@ fn an_entry_changed_several_times_in_a_commit_ends_as_it_was_last() {
     assert_eq!(load(&mut store).1, [5]);
     drop(store);
     assert_eq!(load(&mut open(dir.path())).1, [5]);
+}
+
+/// Whichever session comes first in a checkpoint.
+#[test]
+fn a_shared_message_stays_although_one_session_has_it_already() {
+    let big = message("t", &[7; 4096]);
+    for first in 1..=3 {
+        let dir = new_dir();
+        let mut store = open(dir.path());
+        let mut batch: Vec<_> = (1..=3).map(session_set).collect();
+        batch.extend((1..=3).map(|session| enqueued(session, session, &big)));
+        batch.extend([assigned(first, first, 1), released(first, first)]);
+        store.commit(&[&batch]).expect("it is written");
+        store.checkpoint().expect("it is written");
+        for session in (1..=3).filter(|session| *session != first) {
+            let mut out = Vec::new();
+            let entries = [EntryNo(session)];
+            store.fetch(SessionNo(session), &entries, &mut out).expect("it can be read");
+            assert_eq!(out.len(), 1, "session {session}, where {first} has it");
+        }
+    }
 }
 
 /// A block of a table that cannot be read, among many that can.

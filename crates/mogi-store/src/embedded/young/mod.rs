@@ -136,6 +136,11 @@ impl Young {
         for (session, state) in &self.sessions {
             state.each(*session, each)?;
         }
+        // Behind all messages: one that several share must not seem to be needed no more while
+        // some who need it are still to come.
+        for (session, state) in &self.sessions {
+            state.each_flight(*session, each)?;
+        }
         for (topic, (version, message)) in &self.retained {
             let (topic, version) = (topic.clone(), *version);
             each(&match message.clone() {

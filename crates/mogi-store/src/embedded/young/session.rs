@@ -135,6 +135,7 @@ impl Session {
         Cost { more, less }
     }
 
+    /// What changed but for the packet ids of messages.
     pub(super) fn each<E>(
         &self,
         session: SessionNo,
@@ -163,6 +164,17 @@ impl Session {
             if let Some(delivery) = state.delivery.clone() {
                 each(&StoreOp::Enqueued { session, entry, delivery })?;
             }
+        }
+        Ok(())
+    }
+
+    /// What became of its messages.
+    pub(super) fn each_flight<E>(
+        &self,
+        session: SessionNo,
+        each: &mut dyn FnMut(&StoreOp) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (&entry, state) in &self.entries {
             if let Some(packet_id) = state.packet_id {
                 each(&StoreOp::Assigned { session, entry, packet_id })?;
             }
