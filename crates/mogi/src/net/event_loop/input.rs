@@ -36,6 +36,7 @@ impl EventLoop {
                 State::Claiming => continue,
                 State::Client(key) => self.read_client(now_ms, place, key),
             }
+            self.part(now_ms);
             if self.sockets.get(place as usize).is_some_and(|socket| socket.readable) {
                 self.list(place);
             }
