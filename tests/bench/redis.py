@@ -78,7 +78,7 @@ class Site:
             self.processes.append(broker)
         for n in (1, 2, 3):
             until = time.monotonic() + 300
-            while " running" not in open(f"{self.dir}/n{n}/log").read():
+            while "running\n" not in open(f"{self.dir}/n{n}/log").read():
                 if time.monotonic() > until:
                     raise SystemExit(f"broker n{n} does not start")
                 time.sleep(0.02)

@@ -167,7 +167,8 @@ impl Runner {
                 break;
             }
             let now = Instant::now();
-            let busy = self.wrote || closing || !self.broken.is_empty();
+            let waits = !self.lanes.tickets.is_empty() || !self.broken.is_empty();
+            let busy = self.wrote || closing || waits;
             let idle = now + ALIVE_EVERY;
             let tick = if busy { tick } else { self.marked.map_or(idle, |at| at + ALIVE_EVERY) };
             let tick = Some(tick.saturating_duration_since(now));
@@ -293,6 +294,7 @@ impl Runner {
                 self.send_lane(slot, commands);
             }
         }
+        self.lanes.look_at_stuck(now_ms());
         self.send_all(now_ms());
         self.mark(closing && self.lanes.tickets.is_empty());
     }
