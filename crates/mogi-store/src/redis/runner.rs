@@ -174,7 +174,8 @@ impl Runner {
             }
             let now = Instant::now();
             let broken = !self.broken.is_empty() || !self.denied.is_empty();
-            let busy = self.wrote || closing || broken;
+            let waits = !self.lanes.tickets.is_empty() || broken;
+            let busy = self.wrote || closing || waits;
             let idle = now + ALIVE_EVERY;
             let tick = if busy { tick } else { self.marked.map_or(idle, |at| at + ALIVE_EVERY) };
             let tick = Some(tick.saturating_duration_since(now));
@@ -304,6 +305,7 @@ impl Runner {
         for (_, id) in denied.collect::<Vec<_>>() {
             self.claim_on(id);
         }
+        self.lanes.look_at_stuck(now_ms());
         self.send_all(now_ms());
         self.mark(closing && self.lanes.tickets.is_empty());
     }

@@ -324,7 +324,9 @@ fn what_gives_memory_back_overtakes_what_is_stuck() {
     let ends = vec![conformance::delivered(1, 1), conformance::delivered(1, 2)];
     lanes.submit(0, 2, ends, Wait::Nobody, 1);
     assert!(lanes.next(1900).is_none(), "it may still get on");
-    lanes.submit(0, 3, vec![conformance::delivered(1, 1)], Wait::Nobody, 1);
+    lanes.look_at_stuck(1900);
+    assert!(lanes.next(1900).is_none(), "it still may");
+    lanes.look_at_stuck(2000);
     let out = lanes.next(2000).expect("what frees");
     let text = format!("{:?}", out.commands);
     assert!(out.frees && text.contains("0-1") && !text.contains("0-2"), "{text}");

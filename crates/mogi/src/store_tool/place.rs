@@ -42,7 +42,8 @@ impl Place {
         }
         let Some(dir) = config::data_dir(&config) else {
             let file = cli.config.as_deref().unwrap_or_else(|| Path::new("the configuration"));
-            let line = format!("with {} no state is kept (persistence false)", file.display());
+            let line =
+                format!("with {} no state is kept on disk (persistence false)", file.display());
             return Err(Failure(UNREADABLE, line));
         };
         // Somebody who names the folder that has the files means it.

@@ -88,7 +88,7 @@ fn a_master_dies_and_nothing_acknowledged_is_lost_or_repeated() {
             seen.iter().filter(|(number, times)| **number % 2 == 0 && **times > 1).collect();
         assert!(twice.is_empty(), "{id} has got QoS 2 again: {twice:?}");
     }
-    assert!(broker.log().contains("was wrong"), "{}", broker.log());
+    assert!(broker.log().contains("The store works again"), "{}", broker.log());
 }
 
 #[test]
@@ -115,6 +115,9 @@ fn a_cluster_that_is_down_stops_acknowledgements_until_it_is_back() {
     servers.restart();
     publisher.expect_ack(mogi_codec::PacketKind::Puback, packet_id, 0);
     let mut sleeper = lasting(&broker, &id);
-    sleeper.receive("t", "before");
-    sleeper.receive("t", "during");
+    // QoS 1 may overtake QoS 2, which is sent when its packet id is in the store.
+    let mut all: Vec<_> = (0..2).map(|_| sleeper.expect_publish()).collect();
+    all.iter().for_each(|message| sleeper.complete(message));
+    all.sort_by(|a, b| a.payload.cmp(&b.payload));
+    assert!(all[0].payload == b"before" && all[1].payload == b"during", "{all:?}");
 }

@@ -24,7 +24,9 @@ fn tls_and_replicas_are_set_up_in_mosquitto_conf() {
     // Without its replica the master's word is not enough.
     servers.kill(1);
     let packet_id = publisher.send_publish(Out::new("t", "two").qos(1));
-    broker.expect_log("replicas wanted (redis_wait)");
+    super::cluster::sooner_or_later("a word about it", || {
+        broker.log().contains("replicas wanted (redis_wait)")
+    });
     servers.restart();
     publisher.expect_ack(mogi_codec::PacketKind::Puback, packet_id, 0);
     broker.kill();

@@ -1,7 +1,7 @@
 //! What gives memory back overtakes a request that does not get on: Redis may be full, and then
 //! only that helps.
 
-use super::{Lanes, Out};
+use super::{Flight, Lane, Lanes, Out};
 use crate::ops::{Batch, EntryNo, SessionNo, StoreOp};
 use crate::redis::ops::{Extra, Planner};
 use crate::redis::wire::Value;
@@ -12,6 +12,16 @@ use hashbrown::HashSet;
 const STUCK_MS: u64 = 1000;
 
 impl Lanes {
+    /// Has slots looked at whose request does not get on, though nothing new comes for them.
+    pub(in crate::redis) fn look_at_stuck(&mut self, now_ms: u64) {
+        let stuck = |lane: &Lane| {
+            let old = |flight: &Flight| now_ms.saturating_sub(flight.at_ms) >= STUCK_MS;
+            !lane.ops.is_empty() && lane.freeing.is_none() && lane.flight.as_ref().is_some_and(old)
+        };
+        let slots = self.lanes.iter().filter(|(_, lane)| stuck(lane)).map(|(slot, _)| *slot);
+        self.dirty.extend(slots);
+    }
+
     /// Of a slot whose request has been out for long: entries that are delivered, and neither on
     /// their way nor of sessions that begin or end here.
     pub(super) fn free(&mut self, slot: u16, now_ms: u64) -> Option<Out> {

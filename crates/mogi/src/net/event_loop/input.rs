@@ -43,6 +43,7 @@ impl EventLoop {
                 State::Waiting(_) => {}
                 State::Client(key) => self.read_client(now_ms, place, key),
             }
+            self.part(now_ms);
             if self.sockets.get(place as usize).is_some_and(|socket| socket.readable) {
                 self.list(place);
             }

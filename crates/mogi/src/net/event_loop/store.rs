@@ -3,6 +3,7 @@
 use super::EventLoop;
 use mogi_core::store::StoredDelivery;
 use mogi_core::{Changes, EntryNo, Fetch};
+use mogi_store::Keeper;
 
 impl EventLoop {
     /// Hands the turn's changes to the store, then its questions, which are to see them.
@@ -19,6 +20,15 @@ impl EventLoop {
             let Fetch { key, generation, question, session, entries } = fetch;
             let token = self.questions.insert((key, generation, question));
             store.fetch(self.index, token as u64, session, entries);
+        }
+    }
+
+    /// Ends the turn if it has changes and parts of the store can fail by themselves: who is read
+    /// next is not to wait for changes of this client, which may need a part that is gone.
+    pub(super) fn part(&mut self, now_ms: u64) {
+        let in_parts = |store: &dyn Keeper| store.cluster().is_some();
+        if self.worker.has_changes() && self.shared.store.get().is_some_and(|it| in_parts(&**it)) {
+            self.finish_turn(now_ms);
         }
     }
 
