@@ -30,6 +30,8 @@ struct Inner {
     changes: VecDeque<Arc<[u8]>>,
     /// Lasting sessions that live here.
     residents: BTreeMap<SessionNo, (Arc<str>, u64)>,
+    /// Changes before something that is to be told at once, or not yet.
+    holds: Vec<u64>,
 }
 
 impl ChangeLog {
@@ -47,10 +49,33 @@ impl ChangeLog {
     /// are not kept any more.
     pub fn since(&self, seen: u64) -> Option<(Vec<Arc<[u8]>>, u64)> {
         let inner = self.inner();
-        let seq = self.seq();
-        let behind = usize::try_from(seq.checked_sub(seen)?).ok()?;
+        let all = self.seq();
+        let behind = usize::try_from(all.checked_sub(seen)?).ok()?;
         let first = inner.changes.len().checked_sub(behind)?;
-        Some((inner.changes.range(first..).cloned().collect(), seq))
+        let seq = inner.holds.iter().fold(all, |seq, held| seq.min(*held)).max(seen);
+        let held = usize::try_from(all - seq).ok()?;
+        let last = inner.changes.len().checked_sub(held)?;
+        Some((inner.changes.range(first..last).cloned().collect(), seq))
+    }
+
+    /// What is pushed from now on is told when [`Self::release`] is called, all at once: whoever
+    /// hears that a session moved lets go of it, and has to know its subscriptions by then.
+    pub(crate) fn hold(&self) -> u64 {
+        let mut inner = self.inner();
+        let seq = self.seq();
+        inner.holds.push(seq);
+        seq
+    }
+
+    pub(crate) fn release(&self, held: u64) {
+        let mut inner = self.inner();
+        if let Some(at) = inner.holds.iter().position(|it| *it == held) {
+            inner.holds.swap_remove(at);
+        }
+        drop(inner);
+        if let Some(notify) = self.notify.get() {
+            notify();
+        }
     }
 
     /// Lasting sessions that live here.
