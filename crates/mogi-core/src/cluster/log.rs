@@ -156,3 +156,25 @@ impl std::fmt::Debug for ChangeLog {
         f.debug_struct("ChangeLog").field("seq", &self.seq()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_told_at_once() {
+        let log = ChangeLog::default();
+        let session = SessionNo(7);
+        log.push(&Change::Taken { epoch: 1, client: "a".into() });
+        let held = log.hold();
+        log.push(&Change::Home { session, epoch: 2, client: "b".into() });
+        let (first, seen) = log.since(0).unwrap();
+        assert_eq!((first.len(), seen), (1, 1));
+        assert_eq!(log.since(seen).unwrap(), (Vec::new(), 1));
+        let filter: Arc<str> = "t".into();
+        log.push(&Change::Subscribed { session, options: 1, id: 0, filter });
+        log.release(held);
+        let (rest, seen) = log.since(seen).unwrap();
+        assert_eq!((rest.len(), seen), (2, 3));
+    }
+}

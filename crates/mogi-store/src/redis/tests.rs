@@ -135,12 +135,19 @@ fn a_claim_raises_the_epoch_and_keeps_the_owner_before_out() {
 fn nodes_are_seen_as_long_as_their_lease_holds() {
     let server = Server::start(&[]);
     let (a, b) = (node(&server, "a").nodes(), node(&server, "b").nodes());
-    a.lease("10.0.0.1:1884", Duration::from_secs(60)).expect("it is told");
-    b.lease("10.0.0.2:1884", Duration::from_millis(1)).expect("it is told");
+    a.renew("10.0.0.1:1884", Duration::from_secs(60)).expect("it is told");
+    b.renew("10.0.0.2:1884", Duration::from_millis(1)).expect("it is told");
     std::thread::sleep(Duration::from_millis(20));
     let seen = a.all().expect("they are listed");
     let seen: Vec<_> = seen.iter().map(|it| (&*it.node, &*it.address, it.alive)).collect();
     assert_eq!(seen, [("a", "10.0.0.1:1884", true), ("b", "10.0.0.2:1884", false)]);
+    // Only a lease that has ended makes dead, and its node is told.
+    assert!(!b.declare_dead("a").expect("an answer"));
+    assert!(a.declare_dead("b").expect("an answer"));
+    assert!(a.all().expect("they are listed").iter().any(|it| it.node == "b" && it.dead));
+    let long = Duration::from_secs(60);
+    assert!(!b.renew("10.0.0.2:1884", long).expect("it is told"));
+    assert!(b.renew("10.0.0.2:1884", long).expect("it is told"));
     a.leave().expect("it is told");
     assert_eq!(b.all().expect("they are listed").len(), 1);
 }

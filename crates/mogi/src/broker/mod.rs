@@ -107,14 +107,19 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     }
     announce();
     let result = Captain::new(Arc::clone(&shared), loops)?.run();
-    if let Some(store) = shared.store.get() {
-        store.close().map_err(|error| io::Error::other(error.to_string()))?;
-        if let Some(nodes) = store.cluster().map(Committer::nodes) {
-            // If Redis does not hear it, the lease ends by itself.
-            let _ = nodes.leave();
-        }
-    }
+    close(&shared)?;
     result
+}
+
+/// Writes the last changes down, and says that the node ends.
+fn close(shared: &Shared) -> io::Result<()> {
+    let Some(store) = shared.store.get() else { return Ok(()) };
+    store.close().map_err(|error| io::Error::other(error.to_string()))?;
+    if let Some(nodes) = store.cluster().map(Committer::nodes) {
+        // If Redis does not hear it, the lease ends by itself.
+        let _ = nodes.leave();
+    }
+    Ok(())
 }
 
 /// Microseconds since 1970: brokers on one machine number their messages alike.

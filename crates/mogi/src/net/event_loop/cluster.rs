@@ -348,8 +348,8 @@ impl EventLoop {
         clients.iter().for_each(|client| self.read_if_told(client));
     }
 
-    /// Tells the worker what was done. A node that may have been taken for dead waits until it knows
-    /// better: what it has not told anybody may have passed by those who came to the others since.
+    /// Tells the worker what was done. A node that may have been taken for dead waits until it
+    /// knows better: what it took in may have passed by those who came to the others since.
     fn answer(&mut self, now_ms: u64, done: &[Done]) {
         self.late.extend(done);
         let generation = self.generation;
