@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 impl Lanes {
     /// A claim of a client id of this slot goes out.
-    pub(super) fn claim_begins(&mut self, slot: u16, client: &Arc<str>) {
+    pub(in crate::redis) fn claim_begins(&mut self, slot: u16, client: &Arc<str>) {
         self.claimed.entry(slot).or_default().push(Arc::clone(client));
     }
 
     /// What it means is known here: changes of the slot go on.
-    pub(super) fn claim_ends(&mut self, slot: u16, client: &str) {
+    pub(in crate::redis) fn claim_ends(&mut self, slot: u16, client: &str) {
         if let Some(claims) = self.claimed.get_mut(&slot) {
             if let Some(at) = claims.iter().position(|claim| &**claim == client) {
                 claims.swap_remove(at);
@@ -24,7 +24,7 @@ impl Lanes {
     }
 
     /// The messages of these packet ids, which another node had left undone, are in all queues.
-    pub(super) fn rolled(&mut self, slot: u16, session: SessionNo, packets: &[u16]) {
+    pub(in crate::redis) fn rolled(&mut self, slot: u16, session: SessionNo, packets: &[u16]) {
         let lane = self.lanes.entry(slot).or_default();
         lane.settled.extend(packets.iter().map(|id| (session, *id)));
     }
