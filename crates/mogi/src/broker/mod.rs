@@ -16,12 +16,13 @@ use crate::net::crew::Captain;
 use crate::net::event_loop::{EventLoop, FrontDoor, SIGNALS, WAKER};
 use crate::net::listen::open;
 use crate::net::mailbox::Mailbox;
-use crate::net::shared::{ListenerState, Shared};
+use crate::net::shared::{ListenerState, LogSink, Shared};
+use mio::net::TcpListener;
 use mio::{Interest, Poll, Waker};
 use mogi_core::cluster::MAX_CLUSTER_WORKERS;
 use mogi_core::{Node, Stats};
 use mogi_store::redis::Committer;
-use plan::Plan;
+use plan::{ListenerPlan, Plan};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -33,18 +34,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// A listening socket cannot be opened, or the system refuses what the loops need.
 pub(crate) fn run(plan: Plan) -> io::Result<()> {
     let Plan { listeners, settings, log, signals, announce } = plan;
-    let mut doors = Vec::new();
-    let mut states = Vec::new();
-    for listener in listeners {
-        let sockets = open(&listener, log).map_err(io::Error::other)?;
-        doors.extend(sockets.into_iter().map(|socket| (states.len() as u16, socket)));
-        states.push(ListenerState {
-            port: listener.port,
-            core: listener.core,
-            max_connections: listener.max_connections,
-            connections: AtomicUsize::new(0),
-        });
-    }
+    let (doors, states) = open_all(listeners, log)?;
     let joining = cluster::join(&settings, log).map_err(io::Error::other)?;
     let workers = match joining {
         Some(_) => settings.workers.min(MAX_CLUSTER_WORKERS),
@@ -109,6 +99,29 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     let result = Captain::new(Arc::clone(&shared), loops)?.run();
     close(&shared)?;
     result
+}
+
+/// Sockets that listen, and the number of the listener of each.
+type Doors = Vec<(u16, TcpListener)>;
+
+/// Opens all listeners: their sockets, each with its listener's number, and what is known of each.
+fn open_all(
+    listeners: Vec<ListenerPlan>,
+    log: &dyn LogSink,
+) -> io::Result<(Doors, Vec<ListenerState>)> {
+    let mut doors = Vec::new();
+    let mut states = Vec::new();
+    for listener in listeners {
+        let sockets = open(&listener, log).map_err(io::Error::other)?;
+        doors.extend(sockets.into_iter().map(|socket| (states.len() as u16, socket)));
+        states.push(ListenerState {
+            port: listener.port,
+            core: listener.core,
+            max_connections: listener.max_connections,
+            connections: AtomicUsize::new(0),
+        });
+    }
+    Ok((doors, states))
 }
 
 /// Writes the last changes down, and says that the node ends.
