@@ -123,7 +123,9 @@ impl Worker {
             Claimed::Moved { session, will } => (session, will),
         };
         self.leave_if_here(client);
+        let held = cluster.log().hold();
         self.restore_at(now_ms, *stored, now_ms, epoch);
+        cluster.log().release(held);
         if let Some(will) = will {
             self.restore_will(now_ms, client, &will, now_ms);
         }

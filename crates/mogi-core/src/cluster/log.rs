@@ -30,6 +30,8 @@ struct Inner {
     changes: VecDeque<Arc<[u8]>>,
     /// Lasting sessions that live here.
     residents: BTreeMap<SessionNo, (Arc<str>, u64)>,
+    /// Changes before something that is to be told at once, or not yet.
+    holds: Vec<u64>,
 }
 
 impl ChangeLog {
@@ -47,10 +49,33 @@ impl ChangeLog {
     /// are not kept any more.
     pub fn since(&self, seen: u64) -> Option<(Vec<Arc<[u8]>>, u64)> {
         let inner = self.inner();
-        let seq = self.seq();
-        let behind = usize::try_from(seq.checked_sub(seen)?).ok()?;
+        let all = self.seq();
+        let behind = usize::try_from(all.checked_sub(seen)?).ok()?;
         let first = inner.changes.len().checked_sub(behind)?;
-        Some((inner.changes.range(first..).cloned().collect(), seq))
+        let seq = inner.holds.iter().fold(all, |seq, held| seq.min(*held)).max(seen);
+        let held = usize::try_from(all - seq).ok()?;
+        let last = inner.changes.len().checked_sub(held)?;
+        Some((inner.changes.range(first..last).cloned().collect(), seq))
+    }
+
+    /// What is pushed from now on is told when [`Self::release`] is called, all at once: whoever
+    /// hears that a session moved lets go of it, and has to know its subscriptions by then.
+    pub(crate) fn hold(&self) -> u64 {
+        let mut inner = self.inner();
+        let seq = self.seq();
+        inner.holds.push(seq);
+        seq
+    }
+
+    pub(crate) fn release(&self, held: u64) {
+        let mut inner = self.inner();
+        if let Some(at) = inner.holds.iter().position(|it| *it == held) {
+            inner.holds.swap_remove(at);
+        }
+        drop(inner);
+        if let Some(notify) = self.notify.get() {
+            notify();
+        }
     }
 
     /// Lasting sessions that live here.
@@ -129,5 +154,27 @@ impl ChangeLog {
 impl std::fmt::Debug for ChangeLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ChangeLog").field("seq", &self.seq()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_told_at_once() {
+        let log = ChangeLog::default();
+        let session = SessionNo(7);
+        log.push(&Change::Taken { epoch: 1, client: "a".into() });
+        let held = log.hold();
+        log.push(&Change::Home { session, epoch: 2, client: "b".into() });
+        let (first, seen) = log.since(0).unwrap();
+        assert_eq!((first.len(), seen), (1, 1));
+        assert_eq!(log.since(seen).unwrap(), (Vec::new(), 1));
+        let filter: Arc<str> = "t".into();
+        log.push(&Change::Subscribed { session, options: 1, id: 0, filter });
+        log.release(held);
+        let (rest, seen) = log.since(seen).unwrap();
+        assert_eq!((rest.len(), seen), (2, 3));
     }
 }

@@ -13,7 +13,7 @@ use super::store::RedisStore;
 use super::wire::{Commands, Reply, Request, Value, slot_of};
 use crate::clock::now_ms;
 use crate::error::StoreError;
-use crate::ops::{SessionNo, StoredSession, StoredWill};
+use crate::ops::{SessionNo, StoreOp, StoredSession, StoredWill};
 use crate::store::Damage;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +36,8 @@ pub struct Claimed {
     pub will: Option<StoredWill>,
     /// Sessions that got messages the owner before had left undone.
     pub reached: Vec<SessionNo>,
+    /// The retained messages among those, and ends of such.
+    pub retained: Vec<StoreOp>,
 }
 
 /// A claim on its way: first the claim itself and what can be read at once, then the rest.
@@ -70,6 +72,7 @@ impl Claiming {
             old_owner: None,
             will: None,
             reached: Vec::new(),
+            retained: Vec::new(),
         };
         Self { claimed: Some(nothing), only_reads: true, ..Self::new(client) }
     }
@@ -127,6 +130,7 @@ impl Claiming {
                 old_owner: Some(text(1)).filter(|it| !it.is_empty()).map(Arc::from),
                 will: None,
                 reached: Vec::new(),
+                retained: Vec::new(),
             });
         }
         if let Some(claimed) = &mut self.claimed {

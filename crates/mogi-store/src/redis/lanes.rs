@@ -13,6 +13,7 @@
 //! What ends something whose message goes elsewhere in the same turn is one too: first the message
 //! is there, then the end.
 
+mod claims;
 mod free;
 
 use super::directory::{Directory, session_of};
@@ -260,24 +261,6 @@ impl Lanes {
         Ok(None)
     }
 
-    /// A claim of a client id of this slot goes out.
-    pub(super) fn claim_begins(&mut self, slot: u16, client: &Arc<str>) {
-        self.claimed.entry(slot).or_default().push(Arc::clone(client));
-    }
-
-    /// What it means is known here: changes of the slot go on.
-    pub(super) fn claim_ends(&mut self, slot: u16, client: &str) {
-        if let Some(claims) = self.claimed.get_mut(&slot) {
-            if let Some(at) = claims.iter().position(|claim| &**claim == client) {
-                claims.swap_remove(at);
-            }
-            if claims.is_empty() {
-                self.claimed.remove(&slot);
-                self.dirty.push_back(slot);
-            }
-        }
-    }
-
     /// The request of a slot that is out.
     pub(super) fn again(&self, slot: u16) -> Option<Commands> {
         self.lanes.get(&slot)?.flight.as_ref().map(|flight| flight.plan.commands.clone())
@@ -296,12 +279,6 @@ impl Lanes {
     /// Whether one of these entries is yet to be on its way.
     pub(super) fn holds(&self, entries: &[EntryNo]) -> bool {
         !self.held.is_empty() && entries.iter().any(|entry| self.held.contains_key(entry))
-    }
-
-    /// The messages of these packet ids, which another node had left undone, are in all queues.
-    pub(super) fn rolled(&mut self, slot: u16, session: SessionNo, packets: &[u16]) {
-        let lane = self.lanes.entry(slot).or_default();
-        lane.settled.extend(packets.iter().map(|id| (session, *id)));
     }
 
     /// Looks at lanes that only have to say that something is settled.

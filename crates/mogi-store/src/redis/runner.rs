@@ -84,6 +84,7 @@ struct Claim {
     /// Packet ids of which that is done, and sessions that got something by it.
     done: Vec<u16>,
     reached: Vec<SessionNo>,
+    retained: Vec<StoreOp>,
 }
 
 /// What is told of the connection.
@@ -392,7 +393,15 @@ impl Runner {
         self.last_id += 1;
         self.claims.insert(
             self.last_id,
-            Claim { worker, token, claiming, rolls: None, done: Vec::new(), reached: Vec::new() },
+            Claim {
+                worker,
+                token,
+                claiming,
+                rolls: None,
+                done: Vec::new(),
+                reached: Vec::new(),
+                retained: Vec::new(),
+            },
         );
         self.claim_on(self.last_id);
     }
@@ -406,7 +415,8 @@ impl Runner {
             let request = Request { durable: true, ..request };
             return self.send(request, Whose::Claim(id));
         }
-        let Some(Claim { worker, token, claiming, done, reached, .. }) = self.claims.remove(&id)
+        let Some(Claim { worker, token, claiming, done, reached, retained, .. }) =
+            self.claims.remove(&id)
         else {
             return;
         };
@@ -415,7 +425,7 @@ impl Runner {
             if let Some(session) = found.session.as_ref().filter(|_| !done.is_empty()) {
                 self.lanes.rolled(slot, session.session, &done);
             }
-            found.reached = reached;
+            (found.reached, found.retained) = (reached, retained);
             let answer = match only_read {
                 true => Answer::Read { token, session: found.session.map(Box::new) },
                 false => claimed(token, found),
@@ -448,6 +458,9 @@ impl Runner {
             for (client, op) in parts {
                 if let StoreOp::Enqueued { session, .. } = &op {
                     claim.reached.push(*session);
+                }
+                if let StoreOp::Retained { .. } | StoreOp::RetainedEnd { .. } = &op {
+                    claim.retained.push(op.clone());
                 }
                 if let (Some(client), Some(session)) = (client, super::directory::session_of(&op)) {
                     let owner = self.lanes.directory.epoch(&client) > 0;

@@ -141,6 +141,13 @@ fn nodes_are_seen_as_long_as_their_lease_holds() {
     let seen = a.all().expect("they are listed");
     let seen: Vec<_> = seen.iter().map(|it| (&*it.node, &*it.address, it.alive)).collect();
     assert_eq!(seen, [("a", "10.0.0.1:1884", true), ("b", "10.0.0.2:1884", false)]);
+    // Only a lease that has ended makes dead, and its node is told.
+    assert!(!b.declare_dead("a").expect("an answer"));
+    assert!(a.declare_dead("b").expect("an answer"));
+    assert!(a.all().expect("they are listed").iter().any(|it| it.node == "b" && it.dead));
+    let long = Duration::from_secs(60);
+    assert!(!b.renew("10.0.0.2:1884", long).expect("it is told"));
+    assert!(b.renew("10.0.0.2:1884", long).expect("it is told"));
     a.leave().expect("it is told");
     assert_eq!(b.all().expect("they are listed").len(), 1);
 }

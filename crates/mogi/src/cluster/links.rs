@@ -86,6 +86,12 @@ impl Links {
         *self.living.write().unwrap_or_else(PoisonError::into_inner) = living;
     }
 
+    /// Hands messages over for all nodes.
+    pub(crate) fn send_all(&self, bytes: &[u8]) {
+        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        queues.iter().flatten().for_each(|queue| queue.push(bytes.to_vec()));
+    }
+
     /// Whether all other nodes know of the first `seq` changes of interest.
     pub(crate) fn know(&self, seq: u64) -> bool {
         self.told.load(Ordering::Acquire) >= seq

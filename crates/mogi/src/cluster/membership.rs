@@ -226,7 +226,8 @@ impl Membership {
         (self.started, self.settled) = (Instant::now(), false);
     }
 
-    /// Declares nodes dead whose lease has ended though Redis answers all the time; who lives.
+    /// Declares nodes dead whose lease has ended though Redis answers all the time; gives back
+    /// those that live.
     async fn judge(&mut self, nodes: Vec<NodeSeen>) -> Vec<NodeSeen> {
         let patience = Duration::from_millis(self.links.plan.lease_ms) / 2;
         let mut living = Vec::new();

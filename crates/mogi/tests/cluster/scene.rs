@@ -90,7 +90,9 @@ pub(super) fn sleeper(broker: &Broker, version: Version, id: &str, filter: &str,
 /// Publishes at this QoS from a client that comes and goes.
 #[track_caller]
 pub(super) fn publish(broker: &Broker, topic: &str, payload: &str, qos: u8) {
-    broker.client(V5, "sender").publish(Out::new(topic, payload).qos(qos));
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let id = format!("sender-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    broker.client(V5, &id).publish(Out::new(topic, payload).qos(qos));
 }
 
 /// Nothing waits for the client. PUBREL may come again, where its PUBCOMP was on its way when the

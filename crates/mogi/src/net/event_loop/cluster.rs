@@ -10,8 +10,8 @@ use super::gate::Done;
 use crate::cluster::{Barrier, Links};
 use crate::net::mailbox::{Hello, Mail};
 use crate::net::socket::State;
-use mogi_core::cluster::{Claim, Claimed, Cluster, FarBatch, Settled};
-use mogi_core::store::{SessionNo, StoredSession};
+use mogi_core::cluster::{Claim, Claimed, Cluster, FarBatch, Settled, put_retained};
+use mogi_core::store::{SessionNo, StoreOp, StoredSession};
 use mogi_store::redis;
 use slab::Slab;
 use std::collections::{HashMap, HashSet};
@@ -114,8 +114,11 @@ impl EventLoop {
         let Some(client) = self.claims.asked.try_remove(token as usize) else {
             return;
         };
-        let redis::Claimed { session, epoch, epoch_before, old_owner, will, reached, .. } = claimed;
+        let redis::Claimed {
+            session, epoch, epoch_before, old_owner, will, reached, retained, ..
+        } = claimed;
         self.tell_reached(&reached);
+        self.tell_retained(now_ms, &retained);
         let links = self.shared.links.get();
         let was_here = links.is_some_and(|it| old_owner.as_deref() == Some(&*it.plan.node));
         let number = session.as_ref().map_or(SessionNo::NONE, |session| session.session);
@@ -151,6 +154,28 @@ impl EventLoop {
             }
             Settled::Here => self.arrived(now_ms, &client),
             Settled::Stale => self.turn_away(&client),
+        }
+    }
+
+    /// What its former node left to be retained is known on no node yet.
+    fn tell_retained(&mut self, now_ms: u64, retained: &[StoreOp]) {
+        let mut bytes = Vec::new();
+        for op in retained {
+            match op {
+                StoreOp::Retained { message, version } => {
+                    put_retained(Ok(message), *version, &mut bytes);
+                }
+                StoreOp::RetainedEnd { topic, version } => {
+                    put_retained(Err(topic), *version, &mut bytes);
+                }
+                _ => {}
+            }
+        }
+        if !bytes.is_empty() {
+            self.worker.far_batch(now_ms, &bytes);
+            if let Some(links) = self.shared.links.get() {
+                links.send_all(&bytes);
+            }
         }
     }
 

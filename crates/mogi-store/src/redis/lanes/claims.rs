@@ -1,0 +1,31 @@
+//! Claims on their way: what is changed behind one waits until it is known under which.
+
+use super::Lanes;
+use crate::ops::SessionNo;
+use std::sync::Arc;
+
+impl Lanes {
+    /// A claim of a client id of this slot goes out.
+    pub(in crate::redis) fn claim_begins(&mut self, slot: u16, client: &Arc<str>) {
+        self.claimed.entry(slot).or_default().push(Arc::clone(client));
+    }
+
+    /// What it means is known here: changes of the slot go on.
+    pub(in crate::redis) fn claim_ends(&mut self, slot: u16, client: &str) {
+        if let Some(claims) = self.claimed.get_mut(&slot) {
+            if let Some(at) = claims.iter().position(|claim| &**claim == client) {
+                claims.swap_remove(at);
+            }
+            if claims.is_empty() {
+                self.claimed.remove(&slot);
+                self.dirty.push_back(slot);
+            }
+        }
+    }
+
+    /// The messages of these packet ids, which another node had left undone, are in all queues.
+    pub(in crate::redis) fn rolled(&mut self, slot: u16, session: SessionNo, packets: &[u16]) {
+        let lane = self.lanes.entry(slot).or_default();
+        lane.settled.extend(packets.iter().map(|id| (session, *id)));
+    }
+}
