@@ -135,8 +135,8 @@ fn a_claim_raises_the_epoch_and_keeps_the_owner_before_out() {
 fn nodes_are_seen_as_long_as_their_lease_holds() {
     let server = Server::start(&[]);
     let (a, b) = (node(&server, "a").nodes(), node(&server, "b").nodes());
-    a.lease("10.0.0.1:1884", Duration::from_secs(60)).expect("it is told");
-    b.lease("10.0.0.2:1884", Duration::from_millis(1)).expect("it is told");
+    a.renew("10.0.0.1:1884", Duration::from_secs(60)).expect("it is told");
+    b.renew("10.0.0.2:1884", Duration::from_millis(1)).expect("it is told");
     std::thread::sleep(Duration::from_millis(20));
     let seen = a.all().expect("they are listed");
     let seen: Vec<_> = seen.iter().map(|it| (&*it.node, &*it.address, it.alive)).collect();
