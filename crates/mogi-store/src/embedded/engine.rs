@@ -28,6 +28,12 @@ impl Engine {
         torn: &mut Torn,
     ) -> Result<Self, StoreError> {
         journal::mend(place, options.on_damage, torn)?;
+        if !place.data().exists() {
+            // What fjall was killed while making it does not open again: it gets its name when it
+            // is whole.
+            drop(Self::open_at(place.begin_first_data()?, options)?);
+            place.finish_first_data()?;
+        }
         Self::open_at(place.data(), options)
     }
 

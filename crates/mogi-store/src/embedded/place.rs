@@ -24,6 +24,7 @@ pub(super) const LOCK: &str = "lock";
 pub(super) const DATA: &str = "data";
 pub(super) const LOG: &str = "log";
 pub(super) const NEW_DATA: &str = "data.new";
+const FIRST_DATA: &str = "data.first";
 
 /// A directory that is ours until it is dropped.
 #[derive(Debug)]
@@ -83,21 +84,28 @@ impl Place {
 
     /// Makes room for a new `data` that is put together while the old one is still in its place.
     pub(super) fn begin_new_data(&self) -> Result<PathBuf, StoreError> {
-        let path = self.new_data();
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(StoreError::io(&path, "remove what is left of an earlier repair", &error))
-            }
-            _ => Ok(path),
-        }
+        emptied(self.new_data())
     }
 
     /// Puts the new `data` in its place.
     pub(super) fn finish_new_data(&self) -> Result<(), StoreError> {
-        let failed =
-            |error| StoreError::io(&self.new_data(), "put the repaired store in its place", &error);
+        self.name_data(&self.new_data())
+    }
+
+    /// Makes room for the first `data`. What is left of it when that fails counts for nothing.
+    pub(super) fn begin_first_data(&self) -> Result<PathBuf, StoreError> {
+        emptied(self.dir.join(FIRST_DATA))
+    }
+
+    /// Puts the first `data` in its place.
+    pub(super) fn finish_first_data(&self) -> Result<(), StoreError> {
+        self.name_data(&self.dir.join(FIRST_DATA))
+    }
+
+    fn name_data(&self, path: &Path) -> Result<(), StoreError> {
+        let failed = |error| StoreError::io(path, "put this new store in its place", &error);
         let rename = || {
-            fs::rename(self.new_data(), self.data())?;
+            fs::rename(path, self.data())?;
             File::open(&self.dir)?.sync_all()
         };
         rename().map_err(failed)
@@ -140,6 +148,15 @@ impl Place {
             path = self.dir.join(format!("{name}-{count}"));
         }
         path
+    }
+}
+
+fn emptied(path: PathBuf) -> Result<PathBuf, StoreError> {
+    match fs::remove_dir_all(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StoreError::io(&path, "remove what an earlier attempt left", &error))
+        }
+        _ => Ok(path),
     }
 }
 
