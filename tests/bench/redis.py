@@ -5,7 +5,8 @@ Usage: tests/bench/redis.py MOGI [qos1] [offline] [qos0] [takeover] [start]
 
 MOGI is the binary, of the brokers and of the generator. It starts six Redis nodes and three
 brokers; PORT (18000) is the first of the nodes' ports, and MQTT (18900) is below those of the
-brokers. MESSAGES (200000), TAKEOVERS (100), SESSIONS (100000) and RETAINED (1000000) say how much of it.
+brokers. MESSAGES (200000), TAKEOVERS (100), SESSIONS (100000) and RETAINED (1000000) say how much
+of it.
 CPU time is that of the processes, so a busy machine changes it little; wall time is as it is.
 """
 
@@ -103,8 +104,8 @@ class Site:
 def qos1(site):
     """QoS 1 to one persistent session, stored on a master and its replica before each PUBACK."""
     def bench(count, *more):
-        words = ["bench", "pairs", "-p", str(MQTT + 1), "-n", "1", "-q", "1", "--persistent", "--json",
-                 "--window", "1000", "--warmup", "0", "--count", str(count), *more]
+        words = ["bench", "pairs", "-p", str(MQTT + 1), "-n", "1", "-q", "1", "--persistent",
+                 "--json", "--window", "1000", "--warmup", "0", "--count", str(count), *more]
         output = subprocess.run([site.mogi, *words], check=True, capture_output=True)
         return json.loads(output.stdout)
 
@@ -227,8 +228,8 @@ def takeover(site):
     client.expect(0x90)
     client.socket.close()
     lines = (b"x" * 63 + b"\n") * QUEUED
-    subprocess.run([site.mogi, "pub", "-p", str(MQTT + 3), "-t", "q/a", "-q", "1", "-l"], input=lines,
-                   check=True)
+    subprocess.run([site.mogi, "pub", "-p", str(MQTT + 3), "-t", "q/a", "-q", "1", "-l"],
+                   input=lines, check=True)
     accepted, first, bare, clean = [], [], [], []
     for number in range(TAKEOVERS):
         begun = time.monotonic()

@@ -13,7 +13,10 @@
 //! What ends something whose message goes elsewhere in the same turn is one too: first the message
 //! is there, then the end.
 
+mod fenced;
 mod free;
+
+pub(super) use fenced::Fenced;
 
 use super::directory::{Directory, session_of};
 use super::journal;
@@ -51,17 +54,6 @@ pub(super) struct Lanes {
     compactor: Compactor,
     pub(super) fenced: Vec<Fenced>,
     pub(super) counts: Counts,
-}
-
-/// Something of a client that belongs to another node by now was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fenced {
-    pub(super) client: Arc<str>,
-    pub(super) session: SessionNo,
-    /// The epoch it was changed under.
-    pub(super) epoch: u64,
-    /// QoS 2 packet ids of the session that were refused.
-    pub(super) packet_ids: Vec<u16>,
 }
 
 /// What was done, and what there is more of.
