@@ -197,7 +197,7 @@ fn a_migration_that_is_killed_goes_on() {
     });
     assert!(!note.exists());
     assert_eq!(export(&back), all);
-    let served = Broker::setup().args(&["--data-dir", path(&back)]).start();
+    let served = Broker::setup().conf("user root\n").args(&["--data-dir", path(&back)]).start();
     let mut erin = served.dial(&Dial::persistent(V5, "erin"));
     assert!(erin.expect_connected().session_present());
     let of_erin = r#"{"type":"message","client":"erin""#;
