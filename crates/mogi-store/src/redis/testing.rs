@@ -17,7 +17,8 @@ impl Server {
     /// Starts one; `MOGI_REDIS_SERVER` names another program than `redis-server`.
     pub(crate) fn start(more: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        let program = std::env::var("MOGI_REDIS_SERVER").unwrap_or("redis-server".to_owned());
+        let program =
+            std::env::var("MOGI_REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
         let port = free_port();
         let child = Command::new(&program)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])

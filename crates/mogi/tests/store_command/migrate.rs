@@ -2,7 +2,7 @@
 
 use crate::server;
 use crate::support::{Broker, Dial, Out, V5};
-use crate::tool::{self, broker, command, data, fill, text, tool};
+use crate::tool::{broker, command, data, export, fill, lines, text, tool};
 use std::fs::read_to_string;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -34,17 +34,6 @@ impl Redis {
         let output = cli.args(["-p", &port]).args(words).output().expect("redis-cli");
         text(&output.stdout)
     }
-}
-
-/// An export; retained messages have no order.
-fn lines(output: &Output) -> Vec<String> {
-    let mut lines = tool::lines(output);
-    lines.sort_by_key(|line| line.starts_with(r#"{"type":"retained""#).then(|| line.clone()));
-    lines
-}
-
-fn export(dir: &Path) -> Vec<String> {
-    lines(&tool(&["export", path(dir)]))
 }
 
 fn path(dir: &Path) -> &str {
