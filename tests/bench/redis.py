@@ -105,8 +105,7 @@ def qos1(site):
     """QoS 1 to one persistent session, stored on a master and its replica before each PUBACK."""
     def bench(count, *more):
         words = ["bench", "pairs", "-p", str(MQTT + 1), "-n", "1", "-q", "1", "--persistent",
-                 "--json",
-                 "--window", "1000", "--warmup", "0", "--count", str(count), *more]
+                 "--json", "--window", "1000", "--warmup", "0", "--count", str(count), *more]
         output = subprocess.run([site.mogi, *words], check=True, capture_output=True)
         return json.loads(output.stdout)
 
@@ -229,9 +228,8 @@ def takeover(site):
     client.expect(0x90)
     client.socket.close()
     lines = (b"x" * 63 + b"\n") * QUEUED
-    words = [site.mogi, "pub", "-p", str(MQTT + 3), "-t", "q/a", "-q", "1", "-l"]
-    subprocess.run(words, input=lines,
-                   check=True)
+    subprocess.run([site.mogi, "pub", "-p", str(MQTT + 3), "-t", "q/a", "-q", "1", "-l"],
+                   input=lines, check=True)
     accepted, first, bare, clean = [], [], [], []
     for number in range(TAKEOVERS):
         begun = time.monotonic()

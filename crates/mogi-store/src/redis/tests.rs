@@ -63,6 +63,18 @@ impl ClusterDir {
     }
 }
 
+/// The first of enough free ports; where to begin is another one in each process.
+fn free_ports() -> u16 {
+    let bases = (0..100).map(|at| 17_100 + ((std::process::id() + at * 7) % 100) as u16 * 25);
+    let free = |base: &u16| {
+        let ports = (*base..*base + 6).chain(*base + 50..*base + 56);
+        let held: Vec<_> =
+            ports.map(|port| std::net::TcpListener::bind(("127.0.0.1", port))).collect();
+        held.iter().all(Result::is_ok)
+    };
+    bases.into_iter().find(free).expect("free ports")
+}
+
 impl Drop for ClusterDir {
     fn drop(&mut self) {
         self.run("stop", &[]);
@@ -71,7 +83,7 @@ impl Drop for ClusterDir {
 
 #[test]
 fn it_conforms_on_a_cluster() {
-    let cluster = ClusterDir::start(17_400);
+    let cluster = ClusterDir::start(free_ports());
     conformance::run(&mut |open| {
         if open == Open::Empty {
             cluster.flush();

@@ -3,6 +3,7 @@
 
 mod access;
 mod bridge;
+mod cluster;
 mod own;
 mod transport;
 
@@ -160,7 +161,7 @@ const LISTENER: &[(&str, ExpectedThere)] = &[
 
 #[test]
 fn options_of_the_broker_do_what_they_say() {
-    for (line, holds) in BROKER {
+    for (line, holds) in BROKER.iter().chain(cluster::EXAMPLES) {
         assert!(holds(&read(line)), "{line}");
         assert!(!holds(&read("")), "{line} is the default");
     }
@@ -178,7 +179,7 @@ fn options_of_a_listener_belong_to_the_one_above() {
 #[test]
 fn every_option_that_works_is_tested_here() {
     let there = LISTENER.iter().chain(transport::EXAMPLES).map(|(line, _)| *line);
-    let lines = BROKER.iter().map(|(line, _)| *line).chain(there);
+    let lines = BROKER.iter().chain(cluster::EXAMPLES).map(|(line, _)| *line).chain(there);
     let mut tested: HashSet<&str> = lines.filter_map(|line| line.split(' ').next()).collect();
     // These have tests of their own.
     tested.extend(bridge::BRIDGE.iter().filter_map(|(line, _)| line.split(' ').next()));

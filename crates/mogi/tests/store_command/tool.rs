@@ -47,7 +47,10 @@ pub(crate) fn lines(output: &Output) -> Vec<String> {
     let mut lines = printed.lines();
     let first = lines.next().unwrap_or_default();
     assert!(first.starts_with(r#"{"type":"store""#), "{first}");
-    lines.map(|line| without(line, "away_since_ms")).collect()
+    let mut lines: Vec<_> = lines.map(|line| without(line, "away_since_ms")).collect();
+    // Retained messages have no order.
+    lines.sort_by_key(|line| line.starts_with(r#"{"type":"retained""#).then(|| line.clone()));
+    lines
 }
 
 /// A line without this number.
