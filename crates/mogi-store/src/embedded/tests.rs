@@ -338,6 +338,7 @@ fn a_damaged_table_loses_what_is_in_the_damaged_block() {
         let message = message("t", &[entry as u8; 500]);
         store.commit(&[&[enqueued(1, entry, &message)]]).expect("it is written");
     }
+    store.checkpoint().expect("it is written");
     let engine = &store.open.as_ref().expect("it is open").engine;
     engine.queue.rotate_memtable_and_wait().expect("tables are written");
     let tables = engine.queue.path().join("tables");
