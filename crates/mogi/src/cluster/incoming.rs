@@ -95,6 +95,8 @@ impl Incoming {
             if taken.incarnation != hello.incarnation {
                 // What it wrote last, before it began anew, it could not tell.
                 self.shared.send_all(|| Mail::CatchUp);
+                // Its subscribers get what is taken in here once they are known, linked or not.
+                self.links.begin(peer, hello.incarnation);
                 (taken.incarnation, taken.seq) = (hello.incarnation, 0);
             }
             taken.link += 1;

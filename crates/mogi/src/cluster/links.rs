@@ -125,6 +125,15 @@ impl Links {
         queue
     }
 
+    /// The node at that place said which start of it this is.
+    pub(super) fn begin(&self, peer: u16, incarnation: u64) {
+        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        let at = usize::from(peer).checked_sub(usize::from(FIRST_NODE));
+        if let Some(Some(queue)) = at.and_then(|at| queues.get(at)) {
+            queue.begin(incarnation);
+        }
+    }
+
     /// The node is gone.
     pub(super) fn close(&self, peer: u16) {
         self.set(peer, None);

@@ -91,13 +91,10 @@ impl Outgoing {
         let answered = timeout(ANSWER, read_connack(&mut stream)).await;
         let incarnation = answered.map_err(|_| "it does not answer".to_owned())??;
         let mut out = Vec::new();
-        if self.incarnation == Some(incarnation) {
-            self.queue.again(&mut out);
-        } else {
-            self.queue.begin_anew();
+        self.queue.begin(incarnation);
+        self.queue.again(&mut out);
+        if self.incarnation != Some(incarnation) {
             self.put_everything(&mut out);
-            // Between its look into the store and this link it may have missed something.
-            self.queue.tell_gap();
             self.incarnation = Some(incarnation);
         }
         stream.write_all(&out).await.map_err(failed)?;

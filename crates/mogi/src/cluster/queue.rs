@@ -37,6 +37,8 @@ struct Inner {
     /// Something was dropped: the node is to be told.
     gap: bool,
     dropped: u64,
+    /// The start of the node that all of this is for.
+    incarnation: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -119,15 +121,17 @@ impl LinkQueue {
         self.inner().sent.iter().for_each(|sent| out.extend_from_slice(&sent.bytes));
     }
 
-    /// The node started anew: nothing of before is for it.
-    pub(super) fn begin_anew(&self) {
+    /// From this start of the node on: if it is another one than before, nothing of before is for
+    /// it. Whichever of the two links between the nodes comes first begins; what was taken in
+    /// since then is for its subscribers, though there is no link to them yet.
+    pub(super) fn begin(&self, incarnation: u64) {
         let mut inner = self.inner();
-        *inner = Inner { seq: inner.seq, dropped: inner.dropped, ..Inner::default() };
-    }
-
-    /// The node is told that it may have missed something.
-    pub(super) fn tell_gap(&self) {
-        self.inner().gap = true;
+        if inner.incarnation != Some(incarnation) {
+            let (seq, dropped) = (inner.seq, inner.dropped);
+            let incarnation = Some(incarnation);
+            // Between its look into the store and this it may have missed something.
+            *inner = Inner { seq, dropped, incarnation, gap: true, ..Inner::default() };
+        }
     }
 
     /// Changes of interest the node knows of.
@@ -166,5 +170,51 @@ impl Inner {
         out.extend_from_slice(&bytes);
         self.sent_bytes += bytes.len();
         self.sent.push_back(Sent { seq: self.seq, bytes, tells });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(queue: &LinkQueue) -> Vec<(Kind, Vec<u8>)> {
+        let mut out = Vec::new();
+        queue.take(None, &mut out);
+        let mut kinds = Vec::new();
+        let mut rest = &out[..];
+        while let Some((frame::Arrived::Frame(Some(kind), _, bytes), len)) =
+            frame::parse(rest).unwrap()
+        {
+            kinds.push((kind, bytes.to_vec()));
+            rest = &rest[len..];
+        }
+        kinds
+    }
+
+    #[test]
+    fn what_came_before_the_link_is_for_the_node_that_wanted_it() {
+        let queue = LinkQueue::new(1000);
+        queue.push(b"for whoever was there before".to_vec());
+        queue.begin(7);
+        queue.push(b"wanted".to_vec());
+        queue.begin(7);
+        assert_eq!(taken(&queue), [(Kind::Gap, vec![]), (Kind::Messages, b"wanted".to_vec())]);
+        queue.push(b"late".to_vec());
+        queue.begin(8);
+        assert_eq!(taken(&queue), [(Kind::Gap, vec![])]);
+    }
+
+    /// The link it was written to broke before anybody noticed.
+    #[test]
+    fn what_a_broken_link_took_is_sent_again() {
+        let queue = LinkQueue::new(1000);
+        queue.begin(7);
+        queue.push(b"wanted".to_vec());
+        let mut lost = Vec::new();
+        queue.take(None, &mut lost);
+        queue.begin(7);
+        let mut again = Vec::new();
+        queue.again(&mut again);
+        assert_eq!(again, lost);
     }
 }

@@ -31,12 +31,17 @@ impl Site {
     /// A node, serving. A lease lasts two seconds.
     #[track_caller]
     pub(super) fn node(&self, name: &str) -> Broker {
+        self.node_with(name, free_port(), "")
+    }
+
+    /// A node whose links come in at that port, with more options of mogi's own.
+    #[track_caller]
+    pub(super) fn node_with(&self, name: &str, port: u16, more: &str) -> Broker {
         let Self { prefix, store, own } = self;
-        let port = free_port();
         let own = format!(
             "worker_threads 2\npersistence_store {store}\nredis_prefix t{prefix}:\n\
              cluster_listener {port} 127.0.0.1\ncluster_node_id {name}\n\
-             cluster_lease_seconds 2\n{own}"
+             cluster_lease_seconds 2\n{own}\n{more}"
         );
         Broker::setup().conf("user root\nlog_type all\n").own(&own).start()
     }
@@ -109,7 +114,7 @@ pub(super) fn expect_no_message(client: &mut Client) {
     }
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("cannot bind a port");
     listener.local_addr().expect("a bound socket has an address").port()
 }
