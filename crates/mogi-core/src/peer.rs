@@ -330,8 +330,14 @@ impl Entries {
 
     /// Gives `way` the next entry of that client's session, if it has one; and the QoS it was
     /// written down with, should the subscription have changed since: a message would have another
-    /// one after a crash, with the same packet id.
-    pub(crate) fn take(&mut self, session: SessionNo, way: &mut Way<'_>) {
+    /// one after a crash, with the same packet id. An entry of a QoS that is `wanted` by another
+    /// subscription of the session is left to that one, which would write down one more.
+    pub(crate) fn take(
+        &mut self,
+        session: SessionNo,
+        way: &mut Way<'_>,
+        wanted: impl Fn(QoS) -> bool,
+    ) {
         let first = self.0.partition_point(|one| one.session < session);
         let mut of_client = self.0[first..].iter_mut().take_while(|one| one.session == session);
         let free = |one: &&mut PeerEntry| one.entry != EntryNo::NONE;
@@ -341,7 +347,7 @@ impl Entries {
                 found = Some(one);
                 break;
             }
-            found = found.or(Some(one));
+            found = found.or_else(|| (!wanted(one.qos)).then_some(one));
         }
         if let Some(one) = found {
             way.qos = one.qos;

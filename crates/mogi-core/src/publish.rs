@@ -198,6 +198,7 @@ impl Worker {
         };
         let route = self.routing.get(route);
         let view = message.view(route.topic.as_bytes());
+        let upgrade = self.turn.cfg.upgrade_outgoing_qos;
         let mut shared = SharedCopy::for_receivers(route.targets.len());
         for target in &route.targets {
             if target.no_local() && Some(target.client) == origin {
@@ -206,8 +207,9 @@ impl Worker {
             let Some(client) = self.clients.get_mut(target.client) else {
                 continue;
             };
-            let mut way = Way::live(target, &view, self.turn.cfg.upgrade_outgoing_qos, None);
-            entries.take(client.session.number, &mut way);
+            let mut way = Way::live(target, &view, upgrade, None);
+            let wanted = |qos| route.has_other(target, |it| it.live_qos(view.qos, upgrade) == qos);
+            entries.take(client.session.number, &mut way, wanted);
             if client.session.has_caught(way.entry) || self.node.wrote_elsewhere(client, &way) {
                 continue;
             }

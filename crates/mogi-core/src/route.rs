@@ -95,6 +95,12 @@ impl Target {
         }
     }
 
+    /// The QoS with which a message that was published with `published` goes to it.
+    #[inline]
+    pub(crate) fn live_qos(&self, published: QoS, upgrade: bool) -> QoS {
+        if upgrade { self.qos() } else { self.qos().min(published) }
+    }
+
     /// The options byte without retain handling.
     pub(crate) const fn options(&self) -> u8 {
         self.options
@@ -183,6 +189,12 @@ impl Route {
     /// Whether nobody gets the topic's messages.
     pub(crate) fn is_empty(&self) -> bool {
         self.targets.is_empty() && self.no_peers() && self.groups.is_empty()
+    }
+
+    /// Whether the client of `target` has one more target here, of which `is` holds.
+    pub(crate) fn has_other(&self, target: &Target, is: impl Fn(&Target) -> bool) -> bool {
+        let same_client = |it: &&Target| it.client == target.client && !std::ptr::eq(*it, target);
+        self.targets.iter().filter(same_client).any(is)
     }
 
     /// Whether nobody on another worker or node gets them.

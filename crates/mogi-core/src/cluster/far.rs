@@ -223,8 +223,12 @@ impl Worker {
         let mut for_peers = Vec::new();
         let here = route.lasting.iter().filter(|one| !super::is_far(one.worker));
         for Lasting { worker, session, target } in here {
-            let qos = Way::live(target, &view, upgrade, None).qos;
-            let (entry, qos) = written.take(*session, qos);
+            let wanted = |qos| {
+                let others = route.lasting.iter().filter(|it| it.session == *session);
+                others.map(|it| it.target.live_qos(view.qos, upgrade)).any(|it| it == qos)
+            };
+            let qos = target.live_qos(view.qos, upgrade);
+            let (entry, qos) = written.take(*session, qos, wanted);
             if entry != EntryNo::NONE {
                 let (worker, session, client) = (*worker, *session, target.client);
                 for_peers.push(PeerEntry { worker, client, session, qos, entry });
@@ -237,7 +241,8 @@ impl Worker {
                 continue;
             };
             let mut way = Way::live(target, &view, upgrade, None);
-            (way.entry, way.qos) = written.take(client.session.number, way.qos);
+            let wanted = |qos| route.has_other(target, |it| it.live_qos(view.qos, upgrade) == qos);
+            (way.entry, way.qos) = written.take(client.session.number, way.qos, wanted);
             if client.session.has_caught(way.entry) || self.node.wrote_elsewhere(client, &way) {
                 continue;
             }
@@ -363,7 +368,12 @@ impl FarEntries {
     }
 
     /// An entry of that session and its QoS; see [`crate::peer::Entries::take`].
-    fn take(&mut self, session: SessionNo, qos: QoS) -> (EntryNo, QoS) {
+    fn take(
+        &mut self,
+        session: SessionNo,
+        qos: QoS,
+        wanted: impl Fn(QoS) -> bool,
+    ) -> (EntryNo, QoS) {
         if session == SessionNo::NONE {
             return (EntryNo::NONE, qos);
         }
@@ -375,7 +385,7 @@ impl FarEntries {
                 found = Some((entry, *of));
                 break;
             }
-            found = found.or(Some((entry, *of)));
+            found = found.or_else(|| (!wanted(*of)).then_some((entry, *of)));
         }
         match found {
             Some((entry, of)) => (std::mem::take(entry), of),

@@ -307,6 +307,29 @@ fn of_overlapping_subscriptions_the_one_that_was_written_down_gets_the_number() 
 }
 
 #[test]
+fn an_entry_goes_to_the_subscription_it_was_written_down_for() {
+    let mut world = crashing_world(2, 8);
+    let (publisher, subscriber) = (world.client_of(0), world.client_of(1));
+    world.start(publisher);
+    world.start(subscriber);
+    world.subscribes(subscriber, "t/+", QoS::ExactlyOnce);
+    world.subscribes(subscriber, "t/#", QoS::AtMostOnce);
+    world.settle("subscribed");
+    world.publishes(publisher, "t/0", QoS::ExactlyOnce);
+    world.take_all(publisher);
+    world.broker.end_turn(0);
+    // While the message is on its way between the workers, the other one is raised.
+    world.subscribes(subscriber, "t/#", QoS::AtLeastOnce);
+    world.take_all(subscriber);
+    world.work();
+    world.crash_for(10, 2);
+    world.settle("everybody is gone");
+    // The second copy has the QoS of the second subscription.
+    world.start(subscriber);
+    world.finish();
+}
+
+#[test]
 fn a_will_that_was_due_while_the_broker_was_away_is_not_called_back() {
     for (delay_s, verdict) in [(0, 1), (3, 1), (30, 0)] {
         let mut world = crashing_world(2, 2);
