@@ -35,7 +35,7 @@ pub(crate) struct Deferred {
     local: Batches,
     /// Batches for other nodes.
     far: Batches,
-    /// What becomes of the topic's retained message, and the version of that.
+    /// What becomes of the topic's retained message.
     pub(crate) retained: Option<Promised>,
 }
 
@@ -140,10 +140,8 @@ impl Worker {
             && self.turn.done.contains(first.turn)
             && let Some(Deferred { origin, local, far, retained, .. }) = self.deferred.pop_front()
         {
-            match retained {
-                Some((Ok(message), version)) => drop(self.node.retained.restore(message, version)),
-                Some((Err(topic), version)) => self.node.retained.remove_as_of(&topic, version),
-                None => {}
+            if let Some(promised) = retained {
+                promised.keep(&self.node, &mut self.outbox);
             }
             let (key, generation) = origin;
             let origin = self.clients.current(key, generation).map(|_| key);

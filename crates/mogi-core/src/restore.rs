@@ -58,6 +58,8 @@ impl Worker {
         for stored in subscriptions {
             self.restore_subscription(key, &stored.filter, stored.options, stored.id);
         }
+        let read = waiting.iter().map(|one| one.entry);
+        self.expect_again(key, read.chain(flights.iter().map(|flight| flight.entry)));
         self.restore_flights(key, flights);
         self.restore_queue(key, waiting);
         self.schedule_end(key);

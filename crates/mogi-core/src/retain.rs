@@ -11,8 +11,29 @@ use crate::store::StoreOp;
 use crate::turn::{SharedCopy, Turn};
 use std::sync::Arc;
 
-/// What is to be kept, or the topic of which nothing is kept any more, and the version of that.
-pub(crate) type Promised = (Result<Message, String>, u64);
+/// A change of a topic's retained message that is not to be seen yet.
+#[derive(Debug)]
+pub(crate) struct Promised {
+    /// What is to be kept, or the topic of which nothing is kept any more.
+    change: Result<Message, String>,
+    version: u64,
+    /// The nodes that will be told of it.
+    nodes: u64,
+}
+
+impl Promised {
+    /// It happens now. Nodes that joined since then were told all there was, but not this.
+    pub(crate) fn keep(self, node: &Node, outbox: &mut Outbox) {
+        let Self { change, version, nodes } = self;
+        let told = change.as_ref().map_err(String::as_str);
+        let now = node.cluster.as_ref().map_or(0, |cluster| cluster.nodes());
+        outbox.far.retained(now & !nodes, told, version);
+        match change {
+            Ok(message) => drop(node.retained.restore(message, version)),
+            Err(topic) => node.retained.remove_as_of(&topic, version),
+        }
+    }
+}
 
 /// Keeps or deletes the topic's retained message ([MQTT-3.3.1-5], [MQTT-3.3.1-6]). It is done
 /// before the message is routed; see [`crate::retained`].
@@ -67,12 +88,12 @@ pub(crate) fn retain_later(
         let topic = view.topic_text().into_owned();
         outbox.far.retained(others, Err(&topic), version);
         turn.durable(|| StoreOp::RetainedEnd { topic: topic.as_str().into(), version });
-        return Some((Err(topic), version));
+        return Some(Promised { change: Err(topic), version, nodes: others });
     }
     let message = shared.get(view, &mut turn.scratch);
     outbox.far.retained(others, Ok(&message), version);
     turn.durable(|| StoreOp::Retained { message: message.clone(), version });
-    Some((Ok(message), version))
+    Some(Promised { change: Ok(message), version, nodes: others })
 }
 
 /// The nodes that are told of a retained message.

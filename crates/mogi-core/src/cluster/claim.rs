@@ -179,6 +179,18 @@ impl Worker {
         client.pump(key, &mut self.turn);
     }
 
+    /// Entries a session has from the store may come from another node as well, which wrote them
+    /// down a moment ago and has a link to here already.
+    pub(crate) fn expect_again(&mut self, key: u32, entries: impl Iterator<Item = EntryNo>) {
+        if self.node.cluster.is_none() {
+            return;
+        }
+        let caught = lately(self.turn.now_ms, entries);
+        if let Some(client) = self.clients.get_mut(key).filter(|_| !caught.is_empty()) {
+            client.session.catching.get_or_insert_default().caught = caught;
+        }
+    }
+
     /// The client is connected elsewhere, or its session lives there: it leaves, without a trace in
     /// the store. Whether it was here.
     pub fn evict(&mut self, now_ms: u64, eviction: &Eviction) -> bool {

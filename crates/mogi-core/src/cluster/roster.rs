@@ -146,7 +146,11 @@ impl Roster {
 
     pub(crate) fn add_shadow(&mut self, interest: &Interest, peer: u16, record: &ShadowRecord) {
         let ShadowRecord { session, client, mount, epoch, subscriptions } = record;
-        if self.home(interest, peer, *session, *epoch, client).is_none() {
+        let told = self.shadows.get(session).is_some_and(|shadow| {
+            shadow.epoch >= *epoch && shadow.peer != NOWHERE && self.told_by(shadow.peer)
+        });
+        // What the store had a moment ago may be older than what the session's node told.
+        if told || self.home(interest, peer, *session, *epoch, client).is_none() {
             return;
         }
         let mount = mount.as_deref().unwrap_or_default();
@@ -390,6 +394,13 @@ impl Roster {
     fn next_key(&mut self) -> u32 {
         self.keys = self.keys.wrapping_add(1);
         self.keys
+    }
+
+    /// Whether that node has told what it has.
+    fn told_by(&self, peer: u16) -> bool {
+        let at = peer.checked_sub(FIRST_NODE).map(usize::from);
+        let node = at.and_then(|at| self.nodes.get(at)?.as_ref());
+        node.is_some_and(|node| node.round > 0)
     }
 
     fn node_slot(&mut self, peer: u16) -> Option<&mut Option<NodeView>> {

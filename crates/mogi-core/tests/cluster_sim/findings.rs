@@ -2,8 +2,9 @@
 
 use mogi_codec::{Connect, PropertyBuf, PropertyId, Version};
 use mogi_core::cluster::change::Change;
+use mogi_core::cluster::roster::ShadowRecord;
 use mogi_core::cluster::{Claimed, Errand, Settled};
-use mogi_core::store::{SessionRecord, StoredSession};
+use mogi_core::store::{SessionRecord, StoredSession, StoredSubscription};
 use mogi_core::{Arrival, CoreConfig, ListenerConfig, Node, SessionNo, Worker};
 use std::sync::Arc;
 
@@ -145,4 +146,31 @@ fn a_restored_session_is_no_shadow_any_more() {
     let Claimed::Moved { session, .. } = stored(SessionNo(77)) else { unreachable!() };
     a.restore_at(NOW_MS, *session, NOW_MS, NOW_MS + 2);
     assert_eq!(a.node().cluster().expect("clustered").shadows(), 0);
+}
+
+#[test]
+fn what_the_store_had_does_not_replace_what_the_sessions_node_told() {
+    let (a, mut b) = (node(1), node(2));
+    connect(&mut b, true, NOW_MS);
+    let session = b.session_of("c");
+    let mut changes = vec![Change::SnapshotBegin];
+    changes.extend(told(&b));
+    let filter = "stays".into();
+    changes.push(Change::Subscribed { session, options: 2, id: 0, filter });
+    changes.push(Change::SnapshotEnd);
+    let cluster = a.node().cluster().expect("clustered");
+    cluster.apply(&a.node().interest, 32, changes);
+    // It was read before the client changed its mind.
+    let subscription = StoredSubscription { filter: "left".into(), options: 1, id: 0 };
+    let record = ShadowRecord {
+        session,
+        client: "c".into(),
+        mount: None,
+        epoch: NOW_MS,
+        subscriptions: vec![subscription],
+    };
+    cluster.add_shadow(&a.node().interest, 32, &record);
+    let mut filters = Vec::new();
+    a.node().interest.for_each(|filter| filters.push(filter.to_owned()));
+    assert_eq!(filters, ["stays"]);
 }
