@@ -69,8 +69,10 @@ impl Known {
     }
 }
 
-/// How long a start waits for what the other nodes have to tell.
-const HEAR: Duration = Duration::from_secs(5);
+/// How long a node that starts, or begins anew, waits for what the other nodes have to tell. One
+/// that is dead is waited for until its lease has ended; this is for those that live and cannot be
+/// reached.
+const HEAR: Duration = Duration::from_secs(30);
 
 /// Starts the thread that keeps the links, and waits until the other nodes have told what they
 /// have to tell: whoever is let in before could publish past their subscribers. The workers do not
@@ -140,22 +142,16 @@ impl Membership {
             }
         }
         let every = Duration::from_millis(links.plan.lease_ms) / RENEWALS;
-        let begun = Instant::now();
-        self.renew().await;
         let nodes = Arc::clone(&self.nodes);
-        while !nodes.heard_all() && begun.elapsed() < HEAR {
-            // The lease is kept meanwhile.
-            let _ = timeout(every, nodes.heard.notified()).await;
-            self.renew().await;
-        }
-        if !nodes.heard_all() {
-            let line = "Cluster: not all other nodes can be reached; serving without them.";
-            self.log(LogKind::Warning, line);
-        }
-        // Nobody waits for it any more if the start has given up.
-        let _ = ready.send(());
         loop {
             self.renew().await;
+            if links.is_hearing() && !self.has_heard() {
+                // The lease is kept meanwhile.
+                let _ = timeout(every, nodes.heard.notified()).await;
+                continue;
+            }
+            // Nobody waits for it but the start.
+            let _ = ready.send(());
             if !self.settled && self.started.elapsed() >= SETTLE && self.nodes.heard_all() {
                 self.settled = true;
                 self.bereft = true;
@@ -166,6 +162,22 @@ impl Membership {
             }
             sleep(every.min(Duration::from_secs(1))).await;
         }
+    }
+
+    /// Whether the other nodes have told what they have, or were waited for long enough: then
+    /// clients are let in.
+    fn has_heard(&self) -> bool {
+        let all = self.nodes.heard_all();
+        if !all && self.started.elapsed() < HEAR {
+            return false;
+        }
+        if !all {
+            let line = "Cluster: not all other nodes can be reached; serving without them.";
+            self.log(LogKind::Warning, line);
+        }
+        self.links.heard();
+        self.shared.send_all(|| Mail::Told);
+        true
     }
 
     fn incoming(&self) -> Incoming {
