@@ -1,6 +1,6 @@
 //! Links that come late.
 
-use super::scene::{Site, TOLD, begin, free_port, linked};
+use super::scene::{Site, TOLD, begin, free_port, linked, publish, resume};
 use crate::support::{Broker, Client, Dial, Message, Out, V5};
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
@@ -119,6 +119,27 @@ fn a_node_that_hung_hears_the_others_before_it_serves() {
     gate.set(true);
     lasting.receive("t", "one");
     brief.receive("t", "one");
+}
+
+/// A node dies before it could tell one that has just read the store what has changed since: that
+/// one looks again.
+#[test]
+fn a_node_that_died_untold_left_its_sessions_in_the_store() {
+    let site = Site::new("");
+    let gate = Gate::new(false);
+    let mut a = site.node("a");
+    a.expect_log(concat!(env!("CARGO_PKG_VERSION"), " running"));
+    let b = gate.node(&site, "b");
+    a.expect_log("node b at");
+    b.expect_log("Restored 0 sessions");
+    let mut client = begin(&a, V5, "client");
+    // Whoever lives and cannot be reached is waited for until a lease has ended.
+    client.subscribe("t", 1);
+    a.kill();
+    b.expect_log("node a is gone");
+    publish(&b, "t", "one", 1);
+    let mut client = resume(&b, V5, "client");
+    client.receive("t", "one");
 }
 
 /// Whether anything comes within a second.
