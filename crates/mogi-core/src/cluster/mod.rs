@@ -34,6 +34,7 @@ use crate::store::SessionNo;
 use change::Change;
 use log::ChangeLog;
 use roster::{Eviction, Roster};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -138,6 +139,20 @@ impl Cluster {
             peer,
             &roster::ShadowRecord { epoch, ..session.clone() },
         );
+    }
+
+    /// Notes lasting sessions as the store has them, whose nodes are gone and may not have told all
+    /// they had; those that live here, or are known as of later, are left as they are.
+    pub fn add_homeless(&self, interest: &Interest, found: &[roster::ShadowRecord]) {
+        let mut here = BTreeSet::new();
+        self.log.homes(|change| {
+            if let Change::Home { client, .. } = change {
+                here.insert(client);
+            }
+        });
+        for record in found.iter().filter(|record| !here.contains(&record.client)) {
+            self.add_shadow(interest, NOWHERE, record);
+        }
     }
 
     /// Notes a session that lived here until now.

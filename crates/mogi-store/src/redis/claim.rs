@@ -364,6 +364,11 @@ impl Nodes {
         Ok(clients.into_iter().zip(owners.iter().map(owner)).collect())
     }
 
+    /// The store, to look at what there is; nothing is changed by it.
+    pub fn look(&self) -> RedisStore {
+        RedisStore::looking(self.link.clone(), &self.keys, &self.node)
+    }
+
     /// Says that this node ends.
     ///
     /// # Errors

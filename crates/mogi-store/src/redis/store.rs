@@ -62,14 +62,18 @@ impl RedisStore {
     /// # Errors
     /// If files of TLS cannot be read.
     pub fn open(options: &RedisOptions) -> Result<Self, StoreError> {
-        Ok(Self {
-            link: Link::start(options.connection())?,
-            directory: Directory::new(options.keys()),
-            node: options.node.as_str().into(),
-            usage: Usage::default(),
-            marks: Marks::default(),
-            purpose: Purpose::Serve,
-        })
+        let (link, node) = (Link::start(options.connection())?, options.node.as_str().into());
+        Ok(Self::over(link, options.keys(), node, Purpose::Serve))
+    }
+
+    /// The store behind a connection that is there already.
+    pub(super) fn looking(link: Link, keys: &Keys, node: &Arc<str>) -> Self {
+        Self::over(link, keys.clone(), Arc::clone(node), Purpose::Look)
+    }
+
+    fn over(link: Link, keys: Keys, node: Arc<str>, purpose: Purpose) -> Self {
+        let directory = Directory::new(keys);
+        Self { link, directory, node, usage: Usage::default(), marks: Marks::default(), purpose }
     }
 
     /// The same store for another purpose than to serve clients.

@@ -3,12 +3,11 @@
 
 use crate::broker::plan::{Settings, StorePlan};
 use crate::broker::store::{answer_questions, answers, notices, tell, tell_progress};
-use crate::cluster::{ClusterPlan, Links};
+use crate::cluster::{ClusterPlan, Links, shadow_of};
 use crate::log::why;
 use crate::net::event_loop::EventLoop;
 use crate::net::shared::{LogSink, Shared};
 use mogi_core::LogKind;
-use mogi_core::cluster::roster::ShadowRecord;
 use mogi_core::cluster::{Cluster, NOWHERE};
 use mogi_core::store::{StoredSession, StoredWill};
 use mogi_store::redis::{self, Owner, RedisStore};
@@ -179,13 +178,7 @@ impl Restoring<'_> {
         let places = self.shared.places.lock().unwrap_or_else(PoisonError::into_inner);
         let place = owner.node.as_deref().and_then(|node| places.get(node));
         let peer = place.copied().unwrap_or(NOWHERE);
-        let record = ShadowRecord {
-            session: session.session,
-            client,
-            mount: session.record.mount,
-            epoch: owner.epoch,
-            subscriptions: session.subscriptions,
-        };
+        let record = shadow_of(session, owner.epoch);
         self.cluster.add_shadow(&self.shared.node.interest, peer, &record);
     }
 }

@@ -4,7 +4,7 @@ use super::ClusterPlan;
 use super::queue::LinkQueue;
 use mogi_core::cluster::{FIRST_NODE, MAX_NODES};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub(crate) struct Links {
     safe_until_ms: AtomicU64,
     /// How often it was taken for dead.
     generation: AtomicU64,
+    /// Whether other nodes have yet to tell what they have.
+    hearing: AtomicBool,
     /// The other nodes that live.
     living: RwLock<BTreeSet<String>>,
 }
@@ -38,6 +40,7 @@ impl Links {
             told: AtomicU64::new(u64::MAX),
             safe_until_ms: AtomicU64::new(0),
             generation: AtomicU64::new(0),
+            hearing: AtomicBool::new(true),
             living: RwLock::default(),
         }
     }
@@ -58,8 +61,20 @@ impl Links {
 
     /// This node was taken for dead: it begins anew.
     pub(super) fn begin_anew(&self) {
+        self.hearing.store(true, Ordering::Release);
         self.incarnation.fetch_add(1, Ordering::AcqRel);
         self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether other nodes have yet to tell what they have: nobody is let in before, as what a
+    /// client published would pass by their subscribers.
+    pub(crate) fn is_hearing(&self) -> bool {
+        self.hearing.load(Ordering::Acquire)
+    }
+
+    /// The other nodes have told what they have.
+    pub(super) fn heard(&self) {
+        self.hearing.store(false, Ordering::Release);
     }
 
     /// Whether a worker may promise anything now that has begun anew so often.

@@ -7,12 +7,15 @@
 use super::incoming::{Incoming, Taken};
 use super::links::Links;
 use super::outgoing::Outgoing;
+use super::shadow_of;
 use crate::net::mailbox::Mail;
 use crate::net::shared::Shared;
 use mogi_core::LogKind;
 use mogi_core::cluster::Cluster;
-use mogi_store::redis::{NodeSeen, Nodes};
-use std::collections::BTreeMap;
+use mogi_core::cluster::roster::ShadowRecord;
+use mogi_store::redis::{NodeSeen, Nodes, Owner};
+use mogi_store::{Loaded, StoreError};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::TcpListener;
@@ -63,14 +66,23 @@ impl Known {
         self.heard.notify_one();
     }
 
+    /// The nodes that have told everything.
+    fn all_heard(&self) -> BTreeSet<String> {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let heard = places.iter().filter(|(_, place)| place.heard);
+        heard.map(|(node, _)| node.clone()).collect()
+    }
+
     fn heard_all(&self) -> bool {
         let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.values().all(|place| place.heard)
     }
 }
 
-/// How long a start waits for what the other nodes have to tell.
-const HEAR: Duration = Duration::from_secs(5);
+/// How long a node that starts, or begins anew, waits for what the other nodes have to tell. One
+/// that is dead is waited for until its lease has ended; this is for those that live and cannot be
+/// reached.
+const HEAR: Duration = Duration::from_secs(30);
 
 /// Starts the thread that keeps the links, and waits until the other nodes have told what they
 /// have to tell: whoever is let in before could publish past their subscribers. The workers do not
@@ -97,6 +109,7 @@ pub(crate) fn start(shared: &Arc<Shared>, sockets: Vec<TcpListener>) -> io::Resu
         settled: false,
         renewed: Instant::now(),
         bereft: false,
+        outdated: false,
         lapsed: BTreeMap::new(),
     };
     let (ready, is_ready) = std::sync::mpsc::channel();
@@ -121,8 +134,10 @@ struct Membership {
     /// Sessions that are nowhere were looked after.
     settled: bool,
     renewed: Instant,
-    /// A node may have left wills behind.
+    /// A node may have left sessions and wills behind.
     bereft: bool,
+    /// The store may have sessions nobody has told of.
+    outdated: bool,
     /// Since when nodes have no lease.
     lapsed: BTreeMap<String, Instant>,
 }
@@ -140,32 +155,75 @@ impl Membership {
             }
         }
         let every = Duration::from_millis(links.plan.lease_ms) / RENEWALS;
-        let begun = Instant::now();
-        self.renew().await;
         let nodes = Arc::clone(&self.nodes);
-        while !nodes.heard_all() && begun.elapsed() < HEAR {
-            // The lease is kept meanwhile.
-            let _ = timeout(every, nodes.heard.notified()).await;
-            self.renew().await;
-        }
-        if !nodes.heard_all() {
-            let line = "Cluster: not all other nodes can be reached; serving without them.";
-            self.log(LogKind::Warning, line);
-        }
-        // Nobody waits for it any more if the start has given up.
-        let _ = ready.send(());
         loop {
             self.renew().await;
+            if links.is_hearing() && !self.has_heard() {
+                // The lease is kept meanwhile.
+                let _ = timeout(every, nodes.heard.notified()).await;
+                continue;
+            }
+            if self.outdated && !self.look_into_store(every).await {
+                sleep(every).await;
+                continue;
+            }
+            if links.is_hearing() {
+                self.links.heard();
+                self.shared.send_all(|| Mail::Told);
+                // Nobody waits for it but the start.
+                let _ = ready.send(());
+            }
             if !self.settled && self.started.elapsed() >= SETTLE && self.nodes.heard_all() {
                 self.settled = true;
                 self.bereft = true;
-                self.adopt();
             }
             if self.settled && self.nodes.heard_all() && std::mem::take(&mut self.bereft) {
+                self.adopt();
                 self.adopt_wills().await;
             }
             sleep(every.min(Duration::from_secs(1))).await;
         }
+    }
+
+    /// Whether the other nodes have told what they have, or were waited for long enough: then
+    /// clients are let in.
+    fn has_heard(&mut self) -> bool {
+        if self.nodes.heard_all() {
+            return true;
+        }
+        let enough = self.started.elapsed() >= HEAR;
+        if enough {
+            let line = "Cluster: not all other nodes can be reached; serving without them.";
+            self.log(LogKind::Warning, line);
+            self.outdated = true;
+        }
+        enough
+    }
+
+    /// Looks into the store for what nodes that are gone may not have told; whether that went well,
+    /// and nothing more is to be looked for.
+    async fn look_into_store(&mut self, every: Duration) -> bool {
+        self.outdated = false;
+        let (store, heard) = (self.store.clone(), self.nodes.all_heard());
+        let shared = Arc::clone(&self.shared);
+        let looking = move || look(&store, &shared, &heard);
+        let mut looking = tokio::task::spawn_blocking(looking);
+        let found = loop {
+            match timeout(every, &mut looking).await {
+                Ok(found) => break found,
+                // The lease is kept meanwhile.
+                Err(_) => self.renew().await,
+            }
+        };
+        let Ok(Ok(found)) = found else {
+            self.outdated = true;
+            return false;
+        };
+        if let Some(store) = self.shared.store.get().and_then(|store| store.cluster()) {
+            found.iter().for_each(|it| store.learn(it.session, Arc::clone(&it.client)));
+        }
+        self.cluster.add_homeless(&self.shared.node.interest, &found);
+        !self.outdated
     }
 
     fn incoming(&self) -> Incoming {
@@ -223,7 +281,7 @@ impl Membership {
         self.shared.send_all(|| Mail::Disown);
         let known: Vec<String> = self.tasks.keys().cloned().collect();
         known.iter().for_each(|id| self.remove(id));
-        (self.started, self.settled) = (Instant::now(), false);
+        (self.started, self.settled, self.outdated) = (Instant::now(), false, true);
     }
 
     /// Declares nodes dead whose lease has ended though Redis answers all the time; gives back
@@ -280,7 +338,7 @@ impl Membership {
         if lost {
             // What the dead had taken and not passed on is in the store.
             self.shared.send_all(|| Mail::CatchUp);
-            self.adopt();
+            self.outdated = true;
             self.bereft = true;
         }
         if self.links.look_again() || lost {
@@ -315,12 +373,13 @@ impl Membership {
     }
 
     /// Nodes that were there when the store was read, and are not any more.
-    fn forget_former(&self, others: &BTreeMap<String, String>) {
+    fn forget_former(&mut self, others: &BTreeMap<String, String>) {
         let mut places = self.shared.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.retain(|id, peer| {
             let stays = others.contains_key(id);
             if !stays {
                 self.cluster.remove_node(&self.shared.node.interest, *peer);
+                self.outdated = true;
             }
             stays
         });
@@ -341,12 +400,9 @@ impl Membership {
     }
 
     /// Claims this node's share of the sessions that are nowhere, so that they expire, and their
-    /// wills are published, though their clients never come back.
+    /// wills are published, though their clients never come back. They are nowhere as well while it
+    /// is not known where they are.
     fn adopt(&self) {
-        // Sessions are nowhere as well while it is not known where they are.
-        if !self.settled || !self.nodes.heard_all() {
-            return;
-        }
         let mut taken = 0;
         for client in self.cluster.homeless() {
             if !self.is_best(&client) {
@@ -395,6 +451,29 @@ impl Membership {
     fn log(&self, kind: LogKind, line: &str) {
         self.shared.log.log(kind, line);
     }
+}
+
+/// What the store has of sessions whose nodes were not `heard`, and all retained messages.
+fn look(
+    store: &Nodes,
+    shared: &Shared,
+    heard: &BTreeSet<String>,
+) -> Result<Vec<ShadowRecord>, StoreError> {
+    let mut found = Vec::new();
+    store.look().load_owned(&mut |loaded, owner| match loaded {
+        Loaded::Retained { message, version } => {
+            shared.node.retained.restore(message, version);
+        }
+        Loaded::Session(it) => {
+            let Owner { node, epoch } = owner.unwrap_or(Owner { node: None, epoch: 0 });
+            // What they have they have told, and what changed meanwhile as well.
+            if !node.is_some_and(|node| heard.contains(&*node)) {
+                found.push(shadow_of(it, epoch));
+            }
+        }
+        _ => {}
+    })?;
+    Ok(found)
 }
 
 /// All nodes weigh alike, so that they agree without a word who looks after a client.

@@ -29,6 +29,9 @@ pub(crate) use barrier::Barrier;
 pub(crate) use links::Links;
 pub(crate) use membership::start;
 
+use mogi_core::cluster::roster::ShadowRecord;
+use mogi_core::store::StoredSession;
+
 use std::net::SocketAddr;
 
 /// What makes a broker one of several.
@@ -47,4 +50,10 @@ pub(crate) struct ClusterPlan {
     pub(crate) lease_ms: u64,
     /// Bytes that may wait for one node (`cluster_buffer_limit`).
     pub(crate) buffer_limit: usize,
+}
+
+/// A session of the store as those know it where it does not live; `epoch`: of its last claim.
+pub(crate) fn shadow_of(stored: StoredSession, epoch: u64) -> ShadowRecord {
+    let StoredSession { session, record, subscriptions, .. } = stored;
+    ShadowRecord { session, client: record.client, mount: record.mount, epoch, subscriptions }
 }

@@ -1,40 +1,61 @@
 //! Links that come late.
 
-use super::scene::{Site, TOLD, begin, free_port};
-use crate::support::{Message, Out};
+use super::scene::{Site, TOLD, begin, free_port, linked, publish, resume};
+use crate::support::{Broker, Client, Dial, Message, Out, V5};
+use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{TcpListener, TcpStream};
-use std::thread::spawn;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{sleep, spawn};
+use std::time::Duration;
 
-/// A way to a node that is blocked until it is opened.
+/// A way to a node that can be blocked.
 struct Gate {
-    listener: TcpListener,
+    address: SocketAddr,
     port: u16,
+    opened: Arc<AtomicBool>,
 }
 
 impl Gate {
-    fn closed() -> Self {
+    fn new(open: bool) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("cannot bind a port");
-        Self { listener, port: free_port() }
-    }
-
-    fn advertised(&self) -> String {
-        format!("cluster_advertise {}", self.listener.local_addr().expect("it is bound"))
-    }
-
-    fn open(self) {
+        let address = listener.local_addr().expect("it is bound");
+        let (port, opened) = (free_port(), Arc::new(AtomicBool::new(open)));
+        let is_open = Arc::clone(&opened);
         spawn(move || {
-            for near in self.listener.incoming() {
-                let far = TcpStream::connect(("127.0.0.1", self.port));
-                let (Ok(near), Ok(far)) = (near, far) else { return };
+            for near in listener.incoming() {
+                while !is_open.load(Ordering::Relaxed) {
+                    sleep(Duration::from_millis(5));
+                }
+                let far = TcpStream::connect(("127.0.0.1", port));
+                // The node may not run, or run again later.
+                let (Ok(near), Ok(far)) = (near, far) else { continue };
                 let pair = |it: &TcpStream| it.try_clone().expect("a copy of a socket");
-                let (mut to_near, mut from_far) = (pair(&near), pair(&far));
-                spawn(move || io::copy(&mut from_far, &mut to_near));
-                spawn(move || io::copy(&mut &near, &mut &far));
+                let (near_too, far_too) = (pair(&near), pair(&far));
+                spawn(move || pass_on(&far_too, &near_too));
+                spawn(move || pass_on(&near, &far));
             }
         });
+        Self { address, port, opened }
     }
+
+    /// A node behind it.
+    #[track_caller]
+    fn node(&self, site: &Site, name: &str) -> Broker {
+        site.node_with(name, self.port, &format!("cluster_advertise {}", self.address))
+    }
+
+    /// Opens it, or blocks those who come from now on.
+    fn set(&self, open: bool) {
+        self.opened.store(open, Ordering::Relaxed);
+    }
+}
+
+fn pass_on(mut from: &TcpStream, mut to: &TcpStream) {
+    let _ = io::copy(&mut from, &mut to);
+    let _ = to.shutdown(Shutdown::Both);
 }
 
 /// The node with the subscribers is linked to the one with the publisher, which so knows of them;
@@ -43,8 +64,10 @@ impl Gate {
 fn messages_wait_for_a_link_that_comes_late() {
     for version in TOLD {
         let site = Site::new("");
-        let gate = Gate::closed();
-        let a = site.node_with("a", gate.port, &gate.advertised());
+        let gate = Gate::new(false);
+        let a = gate.node(&site, "a");
+        // It does not wait for what the other has to tell.
+        a.expect_log(concat!(env!("CARGO_PKG_VERSION"), " running"));
         let b = site.node("b");
         let mut lasting = begin(&a, version, "lasting");
         let mut brief = a.client(version, "brief");
@@ -54,7 +77,7 @@ fn messages_wait_for_a_link_that_comes_late() {
             brief.subscribe(&format!("t/{qos}"), qos);
             sender.publish(Out::new(&format!("t/{qos}"), "hello").qos(qos));
         }
-        gate.open();
+        gate.set(true);
         for client in [&mut lasting, &mut brief] {
             // In any order: those of the store may be found there first.
             let mut got = BTreeSet::new();
@@ -67,4 +90,64 @@ fn messages_wait_for_a_link_that_comes_late() {
             assert_eq!(got, all.collect());
         }
     }
+}
+
+/// A node that was taken for dead does not know who came to the others meanwhile. It lets nobody in
+/// before they have told: what was published there would be lost for those.
+#[test]
+fn a_node_that_hung_hears_the_others_before_it_serves() {
+    let site = Site::new("");
+    let gate = Gate::new(true);
+    let a = gate.node(&site, "a");
+    let b = site.node("b");
+    linked(&a, &b);
+    a.signal(Signal::SIGSTOP);
+    b.expect_log("node a is gone");
+    let mut lasting = begin(&b, V5, "lasting");
+    lasting.subscribe("t", 1);
+    let mut brief = b.client(V5, "brief");
+    brief.subscribe("t", 1);
+    gate.set(false);
+    a.signal(Signal::SIGCONT);
+    a.expect_log("taken for dead");
+    let mut sender = a.dial(&Dial::new(V5, "sender"));
+    if !is_answered(&sender) {
+        gate.set(true);
+    }
+    sender.expect_connected();
+    sender.publish(Out::new("t", "one").qos(1));
+    gate.set(true);
+    lasting.receive("t", "one");
+    brief.receive("t", "one");
+}
+
+/// A node dies before it could tell one that has just read the store what has changed since: that
+/// one looks again.
+#[test]
+fn a_node_that_died_untold_left_its_sessions_in_the_store() {
+    let site = Site::new("");
+    let gate = Gate::new(false);
+    let mut a = site.node("a");
+    a.expect_log(concat!(env!("CARGO_PKG_VERSION"), " running"));
+    let b = gate.node(&site, "b");
+    a.expect_log("node b at");
+    b.expect_log("Restored 0 sessions");
+    let mut client = begin(&a, V5, "client");
+    // Whoever lives and cannot be reached is waited for until a lease has ended.
+    client.subscribe("t", 1);
+    a.kill();
+    b.expect_log("node a is gone");
+    publish(&b, "t", "one", 1);
+    let mut client = resume(&b, V5, "client");
+    client.receive("t", "one");
+}
+
+/// Whether anything comes within a second.
+fn is_answered(client: &Client) -> bool {
+    let stream = client.stream();
+    let usual = stream.read_timeout().expect("a socket");
+    stream.set_read_timeout(Some(Duration::from_secs(1))).expect("a socket");
+    let answered = stream.peek(&mut [0]).is_ok();
+    stream.set_read_timeout(usual).expect("a socket");
+    answered
 }

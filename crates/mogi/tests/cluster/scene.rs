@@ -61,6 +61,13 @@ pub(super) fn three() -> [Broker; 3] {
     ["a", "b", "c"].map(|name| site.node(name))
 }
 
+/// Waits until each of the two has its link to the other.
+#[track_caller]
+pub(super) fn linked(a: &Broker, b: &Broker) {
+    a.expect_log("linked to node");
+    b.expect_log("linked to node");
+}
+
 /// Connects to a session that has to be there.
 #[track_caller]
 pub(super) fn resume(broker: &Broker, version: Version, id: &str) -> Client {

@@ -1,12 +1,13 @@
 //! Nodes that hang (SIGSTOP) longer than their lease and wake up, and nodes that end by themselves.
 
-use super::scene::{begin, publish, resume, resume_with, sleeper, two};
+use super::scene::{begin, linked, publish, resume, resume_with, sleeper, two};
 use crate::support::{Broker, Dial, Out, PacketKind, V5, V311, eventually};
 use nix::sys::signal::Signal;
 
 /// Stops `node` until `other` knows it for dead.
 #[track_caller]
 fn hang(node: &Broker, other: &Broker) {
+    linked(node, other);
     node.signal(Signal::SIGSTOP);
     other.expect_log("is gone");
 }

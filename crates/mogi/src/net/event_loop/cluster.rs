@@ -25,6 +25,8 @@ pub(super) struct Claims {
     asked: Slab<Arc<str>>,
     /// Sessions to be read once more when that has ended which goes on.
     again: HashSet<Arc<str>>,
+    /// Who waits until this node has heard what the others have to tell.
+    held: Vec<Waiting>,
 }
 
 #[derive(Debug)]
@@ -57,8 +59,12 @@ struct Waiting {
 impl EventLoop {
     /// Whether the client's session has to come first; then the newcomer waits.
     pub(super) fn needs_claim(&mut self, place: u32, hello: &Hello) -> bool {
-        if self.shared.links.get().is_none() {
+        let Some(links) = self.shared.links.get() else {
             return false;
+        };
+        if links.is_hearing() {
+            self.hold(place, hello);
+            return true;
         }
         let client = hello.client_id.as_str();
         let packet = &hello.bytes[..hello.connect_len];
@@ -81,6 +87,28 @@ impl EventLoop {
             None => self.claim(client, Some(waiting)),
         }
         true
+    }
+
+    /// Has a newcomer wait until this node has heard what the others have to tell.
+    fn hold(&mut self, place: u32, hello: &Hello) {
+        if let Some(socket) = self.sockets.get_mut(place as usize) {
+            socket.state = State::Claiming;
+            let serial = socket.serial;
+            self.claims.held.push(Waiting { place, serial, hello: hello.clone() });
+        }
+    }
+
+    /// Lets those in who waited for what other nodes have to tell.
+    fn begin_held(&mut self, now_ms: u64) {
+        if self.shared.links.get().is_some_and(|links| links.is_hearing()) {
+            return;
+        }
+        for Waiting { place, serial, hello } in std::mem::take(&mut self.claims.held) {
+            if self.sockets.get(place as usize).is_some_and(|socket| socket.serial == serial) {
+                self.begin(now_ms, place, &hello);
+                self.list(place);
+            }
+        }
     }
 
     /// Looks after a session that is nowhere.
@@ -338,6 +366,7 @@ impl EventLoop {
         let pending = self.claims.pending.iter().filter(|(_, pending)| telling(pending));
         let clients: Vec<Arc<str>> = pending.map(|(client, _)| Arc::clone(client)).collect();
         clients.iter().for_each(|client| self.read_if_told(client));
+        self.begin_held(now_ms);
     }
 
     /// Tells the worker what was done. A node that may have been taken for dead waits until it
