@@ -70,6 +70,7 @@ impl Worker {
         if self.turn.logs(LogKind::Debug) {
             self.log_received(key, &publish, topic);
         }
+        let first = self.turn.ops.len();
         if publish.qos == QoS::ExactlyOnce && !self.take_id(key, &publish)? {
             return Ok(());
         }
@@ -80,6 +81,7 @@ impl Worker {
             v5: version.is_v5(),
         });
         let reached = self.pass_on(key, route, &publish, frame);
+        self.turn.follow(first);
         let reason = if reached { Reason::Success } else { Reason::NoMatchingSubscribers };
         self.acknowledge(key, &publish, reason, None);
         Ok(())
@@ -395,7 +397,7 @@ impl Worker {
         }
         if client.session.expiry.outlives_connection() {
             let (session, packet_id) = (client.session.number, publish.packet_id);
-            self.turn.durable(|| StoreOp::Received { session, packet_id });
+            self.turn.durable(|| StoreOp::Received { session, packet_id, follows: 0 });
         }
         Ok(true)
     }

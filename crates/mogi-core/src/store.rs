@@ -112,6 +112,9 @@ pub enum StoreOp {
         session: SessionNo,
         /// The packet id.
         packet_id: u16,
+        /// How many of the next changes became necessary by it: what of its message is in them is
+        /// to be seen only if the packet id is taken.
+        follows: u32,
     },
     /// The client released it (PUBREL).
     ReceivedEnd {

@@ -101,6 +101,15 @@ impl Turn {
         }
     }
 
+    /// If the change at `first` is a packet id: all changes since then followed from it.
+    #[inline]
+    pub(crate) fn follow(&mut self, first: usize) {
+        let since = self.ops.len().saturating_sub(first + 1);
+        if let Some(StoreOp::Received { follows, .. }) = self.ops.get_mut(first) {
+            *follows = since as u32;
+        }
+    }
+
     /// Notes a change of durable state that nobody waits for.
     #[inline]
     pub(crate) fn record(&mut self, op: impl FnOnce() -> StoreOp) {

@@ -138,7 +138,7 @@ impl<'a> Work<'a> {
 
     /// PUBREC was sent, and nobody has the message yet.
     fn incoming(&mut self, session: SessionNo, copy: &ClientMessage, message: &Message) {
-        self.out.ops.push(StoreOp::Received { session, packet_id: copy.mid });
+        self.out.ops.push(StoreOp::Received { session, packet_id: copy.mid, follows: 0 });
         let mut given: HashSet<(&str, &str)> = HashSet::new();
         for subscription in &self.db.subscriptions {
             let filter = &subscription.filter;

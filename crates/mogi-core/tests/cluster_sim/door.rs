@@ -313,7 +313,7 @@ impl Site {
         }
         if let Some(turn) = request.turn {
             if let Ask::Own { ops, .. } = &request.ask
-                && let Some(StoreOp::Received { session, packet_id }) = ops.first()
+                && let Some(StoreOp::Received { session, packet_id, .. }) = ops.first()
             {
                 let worker = &mut self.workers[usize::from(turn.0)];
                 worker.not_received(turn.1, *session, *packet_id);

@@ -22,14 +22,16 @@ pub(crate) fn split(batch: Vec<StoreOp>) -> Parts {
         )
     });
     let mut parts = Parts::default();
-    // The end of a retained message says nothing of its QoS: it stands right behind its packet id.
-    let mut behind = false;
+    let mut following = 0_u32;
     for op in batch {
-        let was_received = std::mem::replace(&mut behind, matches!(op, StoreOp::Received { .. }));
         let follows =
-            is_exactly_once(&op) || was_received && matches!(op, StoreOp::RetainedEnd { .. });
+            following > 0 && (is_exactly_once(&op) || matches!(op, StoreOp::RetainedEnd { .. }));
+        following = following.saturating_sub(1);
         match &op {
-            StoreOp::Received { .. } => parts.received.push((op, Vec::new())),
+            StoreOp::Received { follows, .. } => {
+                following = *follows;
+                parts.received.push((op, Vec::new()));
+            }
             StoreOp::Delivered { .. } | StoreOp::SessionEnd { .. } | StoreOp::WillEnd { .. }
                 if moves =>
             {

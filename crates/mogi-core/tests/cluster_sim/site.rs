@@ -267,7 +267,7 @@ impl Site {
         let mut asked = 0;
         let mut pending = self.pending.remove(&turn).expect("begun");
         for (op, ops) in parts.received {
-            let StoreOp::Received { session, packet_id } = op else { unreachable!() };
+            let StoreOp::Received { session, packet_id, .. } = op else { unreachable!() };
             pending.sessions.extend(ops.iter().filter_map(crate::parts::entry_of));
             let request = self.ask_for(store, turn, op, &ops).expect("a session of its own");
             let (key, _) = self.key_of(session).expect("a session of its own");

@@ -124,7 +124,7 @@ impl Compactor {
             StoreOp::SubscriptionEnd { session, filter } => {
                 (session, Place::Subscription(*session, filter))
             }
-            StoreOp::Received { session, packet_id }
+            StoreOp::Received { session, packet_id, .. }
             | StoreOp::ReceivedEnd { session, packet_id } => {
                 (session, Place::Received(*session, *packet_id))
             }

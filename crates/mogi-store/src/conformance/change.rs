@@ -61,7 +61,7 @@ pub fn released(session: u64, entry: u64) -> StoreOp {
 
 /// A packet id of the publisher's side.
 pub fn received(session: u64, packet_id: u16) -> StoreOp {
-    StoreOp::Received { session: SessionNo(session), packet_id }
+    StoreOp::Received { session: SessionNo(session), packet_id, follows: 0 }
 }
 
 /// A retained message that expires never.

@@ -157,13 +157,17 @@ impl Lanes {
         let moves = moves_messages(&batch);
         // What ends something, while its message goes elsewhere.
         let mut ends = Batch::new();
-        let mut unit: Option<UnitNo> = None;
+        let (mut unit, mut following): (Option<UnitNo>, u32) = (None, 0);
         let mut units = Vec::new();
         self.touched.clear();
         for op in batch {
+            // What comes behind belongs to somebody else, whose message is to go its way anyhow.
+            unit = unit.filter(|_| following > 0);
+            following = following.saturating_sub(1);
             match &op {
-                StoreOp::Received { session, packet_id } => {
+                StoreOp::Received { session, packet_id, follows } => {
                     unit = self.take_packet(*session, *packet_id, ticket);
+                    following = *follows;
                     units.extend(unit);
                 }
                 StoreOp::Delivered { .. }
@@ -339,7 +343,7 @@ impl Lanes {
         packet_id: u16,
         ticket: TicketNo,
     ) -> Option<UnitNo> {
-        let op = StoreOp::Received { session, packet_id };
+        let op = StoreOp::Received { session, packet_id, follows: 0 };
         let slot = self.directory.route(&op)?;
         let no = self.open_unit(vec![ticket], Some((session, packet_id)));
         let lane = self.lanes.entry(slot).or_default();

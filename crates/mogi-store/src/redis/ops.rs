@@ -395,7 +395,7 @@ fn put_own<'a>(
             words.extend([letter("A"), text(entry_id(*entry)), number((*packet_id).into())]);
         }
         StoreOp::Released { entry, .. } => words.extend([letter("R"), text(entry_id(*entry))]),
-        StoreOp::Received { session, packet_id } => {
+        StoreOp::Received { session, packet_id, .. } => {
             let parts = extra.parts.get(&(*session, *packet_id));
             words.extend([letter("r"), number((*packet_id).into())]);
             words.push(parts.map_or_else(|| letter("received"), |it| Cow::Borrowed(&it[..])));

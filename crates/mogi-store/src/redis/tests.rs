@@ -249,6 +249,27 @@ fn exactly_once(session: u64, entry: u64) -> StoreOp {
     StoreOp::Enqueued { session: SessionNo(session), entry: EntryNo(entry), delivery }
 }
 
+fn taken(session: u64, packet_id: u16, follows: u32) -> StoreOp {
+    StoreOp::Received { session: SessionNo(session), packet_id, follows }
+}
+
+#[test]
+fn a_message_does_not_wait_for_the_packet_id_of_another() {
+    let server = Server::start(&[]);
+    let mut store = node(&server, "a");
+    store.commit(&[&[session_set(1), session_set(2), session_set(3)]]).expect("written");
+    let mut lanes = Lanes::new(directory(&server));
+    for number in 1..=3 {
+        lanes.directory.learn(SessionNo(number), &format!("client-{number}").into());
+    }
+    // The last one is of a publisher whose session does not last.
+    let batch = vec![taken(1, 9, 1), exactly_once(2, 20), exactly_once(3, 30)];
+    lanes.submit(0, 4, batch, Wait::ForThis, 1);
+    let first: Vec<u16> = std::iter::from_fn(|| lanes.next(now_ms())).map(|out| out.slot).collect();
+    let mut slot = |op| lanes.directory.route(&op).expect("known");
+    assert_eq!(first, [slot(taken(1, 9, 0)), slot(exactly_once(3, 30))]);
+}
+
 /// [MQTT-4.3.3-10]: whatever moment a broker ends at, a QoS 2 message is either known with its
 /// packet id and reaches all queues, once, or it is in none.
 #[test]
@@ -262,7 +283,7 @@ fn mqtt_4_3_3_10_a_message_of_several_slots_is_there_as_a_whole_and_once() {
         for number in 1..=3 {
             lanes.directory.learn(SessionNo(number), &format!("client-{number}").into());
         }
-        let batch = vec![received(1, 9), exactly_once(2, 20), exactly_once(3, 30)];
+        let batch = vec![taken(1, 9, 2), exactly_once(2, 20), exactly_once(3, 30)];
         lanes.submit(0, 4, batch, Wait::ForThis, 1);
         let answers = carry_out(&mut lanes, &store, crash_after);
         // The packet id, two queues.

@@ -72,8 +72,8 @@ fn progress() -> Vec<StoreOp> {
         StoreOp::Assigned { session, entry: EntryNo(2), packet_id: 65_535 },
         StoreOp::Released { session, entry: EntryNo(1) },
         StoreOp::Delivered { session, entry: EntryNo(7) },
-        StoreOp::Received { session: BOB, packet_id: 1 },
-        StoreOp::Received { session: BOB, packet_id: 300 },
+        StoreOp::Received { session: BOB, packet_id: 1, follows: 0 },
+        StoreOp::Received { session: BOB, packet_id: 300, follows: 0 },
         StoreOp::ReceivedEnd { session: BOB, packet_id: 1 },
     ]
 }

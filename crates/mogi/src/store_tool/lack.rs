@@ -28,7 +28,7 @@ pub(super) fn changes(session: &StoredSession, there: Option<&StoredSession>) ->
     }
     for packet_id in session.received.iter().copied() {
         if !there.is_some_and(|it| it.received.contains(&packet_id)) {
-            ops.push(StoreOp::Received { session: no, packet_id });
+            ops.push(StoreOp::Received { session: no, packet_id, follows: 0 });
         }
     }
     if let Some(there) = there {

@@ -66,7 +66,7 @@ impl Writer {
                 put_head(DELIVERED, *session, out);
                 coding::put_u64(entry.0, out);
             }
-            StoreOp::Received { session, packet_id } => {
+            StoreOp::Received { session, packet_id, .. } => {
                 put_head(RECEIVED, *session, out);
                 out.extend_from_slice(&packet_id.to_le_bytes());
             }
@@ -161,7 +161,7 @@ fn read_one(input: &mut Input<'_>, last: &mut Option<Message>) -> Option<StoreOp
         }
         RELEASED => StoreOp::Released { session, entry: EntryNo(input.u64()?) },
         DELIVERED => StoreOp::Delivered { session, entry: EntryNo(input.u64()?) },
-        RECEIVED => StoreOp::Received { session, packet_id: input.u16()? },
+        RECEIVED => StoreOp::Received { session, packet_id: input.u16()?, follows: 0 },
         RECEIVED_END => StoreOp::ReceivedEnd { session, packet_id: input.u16()? },
         _ => return None,
     })

@@ -153,7 +153,7 @@ impl Session {
         }
         for (&packet_id, in_use) in &self.received {
             each(&match in_use {
-                true => StoreOp::Received { session, packet_id },
+                true => StoreOp::Received { session, packet_id, follows: 0 },
                 false => StoreOp::ReceivedEnd { session, packet_id },
             })?;
         }
