@@ -140,14 +140,24 @@ impl EmbeddedStore {
         Ok(Front { log, young, unsynced: since, since })
     }
 
-    /// Whether the log has nothing that the tables do not have.
-    pub(super) fn log_is_void(&mut self) -> Result<bool, StoreError> {
+    /// Looks into the log at a start; whether it has nothing that the tables do not have.
+    ///
+    /// The process before may have been killed between the writing of a checkpoint and its sync,
+    /// or that sync may have failed. Then the tables are made durable before the log goes on behind
+    /// that checkpoint.
+    pub(super) fn confirm(&mut self) -> Result<bool, StoreError> {
         let checkpoint = read_checkpoint(&self.engine()?.engine)?;
         let path = self.options.dir.join(place::LOG);
         let at = ((self.disk)(), &*path, self.place.seed);
         let mut found = Found::default();
         let mut void = true;
         Log::replay(at, checkpoint, false, &mut found, |_| void = false)?;
+        if found.unconfirmed && !self.confirmed {
+            self.open = None;
+            self.suspect = true;
+            self.engine()?;
+        }
+        self.confirmed = true;
         Ok(void && found.lost_bytes == 0)
     }
 
