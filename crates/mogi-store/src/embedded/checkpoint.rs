@@ -37,10 +37,15 @@ impl EmbeddedStore {
 
     /// Makes what was appended durable.
     pub(super) fn sync_log(&mut self) -> Result<(), StoreError> {
-        let Some(front) = &mut self.front else { return Ok(()) };
-        if front.unsynced.is_none() {
+        let Some(Front { log, .. }) = self.front.as_ref().filter(|it| it.unsynced.is_some()) else {
             return Ok(());
+        };
+        if !log.is_open() {
+            // A new file says nothing of a checkpoint before it: one that is in doubt has to be
+            // durable by then, as the next process would take it for that.
+            self.know()?;
         }
+        let Some(front) = &mut self.front else { return Ok(()) };
         let synced = match front.log.is_open() {
             true => front.log.sync(),
             false => begin(front),

@@ -7,9 +7,6 @@ use crate::error::StoreError;
 use std::io;
 use std::path::Path;
 
-/// How far the number of a record may be from the one before to be looked at behind damage.
-const FAR: u64 = 1 << 40;
-
 /// By how much numbers rise with each start: a power failure may bring back what stood behind a
 /// torn record, or a file that was removed, and none of it is to look new.
 const LEAP: u64 = 1 << 32;
@@ -208,7 +205,7 @@ fn behind_damage(rest: &[u8], seed: u64, last: u64, checkpoint: u64) -> Option<u
         let bytes = &rest[*at..];
         let likely = record::head(bytes).is_some_and(|head| {
             let counts = head.synced > known || head.number <= checkpoint.saturating_add(1);
-            head.number > last && head.number - last < FAR && counts
+            head.number > last && counts
         });
         likely && record::open(seed, bytes).is_some()
     })
