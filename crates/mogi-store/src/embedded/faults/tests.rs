@@ -40,8 +40,8 @@ fn everything(store: &mut dyn Store) -> Result<Vec<String>, StoreError> {
 }
 
 /// What a broker does not do is taken out, as a group that is tried twice would not come to the
-/// same then: entries are not changed before they are there. And each change of a retained message is
-/// newer than the one before: whether one that nobody can see was lost makes no difference.
+/// same then: entries are not changed before they are there. And each change of a retained message
+/// is newer than the one before: whether one that nobody can see was lost makes no difference.
 fn sensible(mut groups: Vec<Vec<StoreOp>>) -> Vec<Vec<StoreOp>> {
     let (mut known, mut newest) = (BTreeSet::new(), 0);
     for group in &mut groups {
@@ -417,7 +417,7 @@ fn a_checkpoint_is_made_durable_before_the_log_forgets_what_is_in_it() {
     }
 }
 
-/// As before, but the log had to begin anew as well: nothing in it says that there was a checkpoint.
+/// As before, but the log had to begin anew as well: nothing in it tells of a checkpoint.
 #[test]
 fn a_new_file_of_the_log_does_not_hide_a_checkpoint_that_is_not_durable() {
     for seed in 1..6 {
