@@ -8,6 +8,8 @@
 //! A session that outlives its connection is known here with its subscriptions, so that whoever
 //! takes a message writes it down for all such sessions, in one batch with the publisher's packet
 //! id, and need not wait for their workers. Where state lives in memory only, none are listed.
+//! What is listed stands here only, and not in its worker's own table as well: most of what an
+//! idle session costs are its filters.
 //!
 //! A worker looks here only when it meets a topic for the first time since the last change, so the
 //! lock is not on the way of a message. [`Interest::version`] tells whether something changed; it
@@ -44,13 +46,19 @@ pub(crate) struct Interested {
     pub(crate) peers: PeerSet,
     /// Sessions that outlive their connection, by worker and the client's key there.
     pub(crate) lasting: LastingSet,
-    /// The groups on it, by name.
-    pub(crate) groups: BTreeMap<Arc<str>, Arc<Group>>,
+    /// The groups on it, by name. Apart, as most filters have none.
+    groups: Option<Box<Groups>>,
 }
+
+type Groups = BTreeMap<Arc<str>, Arc<Group>>;
 
 impl Interested {
     fn is_empty(&self) -> bool {
-        self.peers == 0 && self.lasting.is_empty() && self.groups.is_empty()
+        self.peers == 0 && self.lasting.is_empty() && self.groups.is_none()
+    }
+
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
+        self.groups.iter().flat_map(|groups| groups.values())
     }
 }
 
@@ -59,7 +67,7 @@ impl Interested {
 pub(crate) enum LastingSet {
     #[default]
     None,
-    One(Box<Lasting>),
+    One(Lasting),
     Many(BTreeMap<(u16, u32), Lasting>),
 }
 
@@ -72,18 +80,31 @@ impl LastingSet {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Lasting> {
         let (one, many) = match self {
             Self::None => (None, None),
-            Self::One(one) => (Some(&**one), None),
+            Self::One(one) => (Some(one), None),
             Self::Many(many) => (None, Some(many.values())),
         };
         one.into_iter().chain(many.into_iter().flatten())
     }
 
+    /// Whether another client of this worker is in the set.
+    fn has_others(&self, worker: u16, client: u32) -> bool {
+        let other = |key: (u16, u32)| key.0 == worker && key.1 != client;
+        match self {
+            Self::None => false,
+            Self::One(one) => other(one.key()),
+            Self::Many(many) => {
+                let all = (worker, 0)..=(worker, u32::MAX);
+                many.range(all).any(|(key, _)| other(*key))
+            }
+        }
+    }
+
     fn insert(&mut self, lasting: Lasting) {
         match self {
-            Self::None => *self = Self::One(Box::new(lasting)),
-            Self::One(one) if one.key() == lasting.key() => **one = lasting,
+            Self::None => *self = Self::One(lasting),
+            Self::One(one) if one.key() == lasting.key() => *one = lasting,
             Self::One(one) => {
-                let many = [(**one).clone(), lasting].map(|lasting| (lasting.key(), lasting));
+                let many = [one.clone(), lasting].map(|lasting| (lasting.key(), lasting));
                 *self = Self::Many(many.into());
             }
             Self::Many(many) => drop(many.insert(lasting.key(), lasting)),
@@ -94,7 +115,7 @@ impl LastingSet {
     fn remove(&mut self, key: (u16, u32)) -> Option<Lasting> {
         match self {
             Self::One(one) if one.key() == key => match std::mem::take(self) {
-                Self::One(one) => Some(*one),
+                Self::One(one) => Some(one),
                 _ => None,
             },
             Self::None | Self::One(_) => None,
@@ -157,8 +178,9 @@ impl Interest {
         self.read().matches(topic, scratch, visit);
     }
 
-    /// Says whether `peer` wants messages of `filter`, and what is to be known of the client at
-    /// hand: its subscription if its session is a lasting one, else nothing.
+    /// Says whether `peer` wants messages of `filter` for others than lasting sessions, and what
+    /// is to be known of the client at hand: its subscription if its session is a lasting one,
+    /// else nothing.
     pub(crate) fn set_peer(
         &self,
         peer: u16,
@@ -170,6 +192,7 @@ impl Interest {
         let mut table = self.write();
         let entry = table.entry_or_insert_with(filter, Interested::default);
         let peers = entry.peers;
+        let wants = wants || lasting.is_some() || entry.lasting.has_others(peer, client);
         entry.peers = if wants { peers | bit(peer) } else { peers & !bit(peer) };
         self.tell_wants(filter, peers, entry.peers);
         let listed = match lasting {
@@ -254,7 +277,7 @@ impl Interest {
             for lasting in entry.lasting.iter().filter(|lasting| !is_far(lasting.worker)) {
                 visit(subscribed(&filter, lasting));
             }
-            for group in entry.groups.values() {
+            for group in entry.groups() {
                 for member in group.members().iter().filter(|member| !is_far(member.worker)) {
                     if let Some(far) = far_member(group.name(), group.filter(), member) {
                         visit(Change::Joined(far));
@@ -276,11 +299,12 @@ impl Interest {
             self.tell(|| Change::Joined(far));
         }
         let entry = table.entry_or_insert_with(filter, Interested::default);
-        match entry.groups.get_mut(name) {
+        let groups = entry.groups.get_or_insert_default();
+        match groups.get_mut(name) {
             Some(group) => *group = Arc::new(group.with(member)),
             None => {
                 let group = Group::new(name, filter, member);
-                entry.groups.insert(group.shared_name(), Arc::new(group));
+                groups.insert(group.shared_name(), Arc::new(group));
             }
         }
         self.changed();
@@ -292,7 +316,9 @@ impl Interest {
         let Some(entry) = table.get_mut(filter) else {
             return;
         };
-        if let Some(group) = entry.groups.get_mut(name) {
+        if let Some(groups) = &mut entry.groups
+            && let Some(group) = groups.get_mut(name)
+        {
             let member = group.members().iter().find(|it| it.is(worker, client));
             if let Some(far) = member.and_then(|it| far_member(name, filter, it))
                 && !is_far(worker)
@@ -302,7 +328,10 @@ impl Interest {
             }
             match group.without(worker, client) {
                 Some(rest) => *group = Arc::new(rest),
-                None => drop(entry.groups.remove(name)),
+                None => drop(groups.remove(name)),
+            }
+            if groups.is_empty() {
+                entry.groups = None;
             }
         }
         if entry.is_empty() {
@@ -319,7 +348,7 @@ impl Interest {
     /// The group as it is now.
     pub(crate) fn group(&self, name: &str, filter: &str) -> Option<Arc<Group>> {
         let table = self.read();
-        table.get(filter)?.groups.get(name).cloned()
+        table.get(filter)?.groups.as_ref()?.get(name).cloned()
     }
 
     /// Calls `visit` with every filter in the table. With one worker only those of shared groups

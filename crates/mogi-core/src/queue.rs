@@ -23,7 +23,8 @@ use std::sync::{Arc, OnceLock};
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     entries: VecDeque<Entry>,
-    ring: Ring,
+    /// Apart, as most queues of a large broker are empty.
+    ring: Option<Box<Ring>>,
     bytes: u64,
     /// Retained messages of a new subscription among them. They are exempt from the queue's
     /// limits, being kept elsewhere anyway, and live messages line up behind them.
@@ -134,7 +135,7 @@ impl Queue {
     pub(crate) fn push_own(&mut self, delivery: Delivery, view: &MessageView<'_>) {
         debug_assert!(delivery.message.is_none() && delivery.group.is_none());
         let len = stored_len(view);
-        put_stored(view, self.ring.room_for(len));
+        put_stored(view, self.ring.get_or_insert_default().room_for(len));
         self.push_entry(delivery, len as u32);
     }
 
@@ -151,11 +152,13 @@ impl Queue {
         self.forget(&delivery);
         self.count_less(1);
         stored.clear();
-        if own_len > 0 {
-            self.ring.pop(own_len as usize, stored);
+        if own_len > 0
+            && let Some(ring) = &mut self.ring
+        {
+            ring.pop(own_len as usize, stored);
         }
         if self.entries.is_empty() {
-            self.ring = Ring::default();
+            self.ring = None;
             if self.entries.capacity() > KEPT_ENTRIES {
                 self.entries = VecDeque::new();
             }

@@ -31,32 +31,39 @@ impl Session {
             return;
         };
         if !std::mem::replace(&mut subscription.replay, true) {
-            self.replays.push_back(Arc::clone(filter));
+            self.replays.get_or_insert_default().push_back(Arc::clone(filter));
         }
-        if self.replays.len() > 2 * self.subscriptions.len() + STALE {
+        let asked = self.replays.as_ref().map_or(0, |replays| replays.len());
+        if asked > 2 * self.subscriptions.len() + STALE {
             self.forget_stale_replays();
         }
     }
 
     /// Subscriptions that come and go leave filters behind.
     fn forget_stale_replays(&mut self) {
-        let subscriptions = &mut self.subscriptions;
-        self.replays.retain(|filter| {
+        let Self { subscriptions, replays: Some(replays), .. } = self else { return };
+        replays.retain(|filter| {
             let subscription = subscriptions.get_mut(filter);
             subscription.is_some_and(|subscription| std::mem::take(&mut subscription.replay))
         });
-        for filter in &self.replays {
-            if let Some(subscription) = self.subscriptions.get_mut(filter) {
+        for filter in replays.iter() {
+            if let Some(subscription) = subscriptions.get_mut(filter) {
                 subscription.replay = true;
             }
+        }
+        if replays.is_empty() {
+            self.replays = None;
         }
     }
 
     /// Puts the retained messages of the next filter in the queue.
     fn fetch_retained(&mut self, turn: &Turn) {
-        let Some(filter) = self.replays.pop_front() else {
-            return;
-        };
+        let Some(replays) = &mut self.replays else { return };
+        let filter = replays.pop_front();
+        if replays.is_empty() {
+            self.replays = None;
+        }
+        let Some(filter) = filter else { return };
         let Some(subscription) = self.subscriptions.get_mut(&filter) else {
             return;
         };
@@ -96,7 +103,7 @@ impl Client {
     /// `searches` counts down; when they are used up, the client comes again next turn.
     #[inline]
     pub(crate) fn refill(&mut self, key: u32, turn: &mut Turn, searches: &mut usize) {
-        while !self.session.replays.is_empty()
+        while self.session.replays.is_some()
             && !self.session.queue.has_backlog()
             && let Some(link) = &mut self.link
             && link.open

@@ -178,3 +178,72 @@ impl Flight {
         flight.live()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::CoreConfig;
+    use crate::node::Node;
+    use crate::store::{SessionNo, SessionRecord, StoredSubscription};
+
+    fn restored(workers: u16) -> Worker {
+        let cfg = CoreConfig { durable: true, ..CoreConfig::default() };
+        let mut worker = Worker::new(0, Arc::new(Node::new(workers, 7)), Arc::new(cfg));
+        let record = SessionRecord {
+            client: "c".into(),
+            expiry_s: u32::MAX,
+            username: None,
+            mount: None,
+            left_at_ms: Some(1),
+        };
+        let session = StoredSession {
+            session: SessionNo(1),
+            record,
+            subscriptions: vec![StoredSubscription { filter: "a/+".into(), options: 1, id: 0 }],
+            received: Vec::new(),
+            flights: Vec::new(),
+            waiting: Vec::new(),
+        };
+        worker.restore(1, session, 1);
+        worker
+    }
+
+    /// Filters are most of what an idle session costs: each stands in one table.
+    #[test]
+    fn a_lasting_subscription_stands_in_one_table_and_is_routed_to() {
+        for (workers, own, shared) in [(1, 1, 0), (2, 0, 1)] {
+            let mut worker = restored(workers);
+            assert_eq!((worker.routing.subs.len(), worker.node.interest.len()), (own, shared));
+            let version = worker.node.interest.version();
+            let at = worker.routing.add("a/b", version);
+            let route = worker.routing.get(at);
+            assert_eq!((route.targets.len(), route.lasting.len(), route.peers), (1, 0, 0));
+            worker.remove_subscriptions(0);
+            assert_eq!((worker.routing.subs.len(), worker.node.interest.len()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_worker_is_asked_as_long_as_one_of_its_clients_wants_a_filter() {
+        let mut worker = restored(2);
+        let options = SubscribeOptions::default();
+        let target = |client| crate::route::Target::new(client, options, 0);
+        let interest = Arc::clone(&worker.node);
+        let peers = || {
+            let mut peers = 0;
+            let scratch = &mut crate::topics::MatchScratch::default();
+            interest.interest.matches("a/b", scratch, |it| peers |= it.peers);
+            peers
+        };
+        let other = |client| crate::interest::Lasting {
+            worker: 0,
+            session: SessionNo(u64::from(client)),
+            target: target(client),
+        };
+        interest.interest.set_peer(0, "a/+", false, 5, Some(other(5)));
+        worker.remove_subscriptions(0);
+        assert_eq!(peers(), 1);
+        interest.interest.set_peer(0, "a/+", false, 5, None);
+        assert_eq!(peers(), 0);
+    }
+}

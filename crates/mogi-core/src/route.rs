@@ -213,6 +213,7 @@ pub(crate) struct Routing {
     worker: u16,
     node: Arc<Node>,
     hash: FixedState,
+    /// Those that the interest table does not list.
     pub(crate) subs: Trie<Subscribers>,
     subs_version: u64,
     one_copy: bool,
@@ -324,7 +325,8 @@ impl Routing {
         rebuild(route, subs, &node.interest, scratch);
         route.peers &= !bit(self.worker);
         forget_former_places(&mut route.lasting);
-        route.lasting.retain(|lasting| lasting.worker != self.worker);
+        let own = route.lasting.extract_if(.., |lasting| lasting.worker == self.worker);
+        route.targets.extend(own.map(|lasting| lasting.target));
         if self.one_copy {
             merge_overlapping(route);
         }
@@ -354,7 +356,7 @@ fn rebuild(
     interest.matches(topic, scratch, |interested| {
         route.peers |= interested.peers;
         route.lasting.extend(interested.lasting.iter().cloned());
-        route.groups.extend(interested.groups.values().cloned());
+        route.groups.extend(interested.groups().cloned());
     });
 }
 

@@ -87,8 +87,8 @@ pub(crate) struct Session {
     /// QoS 2 packet ids received and not yet released ([MQTT-4.3.3-10]).
     pub(crate) received: IdSet,
     pub(crate) queue: Queue,
-    /// Filters whose retained messages are to be fetched, see [`crate::replay`].
-    pub(crate) replays: VecDeque<Arc<str>>,
+    /// Filters whose retained messages are to be fetched, see [`crate::replay`]; `None`: no more.
+    pub(crate) replays: Option<Box<VecDeque<Arc<str>>>>,
     pub(crate) will: Option<Box<Will>>,
     /// Whether the store has a will of the client.
     pub(crate) will_stored: bool,
@@ -134,7 +134,7 @@ impl Session {
             inflight: Inflight::default(),
             received: IdSet::default(),
             queue: Queue::default(),
-            replays: VecDeque::new(),
+            replays: None,
             will: None,
             will_stored: false,
             will_at_ms: None,
@@ -179,6 +179,6 @@ impl Session {
 
     /// Whether something waits to be sent.
     pub(crate) fn has_more(&self) -> bool {
-        !self.queue.is_empty() || !self.inflight.all_sent() || !self.replays.is_empty()
+        !self.queue.is_empty() || !self.inflight.all_sent() || self.replays.is_some()
     }
 }

@@ -138,16 +138,16 @@ impl Worker {
         }
     }
 
-    /// Makes a subscription known to routing: in this worker's table and to its peers, or in its
-    /// shared group. From here on messages come.
+    /// Makes a subscription known to routing: in the interest table or in this worker's own, or in
+    /// its shared group. From here on messages come.
     pub(crate) fn install(&mut self, key: u32, filter: &str, subscription: Subscription) {
-        let target = Target::new(key, subscription.options, subscription.id);
         let filter_text = filter;
         let filter = self.mounted(key, filter);
         if let Ok(Some(shared)) = Shared::parse(filter_text) {
             let Some(client) = self.clients.get(key) else {
                 return;
             };
+            let target = Target::new(key, subscription.options, subscription.id);
             let member = Member {
                 worker: self.index,
                 target,
@@ -161,27 +161,45 @@ impl Worker {
             self.node.interest.join(shared.group, &filter, member);
             return;
         }
-        match self.routing.subs.get_mut(&filter) {
+        self.place(key, &filter, subscription);
+    }
+
+    /// Puts a subscription into the interest table if its session lasts and others are to know it,
+    /// else into this worker's own, and nowhere else.
+    fn place(&mut self, key: u32, filter: &str, subscription: Subscription) {
+        let target = Target::new(key, subscription.options, subscription.id);
+        let client = self.clients.get(key).filter(|_| !self.node.is_alone());
+        let session = client.map_or(SessionNo::NONE, |it| it.session.number_if_lasting());
+        if session != SessionNo::NONE {
+            self.displace(key, filter);
+            let lasting = Lasting { worker: self.index, session, target };
+            self.tell_interest(key, filter, Some(lasting));
+            return self.routing.changed();
+        }
+        match self.routing.subs.get_mut(filter) {
             Some(subscribers) => subscribers.set(target),
             None => {
-                self.routing.subs.entry_or_insert_with(&filter, || Subscribers::One(target));
+                self.routing.subs.entry_or_insert_with(filter, || Subscribers::One(target));
             }
         }
         self.routing.changed();
-        self.tell_interest(key, &filter, Some(subscription));
+        self.tell_interest(key, filter, None);
+    }
+
+    /// Takes a subscription out of this worker's own table, if it is there.
+    fn displace(&mut self, key: u32, filter: &str) {
+        if let Some(subscribers) = self.routing.subs.get_mut(filter)
+            && subscribers.remove(key)
+        {
+            self.routing.subs.remove(filter);
+        }
     }
 
     /// Tells the interest table what this worker, and the client at hand, want of `filter` now.
-    fn tell_interest(&mut self, key: u32, filter: &str, wanted: Option<Subscription>) {
+    fn tell_interest(&mut self, key: u32, filter: &str, lasting: Option<Lasting>) {
         if self.node.is_alone() {
             return; // There is nobody to ask.
         }
-        let lasting = wanted.and_then(|subscription| {
-            let session = self.clients.get(key)?.session.number_if_lasting();
-            let target = Target::new(key, subscription.options, subscription.id);
-            let lasting = Lasting { worker: self.index, session, target };
-            (session != SessionNo::NONE).then_some(lasting)
-        });
         let wants = self.routing.subs.get(filter).is_some();
         self.node.interest.set_peer(self.index, filter, wants, key, lasting);
     }
@@ -266,11 +284,7 @@ impl Worker {
             self.node.interest.leave(shared.group, &mounted, self.index, key);
             return;
         }
-        if let Some(subscribers) = self.routing.subs.get_mut(&mounted)
-            && subscribers.remove(key)
-        {
-            self.routing.subs.remove(&mounted);
-        }
+        self.displace(key, &mounted);
         self.tell_interest(key, &mounted, None);
         self.routing.changed();
     }
@@ -341,7 +355,7 @@ impl Worker {
         }
     }
 
-    /// Tells the interest table anew what a resumed client wants: what is durable may differ.
+    /// Places the subscriptions of a resumed client anew: what is durable may differ.
     pub(crate) fn refresh_interest(&mut self, key: u32) {
         if !self.turn.cfg.durable || self.node.is_alone() {
             return;
@@ -355,7 +369,7 @@ impl Worker {
             .collect();
         for (filter, subscription) in subscriptions {
             if matches!(Shared::parse(&filter), Ok(None)) {
-                self.tell_interest(key, &self.mounted(key, &filter), Some(subscription));
+                self.place(key, &self.mounted(key, &filter), subscription);
             }
         }
     }

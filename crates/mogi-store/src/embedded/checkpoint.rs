@@ -37,10 +37,15 @@ impl EmbeddedStore {
 
     /// Makes what was appended durable.
     pub(super) fn sync_log(&mut self) -> Result<(), StoreError> {
-        let Some(front) = &mut self.front else { return Ok(()) };
-        if front.unsynced.is_none() {
+        let Some(Front { log, .. }) = self.front.as_ref().filter(|it| it.unsynced.is_some()) else {
             return Ok(());
+        };
+        if !log.is_open() {
+            // A new file says nothing of a checkpoint before it: one that is in doubt has to be
+            // durable by then, as the next process would take it for that.
+            self.know()?;
         }
+        let Some(front) = &mut self.front else { return Ok(()) };
         let synced = match front.log.is_open() {
             true => front.log.sync(),
             false => begin(front),
@@ -140,14 +145,24 @@ impl EmbeddedStore {
         Ok(Front { log, young, unsynced: since, since })
     }
 
-    /// Whether the log has nothing that the tables do not have.
-    pub(super) fn log_is_void(&mut self) -> Result<bool, StoreError> {
+    /// Looks into the log at a start; whether it has nothing that the tables do not have.
+    ///
+    /// The process before may have been killed between the writing of a checkpoint and its sync,
+    /// or that sync may have failed. Then the tables are made durable before the log goes on behind
+    /// that checkpoint.
+    pub(super) fn confirm(&mut self) -> Result<bool, StoreError> {
         let checkpoint = read_checkpoint(&self.engine()?.engine)?;
         let path = self.options.dir.join(place::LOG);
         let at = ((self.disk)(), &*path, self.place.seed);
         let mut found = Found::default();
         let mut void = true;
         Log::replay(at, checkpoint, false, &mut found, |_| void = false)?;
+        if found.unconfirmed && !self.confirmed {
+            self.open = None;
+            self.suspect = true;
+            self.engine()?;
+        }
+        self.confirmed = true;
         Ok(void && found.lost_bytes == 0)
     }
 

@@ -12,10 +12,11 @@
 
 use super::options::OnDamage;
 use super::place::Place;
+use super::snapshot::copy_sparse;
 use crate::error::{ErrorKind, StoreError};
 use std::fs::{self, File, OpenOptions};
 use std::hash::Hasher;
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -64,15 +65,8 @@ pub(super) fn renew(place: &Place) -> Result<(), StoreError> {
     let renew_all = || {
         for path in place.journals()? {
             let copy = path.with_extension("jnl-copy");
-            let (whole, mut file) = (fs::read(&path)?, File::create(&copy)?);
-            for (at, part) in whole.chunks(ZEROS.len()).enumerate() {
-                if *part != ZEROS[..part.len()] {
-                    file.seek(SeekFrom::Start((at * ZEROS.len()) as u64))?;
-                    file.write_all(part)?;
-                }
-            }
-            file.set_len(whole.len() as u64)?;
-            file.sync_all()?;
+            copy_sparse(&path, &copy, usize::MAX)?;
+            File::open(&copy)?.sync_all()?;
             fs::rename(copy, &path)?;
         }
         File::open(place.data())?.sync_all()

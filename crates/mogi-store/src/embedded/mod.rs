@@ -74,6 +74,8 @@ pub struct EmbeddedStore {
     rubbish: Rubbish,
     /// A sync of the engine failed: its journals are copied before they are relied on.
     suspect: bool,
+    /// It was looked whether the tables are as durable as they say.
+    confirmed: bool,
     /// Found since the last report.
     damage: Damage,
     /// Makes checkpoints fail.
@@ -127,6 +129,7 @@ impl EmbeddedStore {
             scratch: Scratch::default(),
             rubbish: Rubbish::default(),
             suspect: false,
+            confirmed: false,
             damage: Damage::default(),
             #[cfg(test)]
             trouble: faults::Trouble::default(),
@@ -153,6 +156,8 @@ impl EmbeddedStore {
         if self.suspect {
             journal::renew(&self.place)?;
             self.suspect = false;
+            #[cfg(test)]
+            self.trouble.synced();
         }
         let mut torn = Torn::default();
         let opened = Engine::open(&self.place, &self.options, &mut torn);
@@ -194,6 +199,9 @@ impl EmbeddedStore {
     /// Reads what has to be known before anything is changed.
     fn know(&mut self) -> Result<(), StoreError> {
         let known = self.front.is_some();
+        if !self.confirmed {
+            self.confirm()?;
+        }
         if self.engine()?.mind.is_none() {
             if known {
                 self.scan(&mut |_| {})?;
@@ -237,7 +245,7 @@ impl EmbeddedStore {
     /// Gives everything back.
     fn load_once(&mut self, visit: &mut dyn FnMut(Loaded)) -> Result<LoadReport, StoreError> {
         // Where the tables have all of it, they are read once only.
-        if self.front.is_none() && !self.log_is_void()? {
+        if self.front.is_none() && !self.confirm()? {
             self.know()?;
         }
         let report = self.scan(visit)?;

@@ -227,7 +227,7 @@ fn copy_one(from: &Path, to: &Path, kind: &Kind, zeros_max: usize) -> io::Result
 }
 
 /// Copies a file that is mostly zeros, and leaves those out. Ends after `zeros_max` of them.
-fn copy_sparse(from: &Path, to: &Path, zeros_max: usize) -> io::Result<()> {
+pub(super) fn copy_sparse(from: &Path, to: &Path, zeros_max: usize) -> io::Result<()> {
     let (mut from, mut to) = (File::open(from)?, File::create(to)?);
     let mut piece = vec![0; PIECE_BYTES];
     let (mut at, mut zeros) = (0, 0);

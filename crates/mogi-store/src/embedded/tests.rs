@@ -267,7 +267,7 @@ fn a_store_that_cannot_be_opened_is_set_aside() {
     assert_eq!(error.kind, ErrorKind::Damaged);
     let mut store = open(dir.path());
     let (report, waiting) = load(&mut store);
-    // The log still has what was written last.
+    // The log still has what was not in it.
     assert_eq!(waiting, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
     assert!(report.damage.started_anew && report.damage.any());
     assert!(report.damage.set_aside[0].join("version").exists());

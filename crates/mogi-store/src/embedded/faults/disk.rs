@@ -82,6 +82,14 @@ impl Faulty {
         state.files = files;
     }
 
+    /// The first sector of every file cannot be read any more as it was written.
+    pub(super) fn damage(&self) {
+        for file in self.state().files.values_mut() {
+            let end = SECTOR.min(file.cache.len());
+            file.cache[..end].fill(0xEE);
+        }
+    }
+
     /// A folder for a store to open.
     pub(super) fn folder(&self) -> Box<dyn Disk> {
         Box::new(self.clone())

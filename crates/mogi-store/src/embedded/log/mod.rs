@@ -29,6 +29,9 @@ use std::path::{Path, PathBuf};
 /// Behind the last record, so that a whole end differs from a torn one.
 const END: usize = 8;
 
+/// At the beginning of a file of which nothing counts any more.
+const VOID: &[u8] = b"mogivoid";
+
 /// What the space for records may keep.
 const BUFFER_MAX: usize = 1 << 20;
 
@@ -191,9 +194,15 @@ impl Log {
     /// Everything in it is in the tables for good: it begins anew.
     pub(super) fn restart(&mut self) {
         self.synced = self.next - 1;
-        if let Some(current) = &mut self.current {
-            current.end = 0;
-        }
+        let void = match &mut self.current {
+            Some(current) => {
+                current.end = 0;
+                write_all(&mut *current.file, VOID, 0)
+            }
+            None => self.disk.remove(NAMES[self.name]),
+        };
+        // What stands there still would say no more than that the tables are to be synced again.
+        let _ = void;
     }
 
     fn failed(&self, doing: &str, error: &io::Error) -> StoreError {

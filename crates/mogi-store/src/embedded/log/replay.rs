@@ -2,19 +2,23 @@
 
 use super::disk::{Disk, Folder};
 use super::record::{self, Record};
-use super::{END, Log, NAMES, damaged};
+use super::{END, Log, NAMES, VOID, damaged};
 use crate::error::StoreError;
 use std::io;
 use std::path::Path;
 
-/// How far the number of a record may be from the one before to be looked at behind damage.
-const FAR: u64 = 1 << 32;
+/// By how much numbers rise with each start: a power failure may bring back what stood behind a
+/// torn record, or a file that was removed, and none of it is to look new.
+const LEAP: u64 = 1 << 32;
 
 /// What is found besides whole records.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     /// Bytes of a last record that is not whole, and that nobody was promised.
     pub(crate) torn_bytes: u64,
+    /// Something that is in the tables stands there still: whether they were synced with it is not
+    /// known.
+    pub(crate) unconfirmed: bool,
     /// Bytes of records that were durable once and cannot be read.
     pub(crate) lost_bytes: u64,
     /// Where those are, in words, and the file's bytes.
@@ -38,6 +42,8 @@ struct File {
     torn: u64,
     lost: u64,
     starts_whole: bool,
+    /// There are records of before the checkpoint.
+    covered: bool,
 }
 
 impl Log {
@@ -65,6 +71,7 @@ impl Log {
                 files.push(File::look_through(name, bytes, seed, checkpoint));
             }
         }
+        found.unconfirmed = files.iter().any(|file| file.covered);
         files.sort_by_key(|file| file.records.last().map(|(_, number, _)| *number));
         let mut log = Self {
             disk,
@@ -73,7 +80,7 @@ impl Log {
             current: None,
             name: 0,
             own: [false; 2],
-            next: checkpoint + 1,
+            next: checkpoint.saturating_add(LEAP),
             before: 0,
             synced: checkpoint,
             buffer: Vec::new(),
@@ -91,7 +98,7 @@ impl Log {
         }
         newest.steps(seed, &mut each);
         if let Some((_, number, checksum)) = newest.records.last() {
-            (log.next, log.before, log.synced) = (number + 1, *checksum, *number);
+            (log.next, log.before, log.synced) = (number.saturating_add(LEAP), *checksum, *number);
         }
         log.name = newest.name;
         found.torn_bytes += newest.torn;
@@ -119,8 +126,18 @@ pub(crate) fn is_whole(folder: &Path, seed: u64) -> io::Result<bool> {
 
 impl File {
     fn look_through(name: usize, bytes: Vec<u8>, seed: u64, checkpoint: u64) -> Self {
-        let mut file =
-            Self { name, bytes, records: Vec::new(), torn: 0, lost: 0, starts_whole: false };
+        let mut file = Self {
+            name,
+            bytes,
+            records: Vec::new(),
+            torn: 0,
+            lost: 0,
+            starts_whole: false,
+            covered: false,
+        };
+        if file.bytes.starts_with(VOID) {
+            return file;
+        }
         let mut at = 0;
         let mut last = (0, None);
         loop {
@@ -138,7 +155,11 @@ impl File {
                 }
                 _ => match behind_damage(rest, seed, last.0, checkpoint) {
                     Some(skipped) => {
-                        file.lost += skipped as u64;
+                        let next = record::head(&rest[skipped..]);
+                        let known =
+                            next.is_some_and(|it| it.number <= checkpoint.saturating_add(1));
+                        // What the tables have is not lost.
+                        file.lost += if known { 0 } else { skipped as u64 };
                         at += skipped;
                         last.1 = None;
                     }
@@ -153,7 +174,9 @@ impl File {
 
     /// Without what is in the tables.
     fn behind(mut self, checkpoint: u64) -> Self {
+        let all = self.records.len();
         self.records.retain(|(_, number, _)| *number > checkpoint);
+        self.covered = self.records.len() < all;
         if self.records.is_empty() {
             // Whatever else is there is older.
             (self.torn, self.lost) = (0, 0);
@@ -182,7 +205,7 @@ fn behind_damage(rest: &[u8], seed: u64, last: u64, checkpoint: u64) -> Option<u
         let bytes = &rest[*at..];
         let likely = record::head(bytes).is_some_and(|head| {
             let counts = head.synced > known || head.number <= checkpoint.saturating_add(1);
-            head.number > last && head.number - last < FAR && counts
+            head.number > last && counts
         });
         likely && record::open(seed, bytes).is_some()
     })
