@@ -61,7 +61,7 @@ mod turn;
 mod wills;
 mod worker;
 
-pub use authority::{Access, Authority, Judgement, Rights, Standing};
+pub use authority::{Access, Authority, Judgement, Rights, Standing, UNLIMITED};
 pub use config::{CoreConfig, ListenerConfig};
 pub use connect::{Arrival, BridgeEnd};
 pub use end::Ending;

@@ -118,6 +118,17 @@ impl Worker {
         !self.turn.ops.is_empty() || matches!(self.turn.wait, Wait::ForAll)
     }
 
+    /// The limits and choices it runs with.
+    pub fn config(&self) -> &CoreConfig {
+        &self.turn.cfg
+    }
+
+    /// Others count from now on. What was said to clients when they connected stays for them, and
+    /// so do the sizes of caches and whether state is durable.
+    pub fn set_config(&mut self, cfg: Arc<CoreConfig>) {
+        self.turn.cfg = cfg;
+    }
+
     /// What clients may do from now on.
     pub fn set_rights(&mut self, rights: Rights) {
         self.turn.rights = rights;

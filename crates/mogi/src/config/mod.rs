@@ -10,6 +10,7 @@
 //! * `reader`: the files
 //! * `plan`: from the configuration to what the broker runs
 //! * `rights`: the same for who may do what
+//! * `reload`: what of it counts while the broker runs
 //! * `redis`: options of a store in Redis
 //! * `page`: the page about all options
 
@@ -22,6 +23,7 @@ mod plan;
 mod plugins;
 mod reader;
 mod redis;
+mod reload;
 mod rights;
 mod table;
 mod transport;
@@ -31,6 +33,7 @@ pub(crate) use bridge::{Bridge, bridge_plans};
 pub(crate) use page::page;
 pub(crate) use plan::{data_dir, describe, plan, warnings};
 pub(crate) use redis::store_of;
+pub(crate) use reload::reload;
 
 use crate::access::plan::BanLimits;
 use crate::cli::Cli;
@@ -91,6 +94,8 @@ pub(crate) struct Config {
     pub(crate) file: Option<PathBuf>,
     /// What is accepted, as Mosquitto does, but hardly meant.
     pub(crate) doubts: Vec<String>,
+    /// The lines that count after a restart only.
+    fixed: reload::Fixed,
 }
 
 impl Default for Config {
@@ -119,6 +124,7 @@ impl Default for Config {
             user: crate::process::DEFAULT_USER.to_owned(),
             file: None,
             doubts: Vec::new(),
+            fixed: reload::Fixed::new(),
         }
     }
 }

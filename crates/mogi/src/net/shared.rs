@@ -1,11 +1,11 @@
 //! What the threads of the process share besides the core's node.
 
 use crate::access::Access;
-use crate::broker::plan::TransportPlan;
+use crate::broker::plan::{TransportPlan, Tuning};
 use crate::cluster::Links;
 use crate::net::event_loop::EventLoop;
 use crate::net::mailbox::{Mail, Mailbox};
-use mogi_core::{CoreConfig, ListenerConfig, LogKind, Node, Stats};
+use mogi_core::{ListenerConfig, LogKind, Node, Stats};
 use mogi_store::Keeper;
 use mogi_transport::LayersPlan;
 use mogi_transport::proxy::ProxyRules;
@@ -37,13 +37,37 @@ pub(crate) const BRIDGES: u16 = u16::MAX;
 #[derive(Debug)]
 pub(crate) struct ListenerState {
     pub(crate) port: u16,
-    pub(crate) transport: Transport,
     /// The host it is configured with, if any.
     pub(crate) host: Option<String>,
+    pub(crate) connections: AtomicUsize,
+    /// Replaced as a whole when the configuration is read again.
+    rules: RwLock<Arc<ListenerRules>>,
+}
+
+/// What counts for those who come in through a listener from now on.
+#[derive(Debug)]
+pub(crate) struct ListenerRules {
+    pub(crate) transport: Transport,
     pub(crate) core: ListenerConfig,
     /// Clients it takes at once (`max_connections`).
     pub(crate) max_connections: Option<usize>,
-    pub(crate) connections: AtomicUsize,
+}
+
+impl ListenerState {
+    pub(crate) fn new(port: u16, host: Option<String>, rules: ListenerRules) -> Self {
+        let (connections, rules) = (AtomicUsize::new(0), RwLock::new(Arc::new(rules)));
+        Self { port, host, connections, rules }
+    }
+
+    /// What counts now.
+    pub(crate) fn rules(&self) -> Arc<ListenerRules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Others count from now on.
+    pub(crate) fn set_rules(&self, rules: ListenerRules) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
 }
 
 /// What is between a listener's sockets and MQTT.
@@ -110,26 +134,19 @@ impl Transport {
 /// What all workers of the process share.
 pub(crate) struct Shared {
     pub(crate) node: Arc<Node>,
-    pub(crate) core: Arc<CoreConfig>,
+    /// Replaced as a whole when the configuration is read again.
+    pub(crate) tuning: RwLock<Arc<Tuning>>,
     /// Who may come in, and do what.
     pub(crate) access: Access,
     pub(crate) mailboxes: Vec<Mailbox>,
     pub(crate) listeners: Vec<ListenerState>,
     /// What bridges meet in their own broker.
-    pub(crate) bridge_listener: ListenerConfig,
+    pub(crate) bridge_rules: Arc<ListenerRules>,
     pub(crate) log: &'static dyn LogSink,
     /// Connections of all listeners, known or not.
     pub(crate) connections: AtomicUsize,
     /// Connections accepted since the start.
     pub(crate) accepted: AtomicUsize,
-    /// Connections the broker takes at once (`global_max_connections`).
-    pub(crate) max_connections: Option<usize>,
-    /// Milliseconds a connection has to send its CONNECT (`connect_timeout`).
-    pub(crate) connect_timeout_ms: u64,
-    /// Seconds between publications of `$SYS`; 0: none (`sys_interval`).
-    pub(crate) sys_interval_s: u64,
-    /// Seconds between purges of expired retained messages (`retain_expiry_interval`).
-    pub(crate) retain_expiry_interval_s: Option<u64>,
     /// The text of `$SYS/broker/version`.
     pub(crate) version: String,
     pub(crate) started: Instant,
@@ -166,17 +183,29 @@ impl Shared {
         (self.started_us + self.started.elapsed().as_micros() as u64) / 1000
     }
 
+    /// What counts now.
+    pub(crate) fn tuning(&self) -> Arc<Tuning> {
+        Arc::clone(&self.tuning.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Other choices count from now on; workers are told.
+    pub(crate) fn set_tuning(&self, tuning: Tuning) {
+        let core = Arc::clone(&tuning.core);
+        *self.tuning.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tuning);
+        self.send_all(|| Mail::Config(Arc::clone(&core)));
+    }
+
     /// Whether so much waits for the disk that those who wait for it are not to send more.
     pub(crate) fn store_is_full(&self) -> bool {
         self.store.get().is_some_and(|store| store.pending_bytes() >= self.store_limit)
     }
 
-    /// What a listener asks of its clients; [`BRIDGES`] is one as well.
-    pub(crate) fn listener_core(&self, listener: u16) -> Option<&ListenerConfig> {
+    /// What counts for a listener's clients; [`BRIDGES`] is one as well.
+    pub(crate) fn rules(&self, listener: u16) -> Option<Arc<ListenerRules>> {
         if listener == BRIDGES {
-            return Some(&self.bridge_listener);
+            return Some(Arc::clone(&self.bridge_rules));
         }
-        self.listeners.get(usize::from(listener)).map(|listener| &listener.core)
+        self.listeners.get(usize::from(listener)).map(ListenerState::rules)
     }
 
     pub(crate) fn send_all(&self, mail: impl Fn() -> Mail) {
@@ -207,8 +236,8 @@ impl Shared {
         let below = |count: &AtomicUsize, limit: Option<usize>| {
             limit.is_none_or(|limit| count.load(Ordering::Relaxed) < limit)
         };
-        if !below(&listener.connections, listener.max_connections)
-            || !below(&self.connections, self.max_connections)
+        if !below(&listener.connections, listener.rules().max_connections)
+            || !below(&self.connections, self.tuning().max_connections)
         {
             return false;
         }

@@ -94,7 +94,7 @@ impl EventLoop {
         if let Some(Socket { state: State::Handshake, serial, .. }) =
             self.sockets.get(place as usize)
         {
-            let deadline = now_ms + self.shared.connect_timeout_ms;
+            let deadline = now_ms + self.shared.tuning().connect_timeout_ms;
             self.handshakes.push_back((deadline, place, *serial));
         }
     }
@@ -115,7 +115,8 @@ impl EventLoop {
     }
 
     pub(super) fn log_connection(&self, kind: LogKind, line: impl FnOnce() -> String) {
-        if self.shared.core.connection_messages && self.shared.core.log_mask & kind as u32 != 0 {
+        let core = self.worker.config();
+        if core.connection_messages && core.log_mask & kind as u32 != 0 {
             self.shared.log.log(kind, &line());
         }
     }
@@ -192,14 +193,14 @@ impl EventLoop {
         let Some(socket) = self.sockets.get_mut(place as usize) else {
             return;
         };
-        let Some(listener) = self.shared.listeners.get(usize::from(socket.listener)) else {
+        let Some(rules) = self.shared.rules(socket.listener) else {
             return;
         };
         let packet = &socket.partial[..len];
         let admitted = mogi_core::handshake::admit(
             packet,
-            &self.shared.core,
-            &listener.core,
+            self.worker.config(),
+            &rules.core,
             crate::net::shared::fresh_id,
         );
         match admitted {
@@ -267,7 +268,7 @@ impl EventLoop {
             return;
         };
         let shared = Arc::clone(&self.shared);
-        let Some(listener) = shared.listener_core(socket.listener) else {
+        let Some(rules) = shared.rules(socket.listener) else {
             return;
         };
         let (packet, rest) = hello.bytes.split_at(hello.connect_len);
@@ -277,7 +278,7 @@ impl EventLoop {
             client_id: &hello.client_id,
             assigned: hello.assigned,
             address: &hello.address,
-            listener,
+            listener: &rules.core,
             bridge: hello.bridge,
             epoch,
             login: hello.login,

@@ -77,6 +77,11 @@ impl EventLoop {
                 Mail::Verified { place, serial, login } => {
                     self.verified(now_ms, place, serial, login);
                 }
+                Mail::Config(core) => {
+                    self.worker.set_config(core);
+                    // What is due at times of the configuration is reckoned anew.
+                    self.chores_ms = Some(0);
+                }
                 Mail::Rights(rights) => {
                     let (rights, judge) = *rights;
                     self.worker.set_rights(rights);

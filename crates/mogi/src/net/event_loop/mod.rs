@@ -136,7 +136,8 @@ impl EventLoop {
         shared: Arc<Shared>,
         front_door: Option<FrontDoor>,
     ) -> io::Result<Self> {
-        let mut worker = Worker::new(index, Arc::clone(&shared.node), Arc::clone(&shared.core));
+        let mut worker =
+            Worker::new(index, Arc::clone(&shared.node), Arc::clone(&shared.tuning().core));
         worker.set_rights(shared.access.rights());
         let mut this = Self {
             index,
@@ -252,7 +253,8 @@ impl EventLoop {
 
     /// Starts with an empty worker again: what it was given so far counts for nothing.
     pub(crate) fn renew_worker(&mut self) {
-        let (node, core) = (Arc::clone(&self.shared.node), Arc::clone(&self.shared.core));
+        let core = Arc::clone(&self.shared.tuning().core);
+        let node = Arc::clone(&self.shared.node);
         self.worker = Worker::new(self.index, node, core);
         self.worker.set_rights(self.shared.access.rights());
     }
