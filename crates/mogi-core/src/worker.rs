@@ -13,6 +13,7 @@ use crate::end::Ending;
 use crate::event::{Changes, Effects, Wait};
 use crate::link::Link;
 use crate::map::Map;
+use crate::memory::Memory;
 use crate::message::MessageView;
 use crate::node::Node;
 use crate::output::Output;
@@ -111,6 +112,16 @@ impl Worker {
     /// Says whether the store is behind: then clients that wait for it are read no further.
     pub const fn set_store_full(&mut self, full: bool) {
         self.turn.store_full = full;
+    }
+
+    /// Says how much memory there is left.
+    pub const fn set_memory(&mut self, memory: Memory) {
+        self.turn.memory = memory;
+    }
+
+    /// A client's user name.
+    pub fn username(&self, key: u32) -> Option<&str> {
+        self.clients.get(key)?.session.username.as_deref()
     }
 
     /// Whether there are changes of durable state that [`Self::end_turn`] has not handed over.

@@ -2,6 +2,12 @@
 
 mod support;
 
+#[path = "limits/connections.rs"]
+mod connections;
+#[path = "limits/kept.rs"]
+mod kept;
+#[path = "limits/rates.rs"]
+mod rates;
 #[path = "limits/reload.rs"]
 mod reload;
 

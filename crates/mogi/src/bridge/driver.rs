@@ -390,6 +390,7 @@ impl Driver {
             layered: None,
             peer: Peer::Ip(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
             listener: BRIDGES,
+            counted: None,
             hello,
         };
         if let Some(mailbox) = self.shared.mailboxes.get(usize::from(owner)) {

@@ -1,6 +1,7 @@
 //! What worker 0 does besides its connections: signals, `$SYS`, log topics, purges.
 
 use crate::bridge::Bridges;
+use crate::broker::memory::MemoryWatch;
 use crate::broker::plan::{Reload, Signal, Signals};
 use crate::broker::reload::Reloader;
 use crate::broker::sys::Sys;
@@ -29,6 +30,7 @@ pub(super) fn chores(
         reloader: Reloader::new(shared, bridges, &certificates, reload),
         certificates,
         sys: Sys::new(),
+        memory: MemoryWatch::default(),
         sys_interval_s: tuning.sys_interval_s,
         sys_at_ms: (tuning.sys_interval_s != 0).then_some(0),
         sys_last_ms: shared.now_ms(),
@@ -45,6 +47,7 @@ struct Chores {
     reloader: Arc<Reloader>,
     certificates: Arc<Mutex<Certificates>>,
     sys: Sys,
+    memory: MemoryWatch,
     /// `sys_interval`, as of the last look.
     sys_interval_s: u64,
     sys_at_ms: Option<u64>,
@@ -95,9 +98,11 @@ impl Chores {
             // They are being read just now.
             Err(TryLockError::WouldBlock) => Some(now_ms + LOOK_AGAIN_MS),
         };
+        let memory_ms = self.memory.look(shared, now_ms);
+        let due = [self.sys_at_ms, self.purge_at_ms, self.alive_at_ms, certificates_ms, memory_ms];
+        let due_ms = due.into_iter().flatten().min();
         if !shared.log.publishes() {
-            let due = [self.sys_at_ms, self.purge_at_ms, self.alive_at_ms, certificates_ms];
-            return due.into_iter().flatten().min();
+            return due_ms;
         }
         for (topic, text) in shared.log.take_topic_lines() {
             let view = MessageView {
@@ -106,9 +111,7 @@ impl Chores {
             };
             worker.publish_internal(now_ms, &view);
         }
-        let lines_ms = Some(now_ms + LOG_INTERVAL_MS);
-        let due = [self.sys_at_ms, self.purge_at_ms, self.alive_at_ms, certificates_ms, lines_ms];
-        due.into_iter().flatten().min()
+        due_ms.into_iter().chain([now_ms + LOG_INTERVAL_MS]).min()
     }
 
     /// Times are reckoned anew when the configuration was read again.

@@ -5,10 +5,12 @@
 //! * `store`: what is kept on disk, or in Redis
 //! * `sys`: the `$SYS` topics
 //! * `chores`: what worker 0 does besides: signals, `$SYS`, purges
+//! * `memory`: how much there is left
 //! * `reload`: what SIGHUP does
 
 mod chores;
 mod cluster;
+mod memory;
 pub(crate) mod plan;
 mod reload;
 mod store;
@@ -18,10 +20,14 @@ use crate::access::Access;
 use crate::bridge::Bridges;
 use crate::net::certificates::Certificates;
 use crate::net::crew::Captain;
+use crate::net::crowd::Crowd;
 use crate::net::event_loop::{EventLoop, FrontDoor, SIGNALS, WAKER};
 use crate::net::listen::{Door, open};
 use crate::net::mailbox::Mailbox;
-use crate::net::shared::{ListenerRules, ListenerState, LogSink, Shared, Transport};
+use crate::net::meter::Users;
+use crate::net::shared::{
+    ListenerRules, ListenerState, LogSink, Pressure, Refused, Shared, Transport,
+};
 use mio::{Interest, Poll, Waker};
 use mogi_core::cluster::MAX_CLUSTER_WORKERS;
 use mogi_core::{ListenerConfig, Node, Stats, UNLIMITED};
@@ -53,6 +59,10 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
         bridge_rules: Arc::new(bridge_rules()),
         log,
         connections: AtomicUsize::new(0),
+        crowd: Crowd::default(),
+        users: Users::default(),
+        refused: Refused::default(),
+        pressure: Pressure::default(),
         accepted: AtomicUsize::new(0),
         version: settings.version,
         started: Instant::now(),

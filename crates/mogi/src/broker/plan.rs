@@ -3,6 +3,8 @@
 use crate::access::plan::AccessPlan;
 use crate::bridge::plan::BridgePlan;
 use crate::cluster::ClusterPlan;
+use crate::net::crowd::CrowdLimits;
+use crate::net::meter::Rates;
 use crate::net::shared::{LogSink, NameFrom};
 use mio::net::UnixStream;
 use mogi_core::{CoreConfig, ListenerConfig};
@@ -54,6 +56,12 @@ pub(crate) struct Tuning {
     pub(crate) sys_interval_s: u64,
     /// Seconds between purges of expired retained messages (`retain_expiry_interval`).
     pub(crate) retain_expiry_interval_s: Option<u64>,
+    /// How many connections there may be, besides.
+    pub(crate) crowd: CrowdLimits,
+    /// What clients may publish in a second.
+    pub(crate) rates: Rates,
+    /// Bytes of memory from which on nobody new is let in; 0: any (`memory_limit`).
+    pub(crate) memory_limit: u64,
 }
 
 /// A listener to open.

@@ -38,6 +38,8 @@ pub(crate) use reload::reload;
 use crate::access::plan::BanLimits;
 use crate::cli::Cli;
 use crate::log::LogConfig;
+use crate::net::crowd::CrowdLimits;
+use crate::net::meter::Rates;
 use builder::Builder;
 use mogi_codec::QoS;
 use mogi_core::{CoreConfig, LogKind};
@@ -72,6 +74,12 @@ pub(crate) struct Config {
     pub(crate) worker_threads: u16,
     /// Connections the broker takes at once.
     pub(crate) max_connections: Option<usize>,
+    /// How many connections there may be, besides.
+    pub(crate) crowd: CrowdLimits,
+    /// What clients may publish in a second.
+    pub(crate) rates: Rates,
+    /// Bytes of memory from which on nobody new is let in; 0: any.
+    pub(crate) memory_limit: u64,
     /// Bytes a WebSocket's HTTP request may have.
     pub(crate) max_head_bytes: usize,
     /// Whether `X-Forwarded-For` is believed.
@@ -113,6 +121,9 @@ impl Default for Config {
             access: Access::default(),
             worker_threads: 0,
             max_connections: None,
+            crowd: CrowdLimits::default(),
+            rates: Rates::default(),
+            memory_limit: 0,
             max_head_bytes: 4096,
             forwarded_for: false,
             connect_timeout_ms: 30_000,

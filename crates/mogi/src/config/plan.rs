@@ -71,6 +71,9 @@ pub(super) fn tuning(config: &Config) -> Tuning {
         connect_timeout_ms: config.connect_timeout_ms,
         sys_interval_s: config.sys_interval_s,
         retain_expiry_interval_s: config.retain_expiry_interval_s,
+        crowd: config.crowd,
+        rates: config.rates,
+        memory_limit: config.memory_limit,
     }
 }
 

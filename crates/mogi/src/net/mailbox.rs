@@ -9,6 +9,7 @@ use mogi_core::cluster::roster::Eviction;
 use mogi_core::store::{StoredDelivery, StoredSession};
 use mogi_core::{BridgeEnd, CoreConfig, EntryNo, Rights, SessionNo};
 use mogi_store::redis::Claimed;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -77,6 +78,8 @@ pub(crate) struct Moved {
     pub(crate) layered: Option<Box<Layered>>,
     pub(crate) peer: Peer,
     pub(crate) listener: u16,
+    /// The address among whose connections it is counted.
+    pub(crate) counted: Option<IpAddr>,
     pub(crate) hello: Hello,
 }
 

@@ -3,9 +3,11 @@
 use crate::access::Access;
 use crate::broker::plan::{TransportPlan, Tuning};
 use crate::cluster::Links;
+use crate::net::crowd::Crowd;
 use crate::net::event_loop::EventLoop;
 use crate::net::mailbox::{Mail, Mailbox};
-use mogi_core::{ListenerConfig, LogKind, Node, Stats};
+use crate::net::meter::{Common, Users};
+use mogi_core::{ListenerConfig, LogKind, Memory, Node, Stats};
 use mogi_store::Keeper;
 use mogi_transport::LayersPlan;
 use mogi_transport::proxy::ProxyRules;
@@ -14,7 +16,7 @@ use rustls::ServerConfig;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -40,6 +42,8 @@ pub(crate) struct ListenerState {
     /// The host it is configured with, if any.
     pub(crate) host: Option<String>,
     pub(crate) connections: AtomicUsize,
+    /// What its clients may publish together.
+    pub(crate) bucket: Common,
     /// Replaced as a whole when the configuration is read again.
     rules: RwLock<Arc<ListenerRules>>,
 }
@@ -56,7 +60,7 @@ pub(crate) struct ListenerRules {
 impl ListenerState {
     pub(crate) fn new(port: u16, host: Option<String>, rules: ListenerRules) -> Self {
         let (connections, rules) = (AtomicUsize::new(0), RwLock::new(Arc::new(rules)));
-        Self { port, host, connections, rules }
+        Self { port, host, connections, bucket: Common::default(), rules }
     }
 
     /// What counts now.
@@ -116,6 +120,12 @@ impl Transport {
         self.proxy.is_some()
     }
 
+    /// Whether somebody in between says later from where a connection comes.
+    pub(crate) fn hides_address(&self) -> bool {
+        let forwarded = self.websocket.as_ref().is_some_and(|rules| rules.forwarded_for);
+        self.is_proxied() || forwarded
+    }
+
     /// The layers of a new connection, if it has any.
     pub(crate) fn layers(&self) -> Option<LayersPlan> {
         self.layered.then(|| LayersPlan {
@@ -128,6 +138,58 @@ impl Transport {
     /// New sessions are made of this from now on.
     pub(crate) fn set_tls(&self, config: Arc<ServerConfig>) {
         *self.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(config);
+    }
+}
+
+/// What was refused or held up, for `$SYS`.
+#[derive(Debug, Default)]
+pub(crate) struct Refused {
+    /// Connections above `max_connections` or `global_max_connections`.
+    pub(crate) connections: AtomicU64,
+    /// Connections above `max_connections_per_address`.
+    pub(crate) addresses: AtomicU64,
+    /// Connections above `max_pending_connections`.
+    pub(crate) pending: AtomicU64,
+    /// Times it was waited because of `max_connection_rate`.
+    pub(crate) delayed: AtomicU64,
+    /// Times a client was not read because of how much it had published.
+    pub(crate) throttled: AtomicU64,
+    /// Connections for which there was no memory.
+    pub(crate) memory: AtomicU64,
+}
+
+/// How much memory there is left, for all workers.
+#[derive(Debug)]
+pub(crate) struct Pressure {
+    /// As of the last look.
+    level: AtomicU8,
+    /// Bytes of messages from which on there is none, until the next look.
+    ceiling: AtomicU64,
+}
+
+impl Default for Pressure {
+    fn default() -> Self {
+        Self { level: AtomicU8::new(0), ceiling: AtomicU64::new(u64::MAX) }
+    }
+}
+
+impl Pressure {
+    /// What there is while `node` keeps what it does.
+    pub(crate) fn get(&self, node: &Node) -> Memory {
+        let ceiling = self.ceiling.load(Ordering::Relaxed);
+        if ceiling != u64::MAX && node.kept_bytes() >= ceiling {
+            return Memory::Full;
+        }
+        match self.level.load(Ordering::Relaxed) {
+            0 => Memory::Enough,
+            1 => Memory::Tight,
+            _ => Memory::Full,
+        }
+    }
+
+    pub(crate) fn set(&self, memory: Memory, ceiling: u64) {
+        self.level.store(memory as u8, Ordering::Relaxed);
+        self.ceiling.store(ceiling, Ordering::Relaxed);
     }
 }
 
@@ -145,6 +207,14 @@ pub(crate) struct Shared {
     pub(crate) log: &'static dyn LogSink,
     /// Connections of all listeners, known or not.
     pub(crate) connections: AtomicUsize,
+    /// Connections by address.
+    pub(crate) crowd: Crowd,
+    /// What users may publish.
+    pub(crate) users: Users,
+    /// What was refused or held up since the start.
+    pub(crate) refused: Refused,
+    /// How much memory there is left (`memory_limit`).
+    pub(crate) pressure: Pressure,
     /// Connections accepted since the start.
     pub(crate) accepted: AtomicUsize,
     /// The text of `$SYS/broker/version`.

@@ -2,7 +2,7 @@
 
 use super::Kind::{Bool, Number, Other, Text, TextOnce};
 use super::Scope::Global;
-use super::Status::{NoEffect, NotYet, Works};
+use super::Status::{NoEffect, Works};
 use super::{ANY, BOOL, Spec, range, row};
 use crate::config::{apply, plugins};
 
@@ -98,7 +98,10 @@ pub(super) const ROWS: &[Spec] = &[
     row("max_queued_messages", Global, "messages; 0: any number", "1000",
         Works(Number(ANY, |to, n| to.config.core.max_queued_messages = n.max(0) as usize)),
         "messages waiting for a client beyond those in flight"),
-    row("memory_limit", Global, "bytes", "0", NotYet, "hard limit of the heap"),
+    row("memory_limit", Global, "bytes; 0: any number", "0",
+        Works(Other(apply::memory_limit)),
+        "memory of the process from which on connections and messages that would have to be kept \
+         are refused; new clients already at nine tenths of it").quirk("Mosquitto limits its heap"),
     row("message_size_limit", Global, "bytes, up to 268435455; 0: any number", "0",
         Works(Other(apply::message_size_limit)),
         "largest payload; larger ones are acknowledged and dropped"),

@@ -30,7 +30,8 @@ pub(super) const ROWS: &[Spec] = &[
         "addresses with failed logins that are remembered").restart(),
     row("auth_ban_attempts", Mogi, "logins, up to 1000000; 0: never", "0",
         Works(Number(between(0, 1_000_000), |to, n| to.config.access.bans.attempts = n as u32)),
-        "failed logins within `auth_ban_window` after which an address is not let in for a while").restart(),
+        "failed logins within `auth_ban_window` after which an address is not let in for a while")
+        .restart(),
     row("auth_ban_time", Mogi, "seconds, 1 to 2592000", "600",
         Works(Number(between(1, 2_592_000), |to, n| {
             to.config.access.bans.time_ms = n as u64 * 1000;
@@ -56,6 +57,43 @@ pub(super) const ROWS: &[Spec] = &[
             to.config.core.connection_buffer_limit = n as usize;
         })),
         "output pending for a connection beyond which messages to it are dropped"),
+    row("max_connection_rate", Mogi, "connections per second; 0: any number", "0",
+        Works(Number(at_least(0), |to, n| to.config.crowd.per_second = n as u32)),
+        "new connections that are accepted; others wait"),
+    row("max_connections_per_address", Mogi, "connections; 0: any number", "0",
+        Works(Number(at_least(0), |to, n| to.config.crowd.per_address = n as u32)),
+        "connections from one address, or one network of 64 bits in IPv6"),
+    row("max_pending_connections", Mogi, "connections; 0: any number", "0",
+        Works(Number(at_least(0), |to, n| to.config.crowd.pending = n as usize)),
+        "connections whose CONNECT was not accepted yet"),
+    row("max_publish_bytes_per_client", Mogi, "bytes per second; 0: any number", "0",
+        Works(Number(at_least(0), |to, n| to.config.rates.client.bytes = n as u32)),
+        "what a client may publish; who has done so is not read for a while"),
+    row("max_publish_bytes_per_listener", Mogi, "bytes per second; 0: any number", "0",
+        Works(Number(at_least(0), |to, n| to.config.rates.listener.bytes = n as u32)),
+        "what all clients of a listener together may publish; who has done so is not read for a \
+         while"),
+    row("max_publish_bytes_per_user", Mogi, "bytes per second; 0: any number", "0",
+        Works(Number(at_least(0), |to, n| to.config.rates.user.bytes = n as u32)),
+        "what all clients of one user name together may publish; who has done so is not read \
+         for a while"),
+    row("max_publish_rate_per_client", Mogi, "messages per second; 0: any number", "0",
+        Works(Number(at_least(0), |to, n| to.config.rates.client.messages = n as u32)),
+        "what a client may publish; who has done so is not read for a while"),
+    row("max_publish_rate_per_listener", Mogi, "messages per second; 0: any number", "0",
+        Works(Number(at_least(0), |to, n| to.config.rates.listener.messages = n as u32)),
+        "what all clients of a listener together may publish; who has done so is not read for a \
+         while"),
+    row("max_publish_rate_per_user", Mogi, "messages per second; 0: any number", "0",
+        Works(Number(at_least(0), |to, n| to.config.rates.user.messages = n as u32)),
+        "what all clients of one user name together may publish; who has done so is not read \
+         for a while"),
+    row("max_queued_bytes_total", Mogi, "bytes; 0: any number", "0",
+        Works(Number(at_least(0), |to, n| to.config.core.max_queued_bytes_total = n as u64)),
+        "messages that wait for clients, in memory, of all clients; newer ones are dropped"),
+    row("max_retained_bytes", Mogi, "bytes; 0: any number", "0",
+        Works(Number(at_least(0), |to, n| to.config.core.max_retained_bytes = n as usize)),
+        "topics, properties and payloads of retained messages"),
     row("max_retained_messages", Mogi, "topics; 0: any number", "0",
         Works(Number(at_least(0), |to, n| to.config.core.max_retained_messages = n as usize)),
         "topics with a retained message"),
@@ -89,7 +127,8 @@ pub(super) const ROWS: &[Spec] = &[
         "keeps state in Redis, Valkey or a cluster of either; `rediss://` with TLS").restart(),
     row("persistence_sync", Mogi, "`always`, `interval MILLISECONDS` or `off`", "always",
         Works(Other(apply::persistence_sync)),
-        "when changes are synced to the disk; with `always` before they are acknowledged").restart(),
+        "when changes are synced to the disk; with `always` before they are acknowledged")
+        .restart(),
     row("queue_window_bytes", Mogi, "bytes, 65536 or more", "1048576",
         Works(Number(at_least(65_536), |to, n| to.config.core.queue_window_bytes = n as u64)),
         "bytes of a client's queue that are in memory; the rest is on disk, where state is kept \
@@ -112,7 +151,8 @@ pub(super) const ROWS: &[Spec] = &[
         "the PEM certificate shown to Redis; needs `redis_keyfile`").restart(),
     row("redis_cluster", Mogi, "`true`, `false` or `auto`", "auto",
         Works(Other(redis::redis_cluster)),
-        "whether `persistence_store` is a Redis Cluster; `auto`: whatever the server says it is").restart(),
+        "whether `persistence_store` is a Redis Cluster; `auto`: whatever the server says it is")
+        .restart(),
     row("redis_insecure", Mogi, BOOL, "false",
         Works(Bool(|to, yes| to.config.persistence.redis.insecure = yes)),
         "uses TLS to Redis without looking at its certificate").restart(),

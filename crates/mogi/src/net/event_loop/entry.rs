@@ -31,8 +31,14 @@ impl EventLoop {
     /// Accepts a share of what waits; whether that was all.
     pub(super) fn accept_from(&mut self, now_ms: u64, number: u16, listener: &Door) -> bool {
         for _ in 0..ACCEPTS {
+            if !self.door_opens(now_ms) {
+                return false;
+            }
             match listener.accept() {
-                Ok((stream, peer)) => self.admit(now_ms, stream, number, peer),
+                Ok((stream, peer)) => {
+                    self.turnstile.pass();
+                    self.admit(now_ms, stream, number, peer);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
                 Err(error) => {
                     if self.accept_failed(now_ms, &error) {
@@ -73,18 +79,21 @@ impl EventLoop {
             });
             return;
         }
-        if !self.shared.admit_connection(listener) {
-            self.log_connection(LogKind::Notice, || {
-                format!("Client connection from {} denied: max_connections exceeded.", peer.host())
-            });
-            return;
-        }
+        let counted = match self.count_in(listener, &peer) {
+            Ok(counted) => counted,
+            Err(why) => {
+                return self.log_connection(LogKind::Notice, || {
+                    format!("Client connection from {} denied: {why}.", peer.host())
+                });
+            }
+        };
         let Some(layered) = self.layers(listener) else {
-            self.shared.release_connection(listener);
-            return;
+            return self.count_out(listener, counted);
         };
         self.serial += 1;
-        let socket = Socket::new(stream, layered, peer, listener, self.serial);
+        self.pending += 1;
+        let mut socket = Socket::new(stream, layered, peer, listener, self.serial);
+        (socket.pending, socket.counted) = (true, counted);
         self.log_new(&socket, true);
         let place = self.sockets.insert(socket) as u32;
         self.look_at_once(now_ms, place);
@@ -204,7 +213,10 @@ impl EventLoop {
             crate::net::shared::fresh_id,
         );
         match admitted {
-            Ok(admitted) => self.log_in(now_ms, place, admitted, len),
+            Ok(admitted) => match self.count_late(place, len) {
+                Ok(()) => self.log_in(now_ms, place, admitted, len),
+                Err(refused) => self.refuse(place, Some(&admitted.client_id), &refused),
+            },
             Err(refused) => self.refuse(place, None, &refused),
         }
     }
@@ -220,6 +232,7 @@ impl EventLoop {
         let Some(socket) = self.sockets.get_mut(place as usize) else {
             return;
         };
+        self.pending -= usize::from(std::mem::take(&mut socket.pending));
         let owner = self.shared.node.owner(&admitted.client_id);
         let address = socket.address();
         let bytes = std::mem::take(&mut socket.partial);
@@ -233,11 +246,10 @@ impl EventLoop {
             return;
         };
         if socket.registered && self.poll.registry().deregister(&mut socket.stream).is_err() {
-            self.shared.release_connection(socket.listener);
-            return;
+            return self.drop_socket(socket);
         }
-        let Socket { stream, layered, peer, listener, .. } = socket;
-        let moved = Moved { stream, layered, peer, listener, hello };
+        let Socket { stream, layered, peer, listener, counted, .. } = socket;
+        let moved = Moved { stream, layered, peer, listener, counted, hello };
         if let Some(mailbox) = self.shared.mailboxes.get(usize::from(owner)) {
             mailbox.send(Mail::Arrival(Box::new(moved)), self.together);
         }
@@ -245,8 +257,9 @@ impl EventLoop {
 
     pub(super) fn arrive(&mut self, now_ms: u64, moved: Moved) {
         self.serial += 1;
-        let Moved { stream, layered, peer, listener, .. } = moved;
-        let socket = Socket::new(stream, layered, peer, listener, self.serial);
+        let Moved { stream, layered, peer, listener, counted, .. } = moved;
+        let mut socket = Socket::new(stream, layered, peer, listener, self.serial);
+        socket.counted = counted;
         let place = self.sockets.insert(socket) as u32;
         if !self.keep(place) {
             return;
@@ -303,6 +316,7 @@ impl EventLoop {
         let Some(mut socket) = self.sockets.try_remove(place as usize) else {
             return;
         };
+        self.pending -= usize::from(std::mem::take(&mut socket.pending));
         let address = socket.address();
         let ip = address.rsplit_once(':').map_or(&*address, |(ip, _)| ip).to_owned();
         if let Some(detail) = &refused.detail {
