@@ -87,10 +87,18 @@ pub fn start(over: Over, port: u16, dir: &Path) -> SocketAddr {
     address
 }
 
+/// What the system is to keep of a connection, either way.
+const BUFFER_BYTES: usize = 64 * 1024;
+
 /// Carries bytes both ways until one side ends, or breaks: then so does the other.
 fn carry(mut near: TcpStream, mut far: Stream) -> io::Result<()> {
     near.set_nonblocking(true)?;
     near.set_nodelay(true)?;
+    // What the system keeps on the way is to be no more than on a way without this stop.
+    for socket in [socket2::SockRef::from(&near), socket2::SockRef::from(&far)] {
+        socket.set_send_buffer_size(BUFFER_BYTES)?;
+        socket.set_recv_buffer_size(BUFFER_BYTES)?;
+    }
     let (mut up, mut down) = (Vec::new(), Vec::new());
     let (mut near_ended, mut far_ended, mut far_broken) = (false, false, false);
     loop {

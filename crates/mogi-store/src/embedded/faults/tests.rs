@@ -39,9 +39,9 @@ fn everything(store: &mut dyn Store) -> Result<Vec<String>, StoreError> {
     Ok(all)
 }
 
-/// What a broker does not do is taken out, as a group that is tried twice would not come to the same
-/// then: entries are not changed before they are there. And each change of a retained message is
-/// newer than the one before: whether one that nobody can see was lost makes no difference.
+/// What a broker does not do is taken out, as a group that is tried twice would not come to the
+/// same then: entries are not changed before they are there. And each change of a retained message
+/// is newer than the one before: whether one that nobody can see was lost makes no difference.
 fn sensible(mut groups: Vec<Vec<StoreOp>>) -> Vec<Vec<StoreOp>> {
     let (mut known, mut newest) = (BTreeSet::new(), 0);
     for group in &mut groups {
