@@ -24,7 +24,7 @@ mod outgoing;
 mod trace;
 
 pub use client::Client;
-pub use driver::{Address, DialError, DialOptions, Driver, DriverError, Stream, TlsOptions};
+pub use driver::{Address, DialError, DialOptions, Driver, DriverError, Proxy, Stream, TlsOptions};
 pub use error::{Error, PublishError};
 pub use event::{Event, Message};
 pub use limits::Limits;

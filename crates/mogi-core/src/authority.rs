@@ -38,6 +38,10 @@ pub trait Authority: fmt::Debug + Send + Sync {
 /// The table of sessions whose listener is not known: they were restored.
 pub(crate) const NO_TABLE: u16 = u16::MAX;
 
+/// The table of clients that may do everything: the broker's own ends of bridges. Whoever writes
+/// the configuration says what a bridge carries; as in Mosquitto nobody else is asked.
+pub const UNLIMITED: u16 = u16::MAX - 1;
+
 /// What counts for all clients at a time.
 #[derive(Clone, Debug)]
 pub struct Rights {
@@ -76,6 +80,9 @@ impl Rights {
 
     /// Who decides about clients of that table. Where there is but one, it knows all of them.
     fn table(&self, table: u16) -> Option<&dyn Authority> {
+        if table == UNLIMITED {
+            return None;
+        }
         let at = if self.tables.len() == 1 { 0 } else { usize::from(table) };
         self.tables.get(at)?.as_deref()
     }

@@ -403,7 +403,7 @@ impl Client {
     }
 
     /// Puts a message in the queue, or drops it where the queue is full (`max_queued_messages`,
-    /// `max_queued_bytes`): the newest goes, as Mosquitto's users expect.
+    /// `max_queued_bytes`, `max_queued_bytes_total`): the newest goes, as Mosquitto's users expect.
     fn enqueue(
         &mut self,
         turn: &mut Turn,
@@ -413,8 +413,10 @@ impl Client {
     ) {
         let queue = &self.session.queue;
         let (messages, bytes) = (turn.cfg.max_queued_messages, turn.cfg.max_queued_bytes);
+        let (weight, total) = (view.weight() as u64, turn.cfg.max_queued_bytes_total);
         let full = messages != 0 && queue.counted() >= messages
-            || bytes != 0 && queue.bytes() + view.weight() as u64 > bytes;
+            || bytes != 0 && queue.bytes() + weight > bytes
+            || total != 0 && turn.node.queued_bytes() + weight > total;
         if full {
             turn.stats.dropped_queue_full += 1;
             self.note_dropped(turn);

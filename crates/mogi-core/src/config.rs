@@ -56,6 +56,12 @@ pub struct CoreConfig {
     pub max_subscriptions_per_client: usize,
     /// Retained messages the broker keeps; 0: no limit (`max_retained_messages`).
     pub max_retained_messages: usize,
+    /// Bytes of topics, properties and payloads of retained messages; 0: no limit
+    /// (`max_retained_bytes`).
+    pub max_retained_bytes: usize,
+    /// Bytes of messages that wait for clients, in memory, of all clients; 0: no limit
+    /// (`max_queued_bytes_total`).
+    pub max_queued_bytes_total: u64,
     /// Bytes of output a connection may have pending before messages to it are dropped
     /// (`connection_buffer_limit`).
     pub connection_buffer_limit: usize,
@@ -100,6 +106,8 @@ impl Default for CoreConfig {
             max_topic_levels: 200,
             max_subscriptions_per_client: 0,
             max_retained_messages: 0,
+            max_retained_bytes: 0,
+            max_queued_bytes_total: 0,
             connection_buffer_limit: 16 << 20,
             send_timeout_ms: 60_000,
             route_cache_topics: 65_536,

@@ -8,6 +8,7 @@ use crate::event::LogKind;
 use crate::handshake::{Refused, decode};
 use crate::inflight::MAX_FLIGHTS;
 use crate::link::{AliasesIn, AliasesOut, Link};
+use crate::memory::Memory;
 use crate::message::put_forwarded;
 use crate::output::Output;
 use crate::session::{Expiry, Session, Will};
@@ -112,13 +113,18 @@ impl Worker {
         Ok(key)
     }
 
-    /// A new session needs room: `global_max_clients`, `persistence_buffer_limit`
+    /// A new session needs room: `global_max_clients`, `persistence_buffer_limit`, `memory_limit`
     /// ([MQTT-3.2.2-7]).
-    fn check_room(&self, connect: &Connect<'_>, client_id: &str) -> Result<(), Refused> {
+    fn check_room(&mut self, connect: &Connect<'_>, client_id: &str) -> Result<(), Refused> {
         if self.turn.store_full && (lasts(connect) || connect.will.is_some()) {
             // Its answer would wait for the store, and what it says would be one thing more that
             // waits.
             let why = "the store is behind";
+            return Err(Refused::with_connack(connect.version, Reason::ServerBusy, why));
+        }
+        if self.turn.memory != Memory::Enough {
+            self.turn.stats.memory_refused += 1;
+            let why = "memory_limit reached";
             return Err(Refused::with_connack(connect.version, Reason::ServerBusy, why));
         }
         let Some(limit) = self.turn.cfg.global_max_clients else {
@@ -179,7 +185,7 @@ impl Worker {
             id: Arc::clone(&id),
             generation: self.clients.generations,
             link: None,
-            session: Session::new(expiry, username, mount, self.node.hash()),
+            session: Session::new(expiry, username, mount, self.node.hash(), &self.node.queued),
         })) as u32;
         self.clients.by_id.insert(id, key);
         self.node.sessions.fetch_add(1, Ordering::Relaxed);

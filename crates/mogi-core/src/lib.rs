@@ -6,7 +6,8 @@
 //!
 //! A map of the crate:
 //!
-//! * in: [`handshake`], [`connect`], [`receive`], `publish`, `retain`, `subscribe`, `end`, `wills`
+//! * in: [`handshake`], [`connect`], [`receive`], `publish`, `retain`, `subscribe`, `end`,
+//!   `wills`; `memory`: what becomes of it where there is none
 //! * routing: [`topics`] (tries), `route` (cache), [`interest`] and `shared` (across workers)
 //! * out: `client` (delivery), `inflight`, [`output`], `encode`
 //! * allowed: [`authority`]
@@ -34,6 +35,7 @@ mod inflight;
 pub mod interest;
 mod link;
 mod map;
+mod memory;
 pub mod message;
 pub mod node;
 mod numbers;
@@ -55,21 +57,23 @@ pub mod stats;
 pub mod store;
 mod subscribe;
 mod tail;
+mod tally;
 mod timers;
 pub mod topics;
 mod turn;
 mod wills;
 mod worker;
 
-pub use authority::{Access, Authority, Judgement, Rights, Standing};
+pub use authority::{Access, Authority, Judgement, Rights, Standing, UNLIMITED};
 pub use config::{CoreConfig, ListenerConfig};
 pub use connect::{Arrival, BridgeEnd};
 pub use end::Ending;
 pub use event::{Changes, Close, Control, Effects, Fetch, LogKind, Wait};
 pub use handshake::{Admitted, Refused};
+pub use memory::Memory;
 pub use message::{Message, MessageView};
 pub use node::Node;
-pub use receive::{Next, Received};
+pub use receive::{Allowance, Next, Received};
 pub use stats::Stats;
 pub use store::{Batch, EntryNo, SessionNo, StoreOp};
 pub use worker::Worker;

@@ -10,7 +10,7 @@ use foldhash::fast::FixedState;
 use mogi_codec::QoS;
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The shared part of a broker process.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct Node {
     pub retained: Retained,
     /// Sessions of all workers, connected or not.
     pub sessions: AtomicUsize,
+    /// Bytes of messages that wait for clients, in memory.
+    pub(crate) queued: Arc<AtomicU64>,
     /// What is shared with other nodes, if this is one of several.
     pub(crate) cluster: Option<Arc<Cluster>>,
     session_numbers: Numbers,
@@ -56,6 +58,7 @@ impl Node {
             interest: Interest::new(seed, cluster.clone()),
             retained: Retained::new(seed, slot, cluster.is_some()),
             sessions: AtomicUsize::new(0),
+            queued: Arc::default(),
             cluster,
             session_numbers: Numbers::new(slot),
             entry_numbers: Numbers::new(slot),
@@ -73,6 +76,16 @@ impl Node {
     /// Whether nobody but its one worker wants to know what anybody is interested in.
     pub(crate) const fn is_alone(&self) -> bool {
         self.workers == 1 && self.cluster.is_none()
+    }
+
+    /// Bytes of messages that wait for clients, in memory.
+    pub fn queued_bytes(&self) -> u64 {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of messages that wait for clients, in memory, and of those that are retained.
+    pub fn kept_bytes(&self) -> u64 {
+        self.queued_bytes() + self.retained.bytes() as u64
     }
 
     /// The worker that owns a client id.

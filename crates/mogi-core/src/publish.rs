@@ -8,6 +8,7 @@ use crate::end::Ending;
 use crate::event::LogKind;
 use crate::handshake::too_deep;
 use crate::interest::{LOCAL, Lasting, bit};
+use crate::memory::Memory;
 use crate::message::{Frame, MessageView, NEVER, forwardable, put_forwarded};
 use crate::peer::{Entries, Outbox, PeerEntry, PeerMessage};
 use crate::receive::wants_reasons;
@@ -62,6 +63,9 @@ impl Worker {
         if topic[0] == b'$' && topic.starts_with(b"$CONTROL/") {
             publish.checked().map_err(Ending::Broken)?;
             return self.take_request(key, &publish, topic);
+        }
+        if self.turn.memory == Memory::Full && self.needs_memory(key, &publish) {
+            return self.refuse_for_memory(key, version, &publish, topic);
         }
         let route = match self.routing.find(topic, interest_version) {
             Some(route) => route,
@@ -352,7 +356,7 @@ impl Worker {
 
     /// A message that is not taken: acknowledged all the same, because 3.x has no other word for
     /// it ([MQTT-3.3.5-2] of 3.1.1), with the reason in 5.0.
-    fn refuse(
+    pub(crate) fn refuse(
         &mut self,
         key: u32,
         publish: &RawPublish<'_>,

@@ -13,10 +13,11 @@ use crate::inflight::Delivery;
 use crate::message::{Message, MessageView, put_stored, stored_len};
 use crate::paging::Paged;
 use crate::store::EntryNo;
+use crate::tally::Tally;
 use crate::turn::Turn;
 use mogi_codec::QoS;
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// A client's queue.
@@ -25,7 +26,7 @@ pub(crate) struct Queue {
     entries: VecDeque<Entry>,
     /// Apart, as most queues of a large broker are empty.
     ring: Option<Box<Ring>>,
-    bytes: u64,
+    bytes: Tally,
     /// Retained messages of a new subscription among them. They are exempt from the queue's
     /// limits, being kept elsewhere anyway, and live messages line up behind them.
     backlog: usize,
@@ -49,6 +50,11 @@ struct Entry {
 }
 
 impl Queue {
+    /// An empty one, whose bytes count in `sum`.
+    pub(crate) fn counted_in(sum: &Arc<AtomicU64>) -> Self {
+        Self { bytes: Tally::of(sum), ..Self::default() }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.paged.is_none()
     }
@@ -98,14 +104,14 @@ impl Queue {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes + self.paged.as_ref().map_or(0, |paged| paged.bytes())
+        self.bytes.get() + self.paged.as_ref().map_or(0, |paged| paged.bytes())
     }
 
     /// Whether no more of it is to be in memory, if the store has it as well.
     pub(crate) fn is_long(&self, turn: &Turn) -> bool {
         self.paged.is_some()
             || self.entries.len() >= turn.cfg.queue_window_messages
-            || self.bytes >= turn.cfg.queue_window_bytes
+            || self.bytes.get() >= turn.cfg.queue_window_bytes
     }
 
     pub(crate) const fn has_backlog(&self) -> bool {
@@ -212,7 +218,8 @@ impl Queue {
         self.count_less(self.entries.len());
         let (watched, paged) = (std::mem::take(&mut self.watched), self.paged.take());
         let (question, grouped) = (self.question, std::mem::take(&mut self.grouped));
-        let kept = Self { watched, paged, question, grouped, ..Self::default() };
+        let bytes = self.bytes.another();
+        let kept = Self { watched, paged, question, grouped, bytes, ..Self::default() };
         let mut old = std::mem::replace(self, kept);
         let mut stored = Vec::new();
         let mut dropped = 0;
@@ -256,7 +263,7 @@ impl Queue {
     }
 
     fn push_entry(&mut self, delivery: Delivery, own_len: u32) {
-        self.bytes += u64::from(delivery.weight);
+        self.bytes.add(u64::from(delivery.weight));
         self.qos0 += usize::from(delivery.qos == QoS::AtMostOnce);
         self.entries.push_back(Entry { delivery, own_len });
         self.count_more(1);
@@ -267,7 +274,7 @@ impl Queue {
         if delivery.weight == 0 {
             self.backlog -= 1;
         }
-        self.bytes -= u64::from(delivery.weight);
+        self.bytes.subtract(u64::from(delivery.weight));
         self.qos0 -= usize::from(delivery.qos == QoS::AtMostOnce);
     }
 }

@@ -31,8 +31,25 @@ pub enum Next {
     Drain,
     /// Waits until the store has caught up, then hands over the rest again.
     Store,
+    /// Waits until the client may publish again ([`Worker::allow`]), then hands over the rest.
+    Throttle,
     /// The connection is gone.
     Gone,
+}
+
+/// How much is published, or may be. By default there is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// PUBLISH packets.
+    pub messages: u32,
+    /// Their bytes. The last one may exceed it.
+    pub bytes: u64,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self { messages: u32::MAX, bytes: u64::MAX }
+    }
 }
 
 /// Pending output from which on a connection is not read: it has to take its answers first.
@@ -75,6 +92,14 @@ impl Worker {
             let Some(packet) = rest.get(..header.packet_len()) else {
                 break Next::Read(header.packet_len());
             };
+            if header.kind == PacketKind::Publish {
+                let (used, allowed) = (&mut self.turn.published, self.turn.allowance);
+                if used.messages >= allowed.messages || used.bytes >= allowed.bytes {
+                    break Next::Throttle;
+                }
+                used.messages = used.messages.wrapping_add(1);
+                used.bytes += packet.len() as u64;
+            }
             consumed += packet.len();
             self.turn.stats.packets_received += 1;
             self.turn.gated = false;
@@ -100,6 +125,25 @@ impl Worker {
             client.pump(key, &mut self.turn);
         }
         Received { consumed, next }
+    }
+
+    /// From now on so much may be published; whoever calls [`Self::received`] with several
+    /// connections says so before each.
+    pub const fn allow(&mut self, allowance: Allowance) {
+        self.turn.allowance = allowance;
+        self.turn.published = Allowance { messages: 0, bytes: 0 };
+    }
+
+    /// What was published since [`Self::allow`].
+    pub const fn published(&self) -> Allowance {
+        self.turn.published
+    }
+
+    /// A connection is not read until then on purpose: its client need not say that it is alive.
+    pub fn spare(&mut self, key: u32, token: u32, until_ms: u64) {
+        if let Some(link) = self.link_mut(key, token) {
+            link.last_received_ms = link.last_received_ms.max(until_ms);
+        }
     }
 
     #[inline]

@@ -37,7 +37,8 @@ impl Worker {
         }
         self.clients.generations = self.clients.generations.wrapping_add(1);
         let (username, mount) = (record.username, record.mount);
-        let mut session = Session::new(expiry, username, mount, self.node.hash());
+        let mut session =
+            Session::new(expiry, username, mount, self.node.hash(), &self.node.queued);
         session.number = number;
         session.epoch = epoch;
         session.left_at_ms = Some(record.left_at_ms.unwrap_or(alive_at_ms).min(now_ms));

@@ -6,7 +6,7 @@ use crate::event::LogKind;
 use crate::message::{Message, MessageView};
 use crate::node::Node;
 use crate::peer::Outbox;
-use crate::retained::Stored;
+use crate::retained::{Room, Stored};
 use crate::store::StoreOp;
 use crate::turn::{SharedCopy, Turn};
 use std::sync::Arc;
@@ -54,11 +54,8 @@ pub(crate) fn retain(
         return;
     }
     let message: Message = shared.get(view, &mut turn.scratch);
-    let limit = turn.cfg.max_retained_messages;
-    match node.retained.set(turn.now_ms, message.clone(), limit, source) {
-        Stored::Full => turn.log(LogKind::Warning, || {
-            format!("Retained message on '{}' not kept: max_retained_messages.", view.topic_text())
-        }),
+    match node.retained.set(turn.now_ms, message.clone(), room(turn, view), source) {
+        Stored::Full => note_full(turn, view),
         Stored::Done(_) if view.topic.starts_with(b"$SYS/") => {}
         Stored::Done(version) => {
             outbox.far.retained(others, Ok(&message), version);
@@ -77,11 +74,10 @@ pub(crate) fn retain_later(
 ) -> Option<Promised> {
     let others = other_nodes(node, view);
     let removes = view.payload.is_empty();
-    let limit = if removes { 0 } else { turn.cfg.max_retained_messages };
-    let Stored::Done(version) = node.retained.promise(turn.now_ms, view.topic, limit) else {
-        turn.log(LogKind::Warning, || {
-            format!("Retained message on '{}' not kept: max_retained_messages.", view.topic_text())
-        });
+    let room = if removes { Room::default() } else { room(turn, view) };
+    let promised = node.retained.promise(turn.now_ms, view.topic, view.weight(), room);
+    let Stored::Done(version) = promised else {
+        note_full(turn, view);
         return None;
     };
     if removes {
@@ -94,6 +90,26 @@ pub(crate) fn retain_later(
     outbox.far.retained(others, Ok(&message), version);
     turn.durable(|| StoreOp::Retained { message: message.clone(), version });
     Some(Promised { change: Ok(message), version, nodes: others })
+}
+
+/// How much may be retained. What the broker says of itself always has room.
+fn room(turn: &Turn, view: &MessageView<'_>) -> Room {
+    let cfg = &turn.cfg;
+    match view.topic.starts_with(b"$SYS/") {
+        true => Room { messages: cfg.max_retained_messages, bytes: 0 },
+        false => Room { messages: cfg.max_retained_messages, bytes: cfg.max_retained_bytes },
+    }
+}
+
+fn note_full(turn: &mut Turn, view: &MessageView<'_>) {
+    turn.stats.retained_refused += 1;
+    turn.log(LogKind::Warning, || {
+        let topic = view.topic_text();
+        format!(
+            "Retained message on '{topic}' not kept: max_retained_messages or max_retained_bytes \
+             reached."
+        )
+    });
 }
 
 /// The nodes that are told of a retained message.

@@ -23,6 +23,8 @@ pub struct Retained {
     kept: RwLock<Tree>,
     count: AtomicUsize,
     bytes: AtomicUsize,
+    /// Those of them that are the broker's own (`$SYS`), which count against no limit.
+    own_bytes: AtomicUsize,
     /// For the store and for other nodes: what workers change at the same time has an order.
     versions: Numbers,
     /// Whether other nodes change retained messages as well.
@@ -50,6 +52,15 @@ struct Kept {
 /// Removals that are remembered.
 const REMOVED_MAX: usize = 16 * 1024;
 
+/// How much may be retained; 0: any.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Room {
+    /// Topics (`max_retained_messages`).
+    pub(crate) messages: usize,
+    /// Bytes (`max_retained_bytes`).
+    pub(crate) bytes: usize,
+}
+
 /// What became of a message that was to be retained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stored {
@@ -68,6 +79,7 @@ impl Retained {
             kept: RwLock::new(Tree { topics, removed: VecDeque::new() }),
             count: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
+            own_bytes: AtomicUsize::new(0),
             versions: Numbers::new(slot),
             clustered,
         }
@@ -88,18 +100,21 @@ impl Retained {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Keeps `message` for its topic in place of the one before ([MQTT-3.3.1-5]). `limit` is the
-    /// number of topics there may be, 0: any.
+    /// The same of messages that are not the broker's own.
+    fn clients_bytes(&self) -> usize {
+        self.bytes().saturating_sub(self.own_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Keeps `message` for its topic in place of the one before ([MQTT-3.3.1-5]), if there is room.
     pub(crate) fn set(
         &self,
         now_ms: u64,
         message: Message,
-        limit: usize,
+        room: Room,
         source: Option<Arc<Source>>,
     ) -> Stored {
         let mut tree = self.write();
-        let topics = &tree.topics;
-        if limit != 0 && topics.len() >= limit && topics.get(message.view().topic).is_none() {
+        if !self.has_room(&tree, room, message.view().topic, message.weight()) {
             return Stored::Full;
         }
         let version = self.versions.next(now_ms);
@@ -107,11 +122,11 @@ impl Retained {
         Stored::Done(version)
     }
 
-    /// A version for a change that is made later, and whether there will be room for it: `limit` is
-    /// that of [`Self::set`].
-    pub(crate) fn promise(&self, now_ms: u64, topic: &[u8], limit: usize) -> Stored {
+    /// A version for a change that is made later, and whether there will be room for it: as in
+    /// [`Self::set`] of a message of that weight.
+    pub(crate) fn promise(&self, now_ms: u64, topic: &[u8], weight: usize, room: Room) -> Stored {
         let tree = self.read();
-        if limit != 0 && tree.topics.len() >= limit && tree.topics.get(topic).is_none() {
+        if !self.has_room(&tree, room, topic, weight) {
             return Stored::Full;
         }
         Stored::Done(self.versions.next(now_ms))
@@ -161,10 +176,30 @@ impl Retained {
         });
     }
 
+    /// Whether the topic's message may be one of that weight.
+    fn has_room(&self, tree: &Tree, room: Room, topic: &[u8], weight: usize) -> bool {
+        if room.messages == 0 && room.bytes == 0 {
+            return true;
+        }
+        let before = tree.topics.get(topic);
+        let new = before.is_none();
+        let gone = before.map_or(0, |kept| kept.message.weight());
+        let messages = room.messages == 0 || !new || tree.topics.len() < room.messages;
+        // One that is no larger than the one before may always take its place.
+        let bytes = room.bytes == 0
+            || !new && weight <= gone
+            || (self.clients_bytes() + weight).saturating_sub(gone) <= room.bytes;
+        messages && bytes
+    }
+
     fn put(&self, tree: &mut Tree, kept: Kept) {
         let weight = kept.message.weight();
+        let own = kept_own(&kept.message);
         let before = tree.topics.insert_by(kept, |kept| kept.message.view().topic);
         self.bytes.fetch_add(weight, Ordering::Relaxed);
+        if own {
+            self.own_bytes.fetch_add(weight, Ordering::Relaxed);
+        }
         self.forget_bytes(before.as_ref());
         self.count.store(tree.topics.len(), Ordering::Relaxed);
     }
@@ -182,6 +217,7 @@ impl Retained {
         let mut tree = self.write();
         *tree = Tree { topics: RetainedTree::new(self.seed), removed: VecDeque::new() };
         self.bytes.store(0, Ordering::Relaxed);
+        self.own_bytes.store(0, Ordering::Relaxed);
         self.count.store(0, Ordering::Relaxed);
     }
 
@@ -236,6 +272,9 @@ impl Retained {
     fn forget_bytes(&self, kept: Option<&Kept>) {
         if let Some(kept) = kept {
             self.bytes.fetch_sub(kept.message.weight(), Ordering::Relaxed);
+            if kept_own(&kept.message) {
+                self.own_bytes.fetch_sub(kept.message.weight(), Ordering::Relaxed);
+            }
         }
     }
 
@@ -247,6 +286,11 @@ impl Retained {
     fn write(&self) -> RwLockWriteGuard<'_, Tree> {
         self.kept.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether it is one of the broker's own. They never expire.
+fn kept_own(message: &Message) -> bool {
+    message.topic().starts_with("$SYS/")
 }
 
 impl Tree {

@@ -9,6 +9,7 @@ use crate::store::{EntryNo, SessionNo};
 use mogi_codec::{QoS, SubscribeOptions};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// How long a session outlives its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,11 +118,13 @@ pub(crate) struct Catching {
 }
 
 impl Session {
+    /// An empty one; its queue counts in `queued`.
     pub(crate) fn new(
         expiry: Expiry,
         username: Option<Arc<str>>,
         mount: Option<Arc<str>>,
         seed: foldhash::fast::FixedState,
+        queued: &Arc<AtomicU64>,
     ) -> Self {
         Self {
             expiry,
@@ -133,7 +136,7 @@ impl Session {
             subscriptions: Map::with_hasher(seed),
             inflight: Inflight::default(),
             received: IdSet::default(),
-            queue: Queue::default(),
+            queue: Queue::counted_in(queued),
             replays: None,
             will: None,
             will_stored: false,

@@ -47,6 +47,12 @@ stats! {
     dropped_expired,
     /// Messages refused: too large a payload, or a topic nobody may publish to.
     publish_refused,
+    /// Messages not retained because there was no room for more.
+    retained_refused,
+    /// Subscriptions refused because the client has as many as it may.
+    subscriptions_refused,
+    /// Messages and clients refused because there is no memory for them.
+    memory_refused,
     /// Connections that became sessions' connections.
     connects,
     /// Clients connected now.

@@ -85,6 +85,7 @@ impl Worker {
         };
         let known = client.session.subscriptions.contains_key(wanted.filter);
         if !known && limit != 0 && client.session.subscriptions.len() >= limit {
+            self.turn.stats.subscriptions_refused += 1;
             let what = "more subscriptions than max_subscriptions_per_client";
             return Ok(Err(DecodeError::new(Reason::QuotaExceeded, what)));
         }

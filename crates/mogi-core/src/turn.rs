@@ -3,10 +3,12 @@
 use crate::authority::Rights;
 use crate::config::CoreConfig;
 use crate::event::{Close, Effects, LogKind, Wait};
+use crate::memory::Memory;
 use crate::message::{Message, MessageView};
 use crate::node::Node;
 use crate::output::BufferPool;
 use crate::peer::PeerEntry;
+use crate::receive::Allowance;
 use crate::stats::Stats;
 use crate::store::{Batch, StoreOp};
 use std::collections::BTreeSet;
@@ -38,6 +40,12 @@ pub(crate) struct Turn {
     pub(crate) entries: Vec<PeerEntry>,
     /// The store is behind: those who wait for it are not read.
     pub(crate) store_full: bool,
+    /// How much memory there is left.
+    pub(crate) memory: Memory,
+    /// How much clients may publish until somebody looks again.
+    pub(crate) allowance: Allowance,
+    /// How much they have since.
+    pub(crate) published: Allowance,
     /// What is held back until changes are durable.
     pub(crate) wait: Wait,
     /// Clients with acknowledgements that wait.
@@ -74,6 +82,9 @@ impl Turn {
             gated: false,
             entries: Vec::new(),
             store_full: false,
+            memory: Memory::default(),
+            allowance: Allowance::default(),
+            published: Allowance { messages: 0, bytes: 0 },
             wait: Wait::Nobody,
             holders: Vec::new(),
             pump_due: false,

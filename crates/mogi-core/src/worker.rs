@@ -13,6 +13,7 @@ use crate::end::Ending;
 use crate::event::{Changes, Effects, Wait};
 use crate::link::Link;
 use crate::map::Map;
+use crate::memory::Memory;
 use crate::message::MessageView;
 use crate::node::Node;
 use crate::output::Output;
@@ -113,9 +114,30 @@ impl Worker {
         self.turn.store_full = full;
     }
 
+    /// Says how much memory there is left.
+    pub const fn set_memory(&mut self, memory: Memory) {
+        self.turn.memory = memory;
+    }
+
+    /// A client's user name.
+    pub fn username(&self, key: u32) -> Option<&str> {
+        self.clients.get(key)?.session.username.as_deref()
+    }
+
     /// Whether there are changes of durable state that [`Self::end_turn`] has not handed over.
     pub const fn has_changes(&self) -> bool {
         !self.turn.ops.is_empty() || matches!(self.turn.wait, Wait::ForAll)
+    }
+
+    /// The limits and choices it runs with.
+    pub fn config(&self) -> &CoreConfig {
+        &self.turn.cfg
+    }
+
+    /// Others count from now on. What was said to clients when they connected stays for them, and
+    /// so do the sizes of caches and whether state is durable.
+    pub fn set_config(&mut self, cfg: Arc<CoreConfig>) {
+        self.turn.cfg = cfg;
     }
 
     /// What clients may do from now on.

@@ -1,7 +1,7 @@
 //! What a command line asks for.
 
 use crate::format::Template;
-use mogi_client::TlsOptions;
+use mogi_client::{Proxy, TlsOptions};
 use mogi_codec::{PropertyBuf, QoS, RetainHandling, Version};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -73,6 +73,7 @@ pub(crate) struct TlsConfig {
     pub(crate) os_certs: bool,
     pub(crate) only_tls13: bool,
     pub(crate) alpn: Option<String>,
+    pub(crate) ciphers: Option<String>,
 }
 
 /// All settings of `pub`, `sub` and `rr`.
@@ -88,6 +89,7 @@ pub(crate) struct Config {
     pub(crate) no_tls: bool,
     pub(crate) tls: TlsConfig,
     pub(crate) websocket: bool,
+    pub(crate) proxy: Option<Proxy>,
     /// The first flag that asks for what is not built yet, and what that is.
     pub(crate) not_built: Option<(String, &'static str)>,
 
@@ -148,6 +150,7 @@ impl Config {
             no_tls: false,
             tls: TlsConfig::default(),
             websocket: false,
+            proxy: None,
             not_built: None,
             version: match tool {
                 Tool::Rr | Tool::Ctrl => Version::V5,
@@ -215,6 +218,7 @@ impl Config {
             insecure: tls.insecure,
             only_tls13: tls.only_tls13,
             alpn: tls.alpn.clone(),
+            ciphers: tls.ciphers.clone(),
         })
     }
 

@@ -32,6 +32,7 @@ pub(crate) fn dial(config: &Config, driver: &mut Driver, timeout: Duration) -> R
         timeout: config.timeout.map_or(timeout, |it| it.min(timeout)),
         tls: config.tls_options(),
         websocket: config.websocket,
+        proxy: config.proxy.clone(),
     };
     driver.connect(&address, &options).map_err(|error| match error {
         DialError::Lookup(_) => "Unable to connect (Lookup error).".to_owned(),

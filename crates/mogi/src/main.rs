@@ -12,7 +12,7 @@ mod net;
 mod process;
 mod store_tool;
 
-use broker::plan::Plan;
+use broker::plan::{Plan, Reloaded};
 use cli::{Cli, Early};
 use config::Config;
 use log::Logger;
@@ -23,6 +23,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Exit codes, as Mosquitto's: libmosquitto's MOSQ_ERR_NOMEM, _INVAL and _ERRNO.
 const FAILED: u8 = 1;
@@ -226,20 +227,45 @@ fn run_plan(
     if getrandom::fill(&mut seed).is_err() {
         logger.log(LogKind::Warning, "Warning: the system gives no random numbers.");
     }
-    let mask = config.log.mask();
     let version = name.versioned();
-    let (listeners, settings) =
-        config::plan(config, u64::from_ne_bytes(seed), version.clone(), mask)?;
+    let (listeners, settings) = config::plan(config, u64::from_ne_bytes(seed), version.clone())?;
     let signals = Some(process::signals().map_err(told)?);
     let announce =
         Box::new(move || logger.log(LogKind::Information, &format!("{version} running")));
-    let cli = cli.clone();
-    let reload = Box::new(move || {
-        let loaded = config::load(&cli);
-        for (kind, line) in &loaded.notes {
-            logger.log(*kind, line);
-        }
-        loaded.config.as_ref().map(config::bridge_plans)
-    });
+    let (cli, current) = (cli.clone(), Arc::new(Mutex::new(config.clone())));
+    let reload = Box::new(move || read_again(&cli, &current, logger));
     broker::run(Plan { listeners, settings, log: logger, signals, reload, announce }).map_err(told)
+}
+
+/// Reads the configuration again: what of it can be taken over. `current` is the one that counts,
+/// and becomes the new one once that does.
+fn read_again(
+    cli: &Cli,
+    current: &Arc<Mutex<Config>>,
+    logger: &'static Logger,
+) -> Option<Reloaded> {
+    let loaded = config::load(cli);
+    for (kind, line) in &loaded.notes {
+        logger.log(*kind, line);
+    }
+    let old = current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match config::reload(&old, loaded.config?) {
+        Ok((reloaded, new, warnings)) => {
+            for line in config::warnings(&new).chain(warnings) {
+                logger.log(LogKind::Warning, &line);
+            }
+            let current = Arc::clone(current);
+            let commit = Box::new(move || {
+                for line in logger.set(&new.log) {
+                    logger.log(LogKind::Error, &line);
+                }
+                *current.lock().unwrap_or_else(PoisonError::into_inner) = new;
+            });
+            Some(Reloaded { commit, ..reloaded })
+        }
+        Err(lines) => {
+            lines.lines().for_each(|line| logger.log(LogKind::Error, line));
+            None
+        }
+    }
 }

@@ -8,6 +8,9 @@
 
 mod support;
 
+/// What carries the attacks.
+const OVER: support::relay::Over = support::relay::Over::Tcp;
+
 #[path = "attacks/aliases.rs"]
 mod aliases;
 #[path = "attacks/connects.rs"]

@@ -2,6 +2,9 @@
 
 mod support;
 
+/// Here it is the attacks that know of transports.
+const OVER: support::relay::Over = support::relay::Over::Tcp;
+
 #[path = "attacks/siege.rs"]
 mod siege;
 

@@ -1,6 +1,7 @@
 //! Opening a connection: name, local address, TCP or Unix socket.
 
 use super::secure::TlsOptions;
+use super::socks::{self, Proxy};
 use super::wrapped::Wrapped;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::fmt;
@@ -39,6 +40,8 @@ pub struct DialOptions {
     pub tls: Option<TlsOptions>,
     /// Whether MQTT goes through a WebSocket.
     pub websocket: bool,
+    /// The proxy that connects to the server; not for Unix sockets.
+    pub proxy: Option<Proxy>,
 }
 
 /// Why there is no connection.
@@ -80,7 +83,10 @@ pub enum Stream {
 
 impl Stream {
     /// Tells the server that nothing more will be sent.
-    pub(super) fn shutdown_write(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn shutdown_write(&mut self) -> io::Result<()> {
         if let Self::Wrapped(wrapped) = self {
             wrapped.close();
         }
@@ -98,7 +104,7 @@ impl Stream {
 
 impl Stream {
     /// Whether something that was written is not sent yet.
-    pub(super) fn is_pending(&self) -> bool {
+    pub fn is_pending(&self) -> bool {
         matches!(self, Self::Wrapped(wrapped) if wrapped.is_pending())
     }
 
@@ -121,6 +127,16 @@ impl Stream {
             }
             Self::Wrapped(wrapped) => wrapped.socket().set_blocking(timeout),
         }
+    }
+
+    /// Has the proxy on the other side, if there is one, connect to the server.
+    fn through(mut self, address: &Address, options: &DialOptions) -> io::Result<Self> {
+        if let (Some(proxy), Address::Tcp { host, port }) = (&options.proxy, address) {
+            self.set_blocking(Some(options.timeout))?;
+            socks::connect(&mut self, proxy, host, *port)?;
+            self.set_blocking(None)?;
+        }
+        Ok(self)
     }
 
     /// Has it speak TLS and WebSocket, as far as that is wanted.
@@ -152,13 +168,20 @@ pub fn dial(address: &Address, options: &DialOptions) -> Result<Stream, DialErro
                 None => Vec::new(),
             };
             let mut last = None;
-            for addr in resolve(host, *port)? {
+            let (next, next_port) = match &options.proxy {
+                Some(proxy) => (&proxy.host, proxy.port),
+                None => (host, *port),
+            };
+            for addr in resolve(next, next_port)? {
                 match connect(addr, &locals, options) {
-                    Ok(stream) => return Ok(Stream::Tcp(stream).wrap(address, options)?),
+                    Ok(stream) => {
+                        let stream = Stream::Tcp(stream).through(address, options)?;
+                        return Ok(stream.wrap(address, options)?);
+                    }
                     Err(error) => last = Some(error),
                 }
             }
-            Err(last.map_or_else(|| DialError::Lookup(host.clone()), DialError::Io))
+            Err(last.map_or_else(|| DialError::Lookup(next.clone()), DialError::Io))
         }
     }
 }

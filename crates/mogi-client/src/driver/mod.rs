@@ -3,9 +3,11 @@
 mod dial;
 mod link;
 mod secure;
+mod socks;
 mod wrapped;
 
 pub use dial::{Address, DialError, DialOptions, Stream, dial};
 pub use link::{Driver, DriverError};
 pub use secure::TlsOptions;
+pub use socks::Proxy;
 pub use wrapped::Wrapped;

@@ -2,11 +2,13 @@
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, CipherSuite, ClientConfig, DigitallySignedStruct, Error, RootCertStore,
+    SignatureScheme, SupportedCipherSuite,
 };
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,6 +31,8 @@ pub struct TlsOptions {
     pub only_tls13: bool,
     /// The protocol to ask for within TLS.
     pub alpn: Option<String>,
+    /// Ciphers of TLS 1.2, by OpenSSL's names, with colons between them; `None`: all there are.
+    pub ciphers: Option<String>,
 }
 
 /// What sessions are made of.
@@ -36,7 +40,11 @@ pub struct TlsOptions {
 /// # Errors
 /// A file cannot be read or is not what it should be; the text names it.
 pub(super) fn config(options: &TlsOptions) -> io::Result<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    if let Some(list) = &options.ciphers {
+        choose(&mut provider, list)?;
+    }
+    let provider = Arc::new(provider);
     let mut roots = RootCertStore::empty();
     let files = options.cafile.iter().cloned().chain(hashed(options.capath.as_deref()));
     for file in files {
@@ -67,6 +75,41 @@ pub(super) fn config(options: &TlsOptions) -> io::Result<ClientConfig> {
     };
     config.alpn_protocols = options.alpn.iter().map(|name| name.clone().into_bytes()).collect();
     Ok(config)
+}
+
+/// Ciphers of TLS 1.2, by OpenSSL's names. [openssl-ciphers(1)]
+const CIPHERS: [(&str, CipherSuite); 6] = [
+    ("ECDHE-ECDSA-AES256-GCM-SHA384", CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384),
+    ("ECDHE-ECDSA-AES128-GCM-SHA256", CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
+    ("ECDHE-ECDSA-CHACHA20-POLY1305", CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256),
+    ("ECDHE-RSA-AES256-GCM-SHA384", CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384),
+    ("ECDHE-RSA-AES128-GCM-SHA256", CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256),
+    ("ECDHE-RSA-CHACHA20-POLY1305", CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256),
+];
+
+/// Leaves those of the list, in its order, and what TLS 1.3 has: as with OpenSSL the list is not
+/// about that. Names that are not known are left out.
+fn choose(provider: &mut CryptoProvider, list: &str) -> io::Result<()> {
+    let all = std::mem::take(&mut provider.cipher_suites);
+    let mut chosen: Vec<CipherSuite> = Vec::new();
+    for name in list.split([':', ',', ' ']) {
+        let everything = matches!(name, "ALL" | "DEFAULT" | "HIGH");
+        let named = CIPHERS.iter().filter(|(known, _)| everything || *known == name);
+        chosen.extend(named.map(|(_, suite)| *suite));
+    }
+    if chosen.is_empty() {
+        let names: Vec<&str> = CIPHERS.iter().map(|(name, _)| *name).collect();
+        let names = names.join(", ");
+        return Err(io::Error::other(format!(
+            "--ciphers: there is none of '{list}' here, but there are {names}"
+        )));
+    }
+    let position = |suite| chosen.iter().position(|one| *one == suite);
+    let is_13 = |suite: &SupportedCipherSuite| suite.tls13().is_some();
+    provider.cipher_suites =
+        all.into_iter().filter(|it| is_13(it) || position(it.suite()).is_some()).collect();
+    provider.cipher_suites.sort_by_key(|it| if is_13(it) { None } else { position(it.suite()) });
+    Ok(())
 }
 
 fn about(file: &Path, error: impl std::fmt::Display) -> io::Error {

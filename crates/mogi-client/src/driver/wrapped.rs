@@ -181,7 +181,11 @@ impl Wrapped {
 impl Read for Wrapped {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.received.is_empty() && !self.ended {
-            self.fill()?;
+            let filled = self.fill();
+            // What the server said before it closed, such as why, comes before the error.
+            if self.received.is_empty() {
+                filled?;
+            }
         }
         if self.received.is_empty() && !self.ended {
             return Err(ErrorKind::WouldBlock.into());

@@ -191,6 +191,7 @@ impl Broker {
                 Next::Flush => self.flush(worker),
                 Next::Drain => conn.draining = true,
                 Next::Store => unreachable!("no store is ever behind here"),
+                Next::Throttle => unreachable!("nobody is slowed down here"),
                 Next::Gone => {
                     let cause = match conn.goodbye {
                         Some((at, reason)) if conn.taken >= at => Cause::Goodbye(reason),

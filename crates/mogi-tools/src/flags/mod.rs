@@ -1,7 +1,7 @@
 //! The command line: one table of flags, from which parsing and help are made.
 //!
 //! * `table`: every flag of the three tools, what it takes, what it means, what it sets.
-//! * `set`: the longer settings; `property` and `url` read the values that have a form.
+//! * `set`: the longer settings; `property`, `proxy` and `url` read the values that have a form.
 //! * `parse`: arguments and options files to a [`Config`]; `check`: what must fit together.
 //! * `help`: the table as text.
 
@@ -9,6 +9,7 @@ mod check;
 mod help;
 mod parse;
 mod property;
+mod proxy;
 mod set;
 mod table;
 mod table_later;

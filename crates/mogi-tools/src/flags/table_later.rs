@@ -18,8 +18,6 @@ fn later(config: &mut Config, it: Values<'_>, what: &'static str) -> Result<(), 
 
 #[rustfmt::skip]
 pub(super) static LATER: &[Flag] = flags! {
-    "psr" Later "" "--ciphers" One("LIST", "--ciphers", "no ciphers"),
-        "ciphers to offer", tls;
     "psr" Later "" "--tls-engine" One("ID", "--tls-engine", "no engine_id"),
         "OpenSSL engine to use", tls;
     "psr" Later "" "--tls-engine-kpass-sha1"
@@ -31,8 +29,6 @@ pub(super) static LATER: &[Flag] = flags! {
         "pre-shared key", tls;
     "psr" Later "" "--psk-identity" One("NAME", "--psk-identity", "no identity"),
         "name of the pre-shared key", tls;
-    "psr" Later "" "--proxy" One("URL", "--proxy", "no proxy url"),
-        "connect through a SOCKS5 proxy", |config, it| later(config, it, "SOCKS5 proxies");
     "psr" Later "-S" "" Nothing,
         "find the broker by its SRV record", |config, it| later(config, it, "SRV records");
 };

@@ -1,4 +1,4 @@
-//! Flags about TLS and WebSocket.
+//! Flags about TLS, WebSocket and proxies.
 
 use super::Stop;
 use super::table::{Flag, Group, Takes, flags};
@@ -11,6 +11,9 @@ pub(super) static TLS: &[Flag] = flags! {
     "psr" Connection "" "--ws" Nothing,
         "connect through WebSocket",
         |config, _| { config.websocket = true; Ok(()) };
+    "psr" Connection "" "--proxy" One("URL", "--proxy", "no proxy url"),
+        "connect through a SOCKS5 proxy: socks5h://[USER[:PASSWORD]@]HOST[:PORT]",
+        super::proxy::apply;
     "psr" Tls "" "--cafile" One("FILE", "--cafile", "no file"),
         "certificates of trusted authorities",
         |config, it| { config.tls.cafile = Some(it.path()); wanted(config) };
@@ -25,6 +28,9 @@ pub(super) static TLS: &[Flag] = flags! {
         |config, it| { config.tls.key = Some(it.path()); Ok(()) };
     "psr" Tls "" "--keyform" One("pem", "--keyform", "no keyform"),
         "what kind of key that is", keyform;
+    "psr" Tls "" "--ciphers" One("LIST", "--ciphers", "no ciphers"),
+        "ciphers of TLS 1.2 to offer, by OpenSSL's names",
+        |config, it| { config.tls.ciphers = Some(it.text()?.to_owned()); Ok(()) };
     "psr" Tls "" "--insecure" Nothing,
         "do not compare the host name with the broker's certificate",
         |config, _| { config.tls.insecure = true; Ok(()) };

@@ -55,12 +55,8 @@ fn help_and_version_go_to_the_standard_output() {
 
 #[test]
 fn what_is_not_built_yet_says_so() {
-    for (args, what) in [
-        ("--ciphers x", "TLS (--ciphers)."),
-        ("--psk ab --psk-identity x", "TLS (--psk)."),
-        ("--proxy socks5h://x", "SOCKS5 proxies (--proxy)."),
-        ("-S", "SRV records (-S)."),
-    ] {
+    for (args, what) in [("--psk ab --psk-identity x", "TLS (--psk)."), ("-S", "SRV records (-S).")]
+    {
         let ran = run(0, &format!("sub -t a {args}"));
         assert_eq!(ran.code, 1, "{args}");
         let text = format!("Error: not built yet: {what}\n");
@@ -125,4 +121,49 @@ fn options_files_are_defaults() {
     assert_eq!(id(&frame), "");
     let text = "Warning: options file /nonexistent cannot be read: No such file or directory.\n";
     assert_eq!(warning, text);
+}
+
+/// A SOCKS5 proxy for one connection: what it was asked, once that is known.
+fn proxy(answers: Vec<Vec<u8>>, broker: u16) -> (u16, std::thread::JoinHandle<Vec<u8>>) {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    let thread = std::thread::spawn(move || {
+        let (mut near, _) = listener.accept().expect("a tool");
+        let (mut asked, mut chunk) = (Vec::new(), [0; 512]);
+        for answer in answers {
+            let len = near.read(&mut chunk).expect("a question");
+            asked.extend(&chunk[..len]);
+            near.write_all(&answer).expect("it listens");
+        }
+        let mut far = TcpStream::connect(("127.0.0.1", broker)).expect("the broker");
+        let mut back = (far.try_clone().expect("a handle"), near.try_clone().expect("a handle"));
+        std::thread::spawn(move || std::io::copy(&mut back.0, &mut back.1));
+        // It ends with the tool.
+        let _ = std::io::copy(&mut near, &mut far);
+        asked
+    });
+    (port, thread)
+}
+
+#[test]
+fn proxies_lead_to_the_broker() {
+    let broker = Broker::plain();
+    let answers = vec![vec![5, 2], vec![1, 0], [&[5, 0, 0, 1][..], &[0; 6]].concat()];
+    let (port, asked) = proxy(answers, broker.port);
+    let args = format!("pub -h far.test -t t -m x --proxy socks5h://ann:pw@127.0.0.1:{port}");
+    let ran = run(0, &args);
+    assert_eq!((ran.code, &*ran.stderr), (0, ""));
+    let asked = asked.join().expect("asked");
+    assert_eq!(asked, b"\x05\x01\x02\x01\x03ann\x02pw\x05\x01\x00\x03\x08far.test\x07\x5b");
+    assert!(broker.seen().iter().any(|frame| frame == "300400017478"));
+}
+
+#[test]
+fn what_a_proxy_refuses_is_told() {
+    let (port, _) = proxy(vec![vec![5, 0], vec![5, 4, 0, 1, 0, 0, 0, 0, 0, 0]], 1);
+    let ran = run(0, &format!("pub -t t -m x --proxy socks5h://127.0.0.1:{port}"));
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("SOCKS5 proxy: host unreachable"), "{}", ran.stderr);
 }

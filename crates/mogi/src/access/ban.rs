@@ -1,6 +1,7 @@
 //! Addresses with failed logins.
 
 use super::plan::BanLimits;
+use crate::net::crowd::network;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -63,14 +64,6 @@ impl Bans {
         }
         *record = Record { failures: 0, since_ms: now_ms, until_ms: now_ms + time_ms };
         true
-    }
-}
-
-/// What one user has of the IPv6 space: 64 bits of it are nobody else's.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
-        v4 => v4,
     }
 }
 

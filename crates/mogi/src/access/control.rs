@@ -69,11 +69,11 @@ fn answer_all(shared: &Arc<Shared>) {
         };
         drop(queue);
         let payload = match &*control.topic {
-            dynsec::TOPIC if shared.access.plan.dynsec.is_some() => {
+            dynsec::TOPIC if shared.access.plan().dynsec.is_some() => {
                 answer_dynsec(shared, worker, &control);
                 continue;
             }
-            BROKER_TOPIC if shared.access.plan.control_api => answer_broker(shared, &control),
+            BROKER_TOPIC if shared.access.plan().control_api => answer_broker(shared, &control),
             _ => b"{\"error\": \"endpoint not available\"}".to_vec(),
         };
         tell(shared, worker, &control, payload);
@@ -91,7 +91,8 @@ fn tell(shared: &Shared, worker: u16, control: &Control, payload: Vec<u8>) {
 fn answer_dynsec(shared: &Arc<Shared>, worker: u16, control: &Control) {
     let access = &shared.access;
     let mut current = access.dynsec.lock().unwrap_or_else(PoisonError::into_inner);
-    let (Some(plan), Some(known)) = (&access.plan.dynsec, &*current) else {
+    let access_plan = access.plan();
+    let (Some(plan), Some(known)) = (&access_plan.dynsec, &*current) else {
         return;
     };
     let mut changed = Dynsec::clone(known);
@@ -169,31 +170,10 @@ fn enforce(shared: &Shared, rights: &Rights, judge: Option<Judge>) {
     shared.send_all(|| Mail::Rights(Box::new((rights.clone(), judge.clone()))));
 }
 
-/// Reads the files again (SIGHUP), apart from the thread that asks for it. What cannot be read
-/// stays as it was.
-pub(crate) fn reload(shared: &Arc<Shared>) {
-    let own = Arc::clone(shared);
-    let work = move || {
-        let access = &own.access;
-        // So that a change of dynamic security and this do not cross.
-        let dynsec = access.dynsec.lock().unwrap_or_else(PoisonError::into_inner);
-        match files::load(&access.plan, dynsec.as_ref(), own.log) {
-            Err(line) => {
-                own.log.log(LogKind::Error, &format!("Error: {line}"));
-                let line = "Error: Users and rights stay as they were.";
-                own.log.log(LogKind::Error, line);
-            }
-            Ok(sets) => {
-                let rights = access.replace(sets);
-                let asked = Arc::clone(&own);
-                enforce(&own, &rights, Some(Arc::new(move |it| asked.access.judge(it))));
-            }
-        }
-    };
-    if let Err(error) = std::thread::Builder::new().name("reload".to_owned()).spawn(work) {
-        let line = format!("Error: Users and rights stay as they were: {}.", why(&error));
-        shared.log.log(LogKind::Error, &line);
-    }
+/// Has workers act on rules that were read again (SIGHUP).
+pub(crate) fn enforce_reloaded(shared: &Arc<Shared>, rights: Rights) {
+    let asked = Arc::clone(shared);
+    enforce(shared, &rights, Some(Arc::new(move |it| asked.access.judge(it))));
 }
 
 /// `listPlugins` and `listListeners`.
@@ -243,7 +223,7 @@ fn plugins(shared: &Shared) -> Vec<Value> {
         "name": "dynamic-security",
         "control-endpoints": [dynsec::TOPIC],
     });
-    shared.access.plan.dynsec.iter().map(|_| dynsec.clone()).collect()
+    shared.access.plan().dynsec.iter().map(|_| dynsec.clone()).collect()
 }
 
 fn listeners(shared: &Shared) -> Vec<Value> {

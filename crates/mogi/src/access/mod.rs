@@ -15,7 +15,7 @@ mod login;
 pub(crate) mod plan;
 mod pool;
 
-pub(crate) use control::{Judge, reload, request};
+pub(crate) use control::{Judge, enforce_reloaded, request};
 pub(crate) use login::{Login, Refusal};
 
 use crate::net::shared::LogSink;
@@ -31,7 +31,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// What all workers share about users and rights.
 pub(crate) struct Access {
-    plan: AccessPlan,
+    /// Written when the configuration is read again.
+    plan: RwLock<Arc<AccessPlan>>,
     /// What counts now. Read at each CONNECT, written when rules change.
     current: RwLock<Current>,
     /// Dynamic security as it was saved last.
@@ -66,7 +67,7 @@ impl Access {
             desk: Desk::default(),
             pool: Pool::new(plan.threads),
             bans: Bans::new(plan.bans),
-            plan,
+            plan: RwLock::new(Arc::new(plan)),
         })
     }
 
@@ -76,8 +77,26 @@ impl Access {
     }
 
     /// Milliseconds a client whose login failed waits for the answer.
-    pub(crate) const fn delay_ms(&self) -> u64 {
-        self.plan.delay_ms
+    pub(crate) fn delay_ms(&self) -> u64 {
+        self.plan().delay_ms
+    }
+
+    fn plan(&self) -> Arc<AccessPlan> {
+        Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads all files again and puts what they say in force: what workers are to be told. Of
+    /// dynamic security, bans and threads what the broker was started with stays.
+    ///
+    /// # Errors
+    /// One of them cannot be used, and nothing has changed: a line for the log.
+    pub(crate) fn reload(&self, plan: AccessPlan, log: &dyn LogSink) -> Result<Rights, String> {
+        // So that a change of dynamic security and this do not cross.
+        let dynsec = self.dynsec.lock().unwrap_or_else(PoisonError::into_inner);
+        let sets =
+            files::load(&plan, dynsec.as_ref(), log).map_err(|line| format!("Error: {line}"))?;
+        *self.plan.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(plan);
+        Ok(self.replace(sets))
     }
 
     fn set(&self, table: u16) -> Option<Arc<RuleSet>> {
@@ -93,7 +112,7 @@ impl Access {
     fn replace(&self, sets: Vec<Arc<RuleSet>>) -> Rights {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let epoch = current.epoch + 1;
-        let rights = rights_of(&self.plan, &sets, epoch);
+        let rights = rights_of(&self.plan(), &sets, epoch);
         *current = Current { sets, rights: rights.clone(), epoch };
         rights
     }
@@ -104,7 +123,11 @@ fn rights_of(plan: &AccessPlan, sets: &[Arc<RuleSet>], epoch: u64) -> Rights {
         set.limits_topics().then(|| Arc::new(Rules(Arc::clone(set))) as Arc<dyn Authority>)
     };
     let control = plan.control_api || plan.dynsec.is_some();
-    Rights::new(sets.iter().map(table).collect(), epoch, control)
+    // Where all listeners have the same rules, these count for sessions as well whose listener is
+    // not known.
+    let all_same = plan.sets.windows(2).all(|pair| pair[0] == pair[1]);
+    let tables = sets.iter().take(if all_same { 1 } else { sets.len() }).map(table);
+    Rights::new(tables.collect(), epoch, control)
 }
 
 /// Rules, as the core asks them.

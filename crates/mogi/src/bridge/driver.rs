@@ -341,7 +341,7 @@ impl Driver {
             }
             Action::CloseLocal => slot.local = None,
             Action::Log(kind, line) => {
-                if self.shared.core.log_mask & kind as u32 != 0 {
+                if self.shared.tuning().core.log_mask & kind as u32 != 0 {
                     self.shared.log.log(kind, &line);
                 }
             }
@@ -390,6 +390,7 @@ impl Driver {
             layered: None,
             peer: Peer::Ip(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
             listener: BRIDGES,
+            counted: None,
             hello,
         };
         if let Some(mailbox) = self.shared.mailboxes.get(usize::from(owner)) {

@@ -5,10 +5,14 @@
 //! * `store`: what is kept on disk, or in Redis
 //! * `sys`: the `$SYS` topics
 //! * `chores`: what worker 0 does besides: signals, `$SYS`, purges
+//! * `memory`: how much there is left
+//! * `reload`: what SIGHUP does
 
 mod chores;
 mod cluster;
+mod memory;
 pub(crate) mod plan;
+mod reload;
 mod store;
 mod sys;
 
@@ -16,18 +20,22 @@ use crate::access::Access;
 use crate::bridge::Bridges;
 use crate::net::certificates::Certificates;
 use crate::net::crew::Captain;
+use crate::net::crowd::Crowd;
 use crate::net::event_loop::{EventLoop, FrontDoor, SIGNALS, WAKER};
 use crate::net::listen::{Door, open};
 use crate::net::mailbox::Mailbox;
-use crate::net::shared::{ListenerState, LogSink, Shared, Transport};
+use crate::net::meter::Users;
+use crate::net::shared::{
+    ListenerRules, ListenerState, LogSink, Pressure, Refused, Shared, Transport,
+};
 use mio::{Interest, Poll, Waker};
 use mogi_core::cluster::MAX_CLUSTER_WORKERS;
-use mogi_core::{ListenerConfig, Node, Stats};
+use mogi_core::{ListenerConfig, Node, Stats, UNLIMITED};
 use mogi_store::StoreError;
 use plan::{ListenerPlan, Plan, Settings};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Runs the broker until it is told to stop.
@@ -44,18 +52,18 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     let (polls, mailboxes) = polls(workers)?;
     let shared = Arc::new(Shared {
         node: Arc::new(node),
-        core: Arc::new(settings.core),
+        tuning: RwLock::new(Arc::new(settings.tuning)),
         access,
         mailboxes,
         listeners: states,
-        bridge_listener: ListenerConfig::default(),
+        bridge_rules: Arc::new(bridge_rules()),
         log,
         connections: AtomicUsize::new(0),
+        crowd: Crowd::default(),
+        users: Users::default(),
+        refused: Refused::default(),
+        pressure: Pressure::default(),
         accepted: AtomicUsize::new(0),
-        max_connections: settings.max_connections,
-        connect_timeout_ms: settings.connect_timeout_ms,
-        sys_interval_s: settings.sys_interval_s,
-        retain_expiry_interval_s: settings.retain_expiry_interval_s,
         version: settings.version,
         started: Instant::now(),
         started_us: wall_us(),
@@ -151,23 +159,28 @@ struct Opened {
 fn open_all(listeners: Vec<ListenerPlan>, log: &dyn LogSink) -> io::Result<Opened> {
     let mut doors = Vec::new();
     let mut states = Vec::new();
-    let mut certificates = Certificates::new();
-    for listener in listeners {
-        let tls = listener.transport.tls.as_ref();
-        let tls = tls.map(|plan| certificates.add(states.len(), plan, log)).transpose();
-        let tls = tls.map_err(io::Error::other)?.map(|config| config.server);
+    let plans = listeners.iter().map(|listener| listener.transport.tls.as_ref());
+    let (certificates, configs) = Certificates::open(plans, log).map_err(io::Error::other)?;
+    for (listener, tls) in listeners.into_iter().zip(configs) {
         let sockets = open(&listener, log).map_err(io::Error::other)?;
         doors.extend(sockets.into_iter().map(|socket| (states.len() as u16, socket)));
-        states.push(ListenerState {
-            port: listener.port,
-            host: listener.host,
+        let rules = ListenerRules {
             transport: Transport::new(&listener.transport, tls),
             core: listener.core,
             max_connections: listener.max_connections,
-            connections: AtomicUsize::new(0),
-        });
+        };
+        states.push(ListenerState::new(listener.port, listener.host, rules));
     }
     Ok(Opened { doors, states, certificates })
+}
+
+/// What bridges meet in their own broker.
+fn bridge_rules() -> ListenerRules {
+    ListenerRules {
+        transport: Transport::default(),
+        core: ListenerConfig { rights: UNLIMITED, ..ListenerConfig::default() },
+        max_connections: None,
+    }
 }
 
 /// Microseconds since 1970: brokers on one machine number their messages alike.

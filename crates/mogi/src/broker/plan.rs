@@ -3,6 +3,8 @@
 use crate::access::plan::AccessPlan;
 use crate::bridge::plan::BridgePlan;
 use crate::cluster::ClusterPlan;
+use crate::net::crowd::CrowdLimits;
+use crate::net::meter::Rates;
 use crate::net::shared::{LogSink, NameFrom};
 use mio::net::UnixStream;
 use mogi_core::{CoreConfig, ListenerConfig};
@@ -13,6 +15,7 @@ use mogi_transport::tls_config::TlsRules;
 use mogi_transport::upgrade::WebSocketRules;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Everything the broker needs to run; the configuration is read by then.
 pub(crate) struct Plan {
@@ -20,14 +23,46 @@ pub(crate) struct Plan {
     pub(crate) settings: Settings,
     pub(crate) log: &'static dyn LogSink,
     pub(crate) signals: Option<Signals>,
-    /// Reads the configuration again: the bridges it has now, unless there is something wrong.
+    /// Reads the configuration again: what it says now, unless there is something wrong.
     pub(crate) reload: Reload,
     /// Called when everything is open and the workers are about to run.
     pub(crate) announce: Box<dyn FnOnce()>,
 }
 
 /// See [`Plan::reload`].
-pub(crate) type Reload = Box<dyn FnMut() -> Option<Vec<BridgePlan>> + Send>;
+pub(crate) type Reload = Box<dyn FnMut() -> Option<Reloaded> + Send>;
+
+/// What the configuration says when it is read again, of all that can change while the broker runs.
+pub(crate) struct Reloaded {
+    /// As many as there were, at the same places.
+    pub(crate) listeners: Vec<ListenerPlan>,
+    pub(crate) tuning: Tuning,
+    pub(crate) access: AccessPlan,
+    pub(crate) bridges: Vec<BridgePlan>,
+    /// Called when all of that is in force: the log changes, and this is what the next one is
+    /// compared with.
+    pub(crate) commit: Box<dyn FnOnce() + Send>,
+}
+
+/// Choices that concern the whole process, and may change while it runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Tuning {
+    pub(crate) core: Arc<CoreConfig>,
+    /// Connections the broker takes at once (`global_max_connections`).
+    pub(crate) max_connections: Option<usize>,
+    /// Milliseconds a connection has to send its CONNECT (`connect_timeout`).
+    pub(crate) connect_timeout_ms: u64,
+    /// Seconds between publications of `$SYS`; 0: none (`sys_interval`).
+    pub(crate) sys_interval_s: u64,
+    /// Seconds between purges of expired retained messages (`retain_expiry_interval`).
+    pub(crate) retain_expiry_interval_s: Option<u64>,
+    /// How many connections there may be, besides.
+    pub(crate) crowd: CrowdLimits,
+    /// What clients may publish in a second.
+    pub(crate) rates: Rates,
+    /// Bytes of memory from which on nobody new is let in; 0: any (`memory_limit`).
+    pub(crate) memory_limit: u64,
+}
 
 /// A listener to open.
 #[derive(Clone, Debug)]
@@ -81,21 +116,13 @@ pub(crate) struct TlsPlan {
 /// Choices that concern the whole process.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    pub(crate) core: CoreConfig,
+    pub(crate) tuning: Tuning,
     /// Who may come in, and do what.
     pub(crate) access: AccessPlan,
     /// Worker threads, 1 to 64 (`worker_threads`).
     pub(crate) workers: u16,
     /// What makes hash tables unpredictable.
     pub(crate) seed: u64,
-    /// Connections the broker takes at once (`global_max_connections`).
-    pub(crate) max_connections: Option<usize>,
-    /// Milliseconds a connection has to send its CONNECT (`connect_timeout`).
-    pub(crate) connect_timeout_ms: u64,
-    /// Seconds between publications of `$SYS`; 0: none (`sys_interval`).
-    pub(crate) sys_interval_s: u64,
-    /// Seconds between purges of expired retained messages (`retain_expiry_interval`).
-    pub(crate) retain_expiry_interval_s: Option<u64>,
     /// What is kept on disk, if anything is (`persistence`).
     pub(crate) store: Option<StorePlan>,
     /// What makes it one of several, if it is (`cluster_listener`).

@@ -9,7 +9,7 @@ use mogi_codec::QoS;
 use mogi_core::cluster::Cluster;
 use mogi_core::{MessageView, Stats, Worker};
 use mogi_store::{Keeper, Status, Usage};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What values are made of.
 struct Source<'a> {
@@ -70,6 +70,23 @@ const LOADS: &[(&str, Gauge)] = &[
     ("connections", |s| s.stats.connects),
 ];
 
+/// Topics below `$SYS/broker/limits/`: what was refused or held up since the start, as soon as
+/// there is something. Mosquitto has none of them.
+const LIMITS: &[(&str, Gauge)] = &[
+    ("connections/refused", |s| count(&s.shared.refused.connections)),
+    ("connections/refused/address", |s| count(&s.shared.refused.addresses)),
+    ("connections/refused/pending", |s| count(&s.shared.refused.pending)),
+    ("connections/delayed", |s| count(&s.shared.refused.delayed)),
+    ("publish/throttled", |s| count(&s.shared.refused.throttled)),
+    ("retained/refused", |s| s.stats.retained_refused),
+    ("subscriptions/refused", |s| s.stats.subscriptions_refused),
+    ("memory/refused", |s| s.stats.memory_refused + count(&s.shared.refused.memory)),
+];
+
+fn count(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
 type StoreGauge = fn(&Status, &Usage) -> u64;
 
 /// Topics below `$SYS/broker/store/`, where state is kept on disk. Mosquitto has none of them.
@@ -106,6 +123,7 @@ fn stored_messages(source: &Source<'_>) -> u64 {
 pub(super) struct Sys {
     gauges: Vec<Option<u64>>,
     loads: Vec<Load>,
+    limits: Vec<u64>,
     store: Vec<Option<u64>>,
     cluster: Vec<Option<u64>>,
     /// What is wrong with the store.
@@ -127,6 +145,7 @@ impl Sys {
         Self {
             gauges: vec![None; GAUGES.len()],
             loads: vec![Load::default(); LOADS.len()],
+            limits: vec![0; LIMITS.len()],
             store: vec![None; STORE.len()],
             cluster: vec![None; CLUSTER.len()],
             store_error: None,
@@ -157,6 +176,13 @@ impl Sys {
             if !hidden && *last != Some(value) {
                 *last = Some(value);
                 out.publish(name, &value.to_string());
+            }
+        }
+        for ((name, gauge), last) in LIMITS.iter().zip(&mut self.limits) {
+            let value = gauge(&source);
+            if *last != value {
+                *last = value;
+                out.publish(&format!("limits/{name}"), &value.to_string());
             }
         }
         for ((name, gauge), load) in LOADS.iter().zip(&mut self.loads) {
@@ -258,7 +284,7 @@ impl Out<'_> {
 }
 
 /// Memory the process occupies. Mosquitto counts its heap; what a user wants to know is this.
-fn resident_bytes() -> u64 {
+pub(super) fn resident_bytes() -> u64 {
     const PAGE_BYTES: u64 = 4096;
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());

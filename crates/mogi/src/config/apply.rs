@@ -32,6 +32,13 @@ pub(super) fn message_size_limit(to: &mut Builder, line: &Line) -> Outcome {
     Ok(())
 }
 
+/// As in Mosquitto a number of any size.
+pub(super) fn memory_limit(to: &mut Builder, line: &Line) -> Outcome {
+    let word = line.word()?;
+    to.config.memory_limit = word.parse().map_err(|_| line.invalid(word))?;
+    Ok(())
+}
+
 pub(super) fn per_listener_settings(to: &mut Builder, line: &Line) -> Outcome {
     let yes = line.bool()?;
     let set = to.config.security.says_something() || !to.config.plugins.is_empty();

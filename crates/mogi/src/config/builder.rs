@@ -4,7 +4,7 @@
 use super::redis::plugin;
 use super::table::{Kind, Scope, Spec, Status};
 use super::value::{Line, Problem};
-use super::{Bridge, Config, Listener, Note, Security};
+use super::{Bridge, Config, Listener, Note, Security, reload};
 use crate::cli::Cli;
 use crate::log::LogType;
 use mogi_core::LogKind;
@@ -49,6 +49,7 @@ impl Builder {
             Scope::DefaultListener => self.go_to_default_listener(line),
             _ => {}
         }
+        reload::note(&mut self.config.fixed, spec, line);
         match spec.status {
             Status::Works(kind) | Status::NoEffect(kind, _) => self.set(kind, line),
             Status::NotYet if spec.is_default(line)? => Ok(()),

@@ -10,6 +10,7 @@
 //! * `reader`: the files
 //! * `plan`: from the configuration to what the broker runs
 //! * `rights`: the same for who may do what
+//! * `reload`: what of it counts while the broker runs
 //! * `redis`: options of a store in Redis
 //! * `page`: the page about all options
 
@@ -22,6 +23,7 @@ mod plan;
 mod plugins;
 mod reader;
 mod redis;
+mod reload;
 mod rights;
 mod table;
 mod transport;
@@ -31,10 +33,13 @@ pub(crate) use bridge::{Bridge, bridge_plans};
 pub(crate) use page::page;
 pub(crate) use plan::{data_dir, describe, plan, warnings};
 pub(crate) use redis::store_of;
+pub(crate) use reload::reload;
 
 use crate::access::plan::BanLimits;
 use crate::cli::Cli;
 use crate::log::LogConfig;
+use crate::net::crowd::CrowdLimits;
+use crate::net::meter::Rates;
 use builder::Builder;
 use mogi_codec::QoS;
 use mogi_core::{CoreConfig, LogKind};
@@ -69,6 +74,12 @@ pub(crate) struct Config {
     pub(crate) worker_threads: u16,
     /// Connections the broker takes at once.
     pub(crate) max_connections: Option<usize>,
+    /// How many connections there may be, besides.
+    pub(crate) crowd: CrowdLimits,
+    /// What clients may publish in a second.
+    pub(crate) rates: Rates,
+    /// Bytes of memory from which on nobody new is let in; 0: any.
+    pub(crate) memory_limit: u64,
     /// Bytes a WebSocket's HTTP request may have.
     pub(crate) max_head_bytes: usize,
     /// Whether `X-Forwarded-For` is believed.
@@ -91,6 +102,8 @@ pub(crate) struct Config {
     pub(crate) file: Option<PathBuf>,
     /// What is accepted, as Mosquitto does, but hardly meant.
     pub(crate) doubts: Vec<String>,
+    /// The lines that count after a restart only.
+    fixed: reload::Fixed,
 }
 
 impl Default for Config {
@@ -108,6 +121,9 @@ impl Default for Config {
             access: Access::default(),
             worker_threads: 0,
             max_connections: None,
+            crowd: CrowdLimits::default(),
+            rates: Rates::default(),
+            memory_limit: 0,
             max_head_bytes: 4096,
             forwarded_for: false,
             connect_timeout_ms: 30_000,
@@ -119,6 +135,7 @@ impl Default for Config {
             user: crate::process::DEFAULT_USER.to_owned(),
             file: None,
             doubts: Vec::new(),
+            fixed: reload::Fixed::new(),
         }
     }
 }

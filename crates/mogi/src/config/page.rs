@@ -1,6 +1,6 @@
 //! The page about all options, made of the table: docs/configuration.md and `--list-options`.
 
-use super::table::{self, Reload, Scope, Spec, Status};
+use super::table::{self, Scope, Spec, Status};
 use std::fmt::Write as _;
 
 const HEAD: &str = "\
@@ -23,9 +23,11 @@ mogi's own options may stand in the same file, in a `mogi.conf` beside it, or in
 `--mogi-config` names, so that the first file stays valid for Mosquitto and the way back is
 starting the other program. `mogi -c FILE --test-config` says what each listener will do.
 
-The column *reload* says when Mosquitto applies a change of the file: on SIGHUP, after a restart,
-or, for bridges, as `bridge_reload_type` says. Of all options mogi reloads
-those of bridges only yet.
+The column *reload* says when a change of the file counts: on SIGHUP, after a restart, or, for
+bridges, as `bridge_reload_type` says. SIGHUP reads the file and all files it names again; what
+Mosquitto reloads mogi reloads as well, and some more. Listeners cannot come, go or move. Changes
+that need a restart are told in the log. If there is a mistake anywhere, the log says where, and
+everything stays as it was. What clients were told when they connected stays for them.
 
 This page is what `mogi --list-options` prints; `UPDATE_DOCS=1 cargo test -p mogi
 configuration_page` writes it anew.
@@ -43,7 +45,7 @@ pub(crate) fn page() -> String {
         for spec in rows {
             let name = spec.name.replace('*', "\\*");
             let (value, default, doc) = (spec.value, spec.default, doc(spec));
-            let (reload, status) = (reload(spec), status(spec));
+            let (reload, status) = (super::reload::when(spec), status(spec));
             let _ =
                 writeln!(page, "| {name} | {value} | {default} | {doc} | {reload} | {status} |");
         }
@@ -71,14 +73,6 @@ fn doc(spec: &Spec) -> String {
         }
     }
     doc
-}
-
-const fn reload(spec: &Spec) -> &'static str {
-    match (spec.scope, spec.reload) {
-        (Scope::Mogi, _) | (_, Reload::Restart) => "restart",
-        (_, Reload::Signal) => "SIGHUP",
-        (_, Reload::Bridge) => "bridge",
-    }
 }
 
 fn status(spec: &Spec) -> String {

@@ -3,14 +3,15 @@
 use super::{
     Cluster, ClusterListener, Config, Listener, Persistence, Security, bridge_plans, transport,
 };
-use crate::broker::plan::{ListenerPlan, Settings, StorePlan};
+use crate::broker::plan::{ListenerPlan, Settings, StorePlan, Tuning};
 use crate::cluster::ClusterPlan;
 use crate::log::why;
 use mogi_codec::QoS;
-use mogi_core::ListenerConfig;
+use mogi_core::{CoreConfig, ListenerConfig};
 use mogi_store::EmbeddedOptions;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What the broker is to run.
 ///
@@ -20,48 +21,60 @@ pub(crate) fn plan(
     config: &Config,
     seed: u64,
     version: String,
-    log_mask: u32,
 ) -> Result<(Vec<ListenerPlan>, Settings), String> {
-    let mut listeners = Vec::new();
-    let (access, tables) = super::rights::rights(config)?;
-    for (listener, table) in config.listeners.iter().zip(tables) {
-        listeners.push(ListenerPlan {
-            port: listener.port,
-            addresses: match listener.unix {
-                Some(_) => Vec::new(),
-                None => addresses(config, listener)?,
-            },
-            unix: listener.unix.as_ref().map(PathBuf::from),
-            transport: transport::plan(config, listener),
-            host: listener.host.clone(),
-            one_is_enough: config.local_only,
-            interface: listener.interface.clone(),
-            max_connections: listener.max_connections,
-            // Who comes in without a name is asked of the rules, which change.
-            core: ListenerConfig {
-                rights: table,
-                allow_anonymous: true,
-                ..listener_core(config, listener)
-            },
-        });
+    let mut listeners = listener_plans(config);
+    for (plan, listener) in listeners.iter_mut().zip(&config.listeners) {
+        if listener.unix.is_none() {
+            plan.addresses = addresses(config, listener)?;
+        }
     }
-    let mut core = config.core.clone();
-    core.log_mask = log_mask;
     let settings = Settings {
-        core,
-        access,
+        tuning: tuning(config),
+        access: super::rights::rights(config)?,
         workers: workers(config.worker_threads),
         seed,
-        max_connections: config.max_connections,
-        connect_timeout_ms: config.connect_timeout_ms,
-        sys_interval_s: config.sys_interval_s,
-        retain_expiry_interval_s: config.retain_expiry_interval_s,
         store: config.persistence.on.then(|| store_plan(&config.persistence)),
         cluster: cluster(config)?,
         bridges: bridge_plans(config),
         version,
     };
     Ok((listeners, settings))
+}
+
+/// The listeners, without their addresses.
+pub(super) fn listener_plans(config: &Config) -> Vec<ListenerPlan> {
+    let plan = |(number, listener): (u16, &Listener)| ListenerPlan {
+        port: listener.port,
+        addresses: Vec::new(),
+        unix: listener.unix.as_ref().map(PathBuf::from),
+        transport: transport::plan(config, listener),
+        host: listener.host.clone(),
+        one_is_enough: config.local_only,
+        interface: listener.interface.clone(),
+        max_connections: listener.max_connections,
+        // Who comes in without a name is asked of the rules, which change.
+        core: ListenerConfig {
+            rights: number,
+            allow_anonymous: true,
+            ..listener_core(config, listener)
+        },
+    };
+    (0..).zip(&config.listeners).map(plan).collect()
+}
+
+/// What may change while the broker runs.
+pub(super) fn tuning(config: &Config) -> Tuning {
+    let log_mask = config.log.mask();
+    Tuning {
+        core: Arc::new(CoreConfig { log_mask, ..config.core.clone() }),
+        max_connections: config.max_connections,
+        connect_timeout_ms: config.connect_timeout_ms,
+        sys_interval_s: config.sys_interval_s,
+        retain_expiry_interval_s: config.retain_expiry_interval_s,
+        crowd: config.crowd,
+        rates: config.rates,
+        memory_limit: config.memory_limit,
+    }
 }
 
 /// The folder of mogi's own store, in `persistence_location`.

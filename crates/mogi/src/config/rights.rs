@@ -5,31 +5,23 @@ use super::{Config, Listener, Security};
 use crate::access::plan::{AccessPlan, DynsecPlan, SetPlan, SourcePlan};
 use std::path::PathBuf;
 
-/// The rules of all listeners, and which of them each listener has.
+/// The rules of all listeners, in their order: so a session finds those of its listener even when
+/// they were read again.
 ///
 /// # Errors
 /// A plugin lacks its file: a line for the log.
-pub(crate) fn rights(config: &Config) -> Result<(AccessPlan, Vec<u16>), String> {
-    let mut sets: Vec<SetPlan> = Vec::new();
-    let mut of_listeners = Vec::new();
-    for (number, listener) in config.listeners.iter().enumerate() {
-        let set = set_of(config, number, listener)?;
-        let at = sets.iter().position(|known| *known == set).unwrap_or_else(|| {
-            sets.push(set);
-            sets.len() - 1
-        });
-        of_listeners.push(at as u16);
-    }
-    let plan = AccessPlan {
-        sets,
+pub(crate) fn rights(config: &Config) -> Result<AccessPlan, String> {
+    let listeners = config.listeners.iter().enumerate();
+    let sets = listeners.map(|(number, listener)| set_of(config, number, listener));
+    Ok(AccessPlan {
+        sets: sets.collect::<Result<_, _>>()?,
         dynsec: dynsec_of(config)?,
         strict: config.access.acl_strict,
         control_api: config.access.control_api,
         threads: config.access.threads,
         bans: config.access.bans,
         delay_ms: config.access.delay_ms,
-    };
-    Ok((plan, of_listeners))
+    })
 }
 
 fn set_of(config: &Config, number: usize, listener: &Listener) -> Result<SetPlan, String> {

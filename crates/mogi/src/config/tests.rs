@@ -179,7 +179,8 @@ fn options_of_a_listener_belong_to_the_one_above() {
 #[test]
 fn every_option_that_works_is_tested_here() {
     let there = LISTENER.iter().chain(transport::EXAMPLES).map(|(line, _)| *line);
-    let lines = BROKER.iter().chain(cluster::EXAMPLES).map(|(line, _)| *line).chain(there);
+    let lines = BROKER.iter().chain(cluster::EXAMPLES).chain(own::LIMITS);
+    let lines = lines.map(|(line, _)| *line).chain(there);
     let mut tested: HashSet<&str> = lines.filter_map(|line| line.split(' ').next()).collect();
     // These have tests of their own.
     tested.extend(bridge::BRIDGE.iter().filter_map(|(line, _)| line.split(' ').next()));
@@ -290,7 +291,7 @@ fn logs_have_destinations_and_types() {
 }
 
 fn addresses(config: &Config) -> Vec<Vec<SocketAddr>> {
-    let (listeners, _) = plan(config, 1, String::new(), 0).expect("addresses");
+    let (listeners, _) = plan(config, 1, String::new()).expect("addresses");
     listeners.into_iter().map(|listener| listener.addresses).collect()
 }
 
@@ -315,7 +316,7 @@ fn listeners_listen_where_they_are_told() {
             parsed(&["[::1]:5"]),
         ]
     );
-    let problem = |text| plan(&read(text), 1, String::new(), 0).map(drop).expect_err("no address");
+    let problem = |text| plan(&read(text), 1, String::new()).map(drop).expect_err("no address");
     let family = problem("listener 1 127.0.0.1\nsocket_domain ipv6\n");
     let start = "Error creating listener: Address family for hostname not supported.";
     assert!(family.starts_with(start) && family.ends_with("test.conf:1)"), "{family}");
@@ -365,7 +366,7 @@ fn options_of_a_listener_have_no_effect_in_local_only_mode() {
 }
 
 fn cores(text: &str) -> Vec<mogi_core::ListenerConfig> {
-    let (listeners, _) = plan(&read(text), 1, String::new(), 0).expect("addresses");
+    let (listeners, _) = plan(&read(text), 1, String::new()).expect("addresses");
     listeners.into_iter().map(|listener| listener.core).collect()
 }
 
@@ -579,6 +580,7 @@ fn defaults_are_what_the_table_says() {
         let told = |text: &str| {
             let mut config = read(text);
             config.file = None;
+            config.fixed.clear();
             config.listeners.iter_mut().for_each(|listener| listener.place.clear());
             for bridge in &mut config.bridges {
                 (bridge.place, bridge.topics) = (String::new(), Vec::new());

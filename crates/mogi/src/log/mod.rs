@@ -16,6 +16,7 @@ use crate::net::shared::LogSink;
 use destination::Open;
 use mogi_core::LogKind;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Lines that wait to be published; beyond that the oldest go.
@@ -23,12 +24,13 @@ const MAX_TOPIC_LINES: usize = 1000;
 
 /// Writes lines, whole, from any thread.
 pub(crate) struct Logger {
-    config: LogConfig,
-    mask: u32,
+    program: String,
+    mask: AtomicU32,
     state: Mutex<State>,
 }
 
 struct State {
+    config: LogConfig,
     open: Vec<Open>,
     topic_lines: VecDeque<(String, String)>,
 }
@@ -37,28 +39,26 @@ impl Logger {
     /// Opens the destinations, as `program` for the system's log. Those that cannot be opened are
     /// named in the result; without any other, lines go to stderr.
     pub(crate) fn new(config: LogConfig, program: &str) -> (Self, Vec<String>) {
-        let mut problems = Vec::new();
-        let stderr = [Destination::Stderr];
-        let wanted = config.destinations.as_deref().unwrap_or(&stderr);
-        let mut open = Vec::new();
-        for destination in wanted {
-            match destination.open(program, config.facility) {
-                Ok(one) => open.push(one),
-                Err(error) => problems.push(error),
-            }
-        }
-        if open.is_empty() && !problems.is_empty() {
-            open.push(Open::Stderr);
-        }
-        let mask = config.mask();
-        let state = Mutex::new(State { open, topic_lines: VecDeque::new() });
-        (Self { config, mask, state }, problems)
+        let (open, problems) = open_all(&config, program);
+        let mask = AtomicU32::new(config.mask());
+        let state = Mutex::new(State { config, open, topic_lines: VecDeque::new() });
+        (Self { program: program.to_owned(), mask, state }, problems)
+    }
+
+    /// Goes on as another configuration says; the result is that of [`Self::new`].
+    pub(crate) fn set(&self, config: &LogConfig) -> Vec<String> {
+        let (open, problems) = open_all(config, &self.program);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.mask.store(config.mask(), Ordering::Relaxed);
+        state.open = open;
+        state.config = config.clone();
+        problems
     }
 
     fn write(&self, kind: LogKind, text: &str) {
-        let stamp = line::stamp(&self.config);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let State { open, topic_lines } = &mut *state;
+        let State { config, open, topic_lines } = &mut *state;
+        let stamp = line::stamp(config);
         // Lines of our own go on with a tab; any other end of line is a stranger's.
         for (at, part) in text.split("\n\t").enumerate() {
             let part = if at == 0 { part.to_owned() } else { format!("\t{part}") };
@@ -83,9 +83,27 @@ impl Logger {
     }
 }
 
+/// Opens the destinations; see [`Logger::new`].
+fn open_all(config: &LogConfig, program: &str) -> (Vec<Open>, Vec<String>) {
+    let mut problems = Vec::new();
+    let stderr = [Destination::Stderr];
+    let wanted = config.destinations.as_deref().unwrap_or(&stderr);
+    let mut open = Vec::new();
+    for destination in wanted {
+        match destination.open(program, config.facility) {
+            Ok(one) => open.push(one),
+            Err(error) => problems.push(error),
+        }
+    }
+    if open.is_empty() && !problems.is_empty() {
+        open.push(Open::Stderr);
+    }
+    (open, problems)
+}
+
 impl LogSink for Logger {
     fn log(&self, kind: LogKind, line: &str) {
-        if self.mask & kind as u32 != 0 {
+        if self.mask.load(Ordering::Relaxed) & kind as u32 != 0 {
             self.write(kind, line);
         }
     }

@@ -5,8 +5,10 @@ use crate::log::why;
 use crate::net::shared::{LogSink, Shared};
 use mogi_core::LogKind;
 use mogi_transport::tls_config::{self, TlsConfig, TlsFiles, TlsProblem};
+use rustls::ServerConfig;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How often it is looked whether a file has changed.
@@ -111,6 +113,9 @@ fn stamps(plan: &TlsPlan) -> Vec<Stamp> {
     named.chain(hashed_files(plan).iter().map(|path| stamp(path))).collect()
 }
 
+/// What a listener's TLS sessions are made of, if it has any.
+pub(crate) type Sessions = Option<Arc<ServerConfig>>;
+
 /// The certificates of all listeners with TLS, under watch.
 pub(crate) struct Certificates {
     watched: Vec<Watched>,
@@ -127,32 +132,35 @@ struct Watched {
 }
 
 impl Certificates {
-    /// With none under watch.
-    pub(crate) const fn new() -> Self {
-        Self { watched: Vec::new(), look_at_ms: 0, warn_at_ms: None }
-    }
-
-    /// Reads a listener's files for the first time, and watches them.
+    /// Reads the files of all listeners, and watches them: what each listener's TLS sessions are
+    /// made of, if it has any.
     ///
     /// # Errors
     /// As [`load`].
-    pub(crate) fn add(
-        &mut self,
-        listener: usize,
-        plan: &TlsPlan,
+    pub(crate) fn open<'a>(
+        plans: impl Iterator<Item = Option<&'a TlsPlan>>,
         log: &dyn LogSink,
-    ) -> Result<TlsConfig, String> {
-        // Before they are read, so that a change in between is seen.
-        let stamps = stamps(plan);
-        let config = load(plan)?;
-        for doubt in &config.doubts {
-            log.log(LogKind::Warning, &format!("Warning: {doubt}"));
+    ) -> Result<(Self, Vec<Sessions>), String> {
+        let mut all = Self { watched: Vec::new(), look_at_ms: 0, warn_at_ms: None };
+        let mut configs = Vec::new();
+        for (listener, plan) in plans.enumerate() {
+            let Some(plan) = plan else {
+                configs.push(None);
+                continue;
+            };
+            // Before they are read, so that a change in between is seen.
+            let stamps = stamps(plan);
+            let config = load(plan)?;
+            for doubt in &config.doubts {
+                log.log(LogKind::Warning, &format!("Warning: {doubt}"));
+            }
+            let (plan, not_after_s) = (plan.clone(), config.not_after_s);
+            let watched = Watched { listener, plan, stamps, not_after_s };
+            watched.warn(log);
+            all.watched.push(watched);
+            configs.push(Some(config.server));
         }
-        let (plan, not_after_s) = (plan.clone(), config.not_after_s);
-        let watched = Watched { listener, plan, stamps, not_after_s };
-        watched.warn(log);
-        self.watched.push(watched);
-        Ok(config)
+        Ok((all, configs))
     }
 
     /// Looks whether there is something to do, and when to call again.
@@ -162,7 +170,7 @@ impl Certificates {
         }
         if self.look_at_ms <= now_ms {
             self.look_at_ms = now_ms + LOOK_INTERVAL_MS;
-            self.read_again(shared, false);
+            self.read_changed(shared);
         }
         let warn_at_ms = *self.warn_at_ms.get_or_insert(now_ms + WARN_INTERVAL_MS);
         if warn_at_ms <= now_ms {
@@ -172,12 +180,11 @@ impl Certificates {
         Some(self.look_at_ms)
     }
 
-    /// Reads what has changed, or everything, again. What is wrong is told, and what was there
-    /// before stays in use.
-    pub(crate) fn read_again(&mut self, shared: &Shared, all: bool) {
+    /// Reads what has changed again. What is wrong is told, and what was there before stays in use.
+    fn read_changed(&mut self, shared: &Shared) {
         for watched in &mut self.watched {
             let stamps = stamps(&watched.plan);
-            if stamps == watched.stamps && !all {
+            if stamps == watched.stamps {
                 continue;
             }
             watched.stamps = stamps;
@@ -188,7 +195,7 @@ impl Certificates {
             match load(&watched.plan) {
                 Ok(config) => {
                     watched.not_after_s = config.not_after_s;
-                    listener.transport.set_tls(config.server);
+                    listener.rules().transport.set_tls(config.server);
                     let line = format!("The certificate \"{file}\" was read again.");
                     shared.log.log(LogKind::Information, &line);
                     watched.warn(shared.log);

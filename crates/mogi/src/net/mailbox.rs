@@ -7,8 +7,9 @@ use crate::net::stream::{Peer, Stream};
 use mio::Waker;
 use mogi_core::cluster::roster::Eviction;
 use mogi_core::store::{StoredDelivery, StoredSession};
-use mogi_core::{BridgeEnd, EntryNo, Rights, SessionNo};
+use mogi_core::{BridgeEnd, CoreConfig, EntryNo, Rights, SessionNo};
 use mogi_store::redis::Claimed;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -56,6 +57,8 @@ pub(crate) enum Mail {
     Publish { topic: String, payload: Vec<u8> },
     /// A password was checked: whose, and what the client logged in with, or why it may not.
     Verified { place: u32, serial: u64, login: Result<u64, Refusal> },
+    /// Limits and choices that count from now on.
+    Config(Arc<CoreConfig>),
     /// Rules have changed: those that count now, and what becomes of sessions, once that is said.
     Rights(Box<(Rights, Option<Judge>)>),
     /// The answer to a request on `$CONTROL/`.
@@ -75,6 +78,8 @@ pub(crate) struct Moved {
     pub(crate) layered: Option<Box<Layered>>,
     pub(crate) peer: Peer,
     pub(crate) listener: u16,
+    /// The address among whose connections it is counted.
+    pub(crate) counted: Option<IpAddr>,
     pub(crate) hello: Hello,
 }
 

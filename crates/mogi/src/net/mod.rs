@@ -2,6 +2,8 @@
 //!
 //! * `event_loop`: the turns of a worker
 //! * `crew`: which thread runs which loop
+//! * `crowd`: how many connections there may be
+//! * `meter`: how fast clients publish
 //! * `alarm`: what wakes a loop when something is due
 //! * `socket`: a connection's socket and what it has not dealt with yet
 //! * `stream`: TCP and Unix sockets
@@ -15,11 +17,13 @@
 pub(crate) mod alarm;
 pub(crate) mod certificates;
 pub(crate) mod crew;
+pub(crate) mod crowd;
 pub(crate) mod event_loop;
 pub(crate) mod http_files;
 pub(crate) mod layered;
 pub(crate) mod listen;
 pub(crate) mod mailbox;
+pub(crate) mod meter;
 pub(crate) mod shared;
 pub(crate) mod socket;
 pub(crate) mod stream;

@@ -1,11 +1,13 @@
 //! What the threads of the process share besides the core's node.
 
 use crate::access::Access;
-use crate::broker::plan::TransportPlan;
+use crate::broker::plan::{TransportPlan, Tuning};
 use crate::cluster::Links;
+use crate::net::crowd::Crowd;
 use crate::net::event_loop::EventLoop;
 use crate::net::mailbox::{Mail, Mailbox};
-use mogi_core::{CoreConfig, ListenerConfig, LogKind, Node, Stats};
+use crate::net::meter::{Common, Users};
+use mogi_core::{ListenerConfig, LogKind, Memory, Node, Stats};
 use mogi_store::Keeper;
 use mogi_transport::LayersPlan;
 use mogi_transport::proxy::ProxyRules;
@@ -14,7 +16,7 @@ use rustls::ServerConfig;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -37,13 +39,39 @@ pub(crate) const BRIDGES: u16 = u16::MAX;
 #[derive(Debug)]
 pub(crate) struct ListenerState {
     pub(crate) port: u16,
-    pub(crate) transport: Transport,
     /// The host it is configured with, if any.
     pub(crate) host: Option<String>,
+    pub(crate) connections: AtomicUsize,
+    /// What its clients may publish together.
+    pub(crate) bucket: Common,
+    /// Replaced as a whole when the configuration is read again.
+    rules: RwLock<Arc<ListenerRules>>,
+}
+
+/// What counts for those who come in through a listener from now on.
+#[derive(Debug)]
+pub(crate) struct ListenerRules {
+    pub(crate) transport: Transport,
     pub(crate) core: ListenerConfig,
     /// Clients it takes at once (`max_connections`).
     pub(crate) max_connections: Option<usize>,
-    pub(crate) connections: AtomicUsize,
+}
+
+impl ListenerState {
+    pub(crate) fn new(port: u16, host: Option<String>, rules: ListenerRules) -> Self {
+        let (connections, rules) = (AtomicUsize::new(0), RwLock::new(Arc::new(rules)));
+        Self { port, host, connections, bucket: Common::default(), rules }
+    }
+
+    /// What counts now.
+    pub(crate) fn rules(&self) -> Arc<ListenerRules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Others count from now on.
+    pub(crate) fn set_rules(&self, rules: ListenerRules) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
 }
 
 /// What is between a listener's sockets and MQTT.
@@ -92,6 +120,12 @@ impl Transport {
         self.proxy.is_some()
     }
 
+    /// Whether somebody in between says later from where a connection comes.
+    pub(crate) fn hides_address(&self) -> bool {
+        let forwarded = self.websocket.as_ref().is_some_and(|rules| rules.forwarded_for);
+        self.is_proxied() || forwarded
+    }
+
     /// The layers of a new connection, if it has any.
     pub(crate) fn layers(&self) -> Option<LayersPlan> {
         self.layered.then(|| LayersPlan {
@@ -107,29 +141,82 @@ impl Transport {
     }
 }
 
+/// What was refused or held up, for `$SYS`.
+#[derive(Debug, Default)]
+pub(crate) struct Refused {
+    /// Connections above `max_connections` or `global_max_connections`.
+    pub(crate) connections: AtomicU64,
+    /// Connections above `max_connections_per_address`.
+    pub(crate) addresses: AtomicU64,
+    /// Connections above `max_pending_connections`.
+    pub(crate) pending: AtomicU64,
+    /// Times it was waited because of `max_connection_rate`.
+    pub(crate) delayed: AtomicU64,
+    /// Times a client was not read because of how much it had published.
+    pub(crate) throttled: AtomicU64,
+    /// Connections for which there was no memory.
+    pub(crate) memory: AtomicU64,
+}
+
+/// How much memory there is left, for all workers.
+#[derive(Debug)]
+pub(crate) struct Pressure {
+    /// As of the last look.
+    level: AtomicU8,
+    /// Bytes of messages from which on there is none, until the next look.
+    ceiling: AtomicU64,
+}
+
+impl Default for Pressure {
+    fn default() -> Self {
+        Self { level: AtomicU8::new(0), ceiling: AtomicU64::new(u64::MAX) }
+    }
+}
+
+impl Pressure {
+    /// What there is while `node` keeps what it does.
+    pub(crate) fn get(&self, node: &Node) -> Memory {
+        let ceiling = self.ceiling.load(Ordering::Relaxed);
+        if ceiling != u64::MAX && node.kept_bytes() >= ceiling {
+            return Memory::Full;
+        }
+        match self.level.load(Ordering::Relaxed) {
+            0 => Memory::Enough,
+            1 => Memory::Tight,
+            _ => Memory::Full,
+        }
+    }
+
+    pub(crate) fn set(&self, memory: Memory, ceiling: u64) {
+        self.level.store(memory as u8, Ordering::Relaxed);
+        self.ceiling.store(ceiling, Ordering::Relaxed);
+    }
+}
+
 /// What all workers of the process share.
 pub(crate) struct Shared {
     pub(crate) node: Arc<Node>,
-    pub(crate) core: Arc<CoreConfig>,
+    /// Replaced as a whole when the configuration is read again.
+    pub(crate) tuning: RwLock<Arc<Tuning>>,
     /// Who may come in, and do what.
     pub(crate) access: Access,
     pub(crate) mailboxes: Vec<Mailbox>,
     pub(crate) listeners: Vec<ListenerState>,
     /// What bridges meet in their own broker.
-    pub(crate) bridge_listener: ListenerConfig,
+    pub(crate) bridge_rules: Arc<ListenerRules>,
     pub(crate) log: &'static dyn LogSink,
     /// Connections of all listeners, known or not.
     pub(crate) connections: AtomicUsize,
+    /// Connections by address.
+    pub(crate) crowd: Crowd,
+    /// What users may publish.
+    pub(crate) users: Users,
+    /// What was refused or held up since the start.
+    pub(crate) refused: Refused,
+    /// How much memory there is left (`memory_limit`).
+    pub(crate) pressure: Pressure,
     /// Connections accepted since the start.
     pub(crate) accepted: AtomicUsize,
-    /// Connections the broker takes at once (`global_max_connections`).
-    pub(crate) max_connections: Option<usize>,
-    /// Milliseconds a connection has to send its CONNECT (`connect_timeout`).
-    pub(crate) connect_timeout_ms: u64,
-    /// Seconds between publications of `$SYS`; 0: none (`sys_interval`).
-    pub(crate) sys_interval_s: u64,
-    /// Seconds between purges of expired retained messages (`retain_expiry_interval`).
-    pub(crate) retain_expiry_interval_s: Option<u64>,
     /// The text of `$SYS/broker/version`.
     pub(crate) version: String,
     pub(crate) started: Instant,
@@ -166,17 +253,29 @@ impl Shared {
         (self.started_us + self.started.elapsed().as_micros() as u64) / 1000
     }
 
+    /// What counts now.
+    pub(crate) fn tuning(&self) -> Arc<Tuning> {
+        Arc::clone(&self.tuning.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Other choices count from now on; workers are told.
+    pub(crate) fn set_tuning(&self, tuning: Tuning) {
+        let core = Arc::clone(&tuning.core);
+        *self.tuning.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tuning);
+        self.send_all(|| Mail::Config(Arc::clone(&core)));
+    }
+
     /// Whether so much waits for the disk that those who wait for it are not to send more.
     pub(crate) fn store_is_full(&self) -> bool {
         self.store.get().is_some_and(|store| store.pending_bytes() >= self.store_limit)
     }
 
-    /// What a listener asks of its clients; [`BRIDGES`] is one as well.
-    pub(crate) fn listener_core(&self, listener: u16) -> Option<&ListenerConfig> {
+    /// What counts for a listener's clients; [`BRIDGES`] is one as well.
+    pub(crate) fn rules(&self, listener: u16) -> Option<Arc<ListenerRules>> {
         if listener == BRIDGES {
-            return Some(&self.bridge_listener);
+            return Some(Arc::clone(&self.bridge_rules));
         }
-        self.listeners.get(usize::from(listener)).map(|listener| &listener.core)
+        self.listeners.get(usize::from(listener)).map(ListenerState::rules)
     }
 
     pub(crate) fn send_all(&self, mail: impl Fn() -> Mail) {
@@ -207,8 +306,8 @@ impl Shared {
         let below = |count: &AtomicUsize, limit: Option<usize>| {
             limit.is_none_or(|limit| count.load(Ordering::Relaxed) < limit)
         };
-        if !below(&listener.connections, listener.max_connections)
-            || !below(&self.connections, self.max_connections)
+        if !below(&listener.connections, listener.rules().max_connections)
+            || !below(&self.connections, self.tuning().max_connections)
         {
             return false;
         }

@@ -1,10 +1,12 @@
 //! A connection's socket, and the bytes of a packet that is not complete yet.
 
 use crate::net::layered::{Layered, Scratch};
+use crate::net::meter::Meter;
 use crate::net::stream::{Peer, Stream};
 use mogi_core::output::{MAX_SLICES, Output};
 use mogi_core::{Admitted, Refused};
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 
 /// Where a connection stands.
 #[derive(Debug)]
@@ -62,6 +64,14 @@ pub(crate) struct Socket {
     pub(crate) draining: bool,
     /// What is in `partial` comes before anything that is read.
     pub(crate) parked: bool,
+    /// Not read because its client has published as much as it may for now.
+    pub(crate) throttled: bool,
+    /// What it publishes is limited.
+    pub(crate) meter: Option<Box<Meter>>,
+    /// Counted among those that have not said who they are.
+    pub(crate) pending: bool,
+    /// The address among whose connections it is counted.
+    pub(crate) counted: Option<IpAddr>,
     /// Distinguishes it from an earlier socket in the same place.
     pub(crate) serial: u64,
 }
@@ -92,6 +102,10 @@ impl Socket {
             blocked: false,
             draining: false,
             parked: false,
+            throttled: false,
+            meter: None,
+            pending: false,
+            counted: None,
             serial,
         }
     }

@@ -64,7 +64,7 @@ fn a_broken_file_changes_nothing() {
         write(&broker, name, text);
         broker.signal(Signal::SIGHUP);
         broker.expect_log(&format!("{name}:1:"));
-        broker.expect_log("Users and rights stay as they were.");
+        broker.expect_log("Error: The configuration stays as it was.");
         write(&broker, name, &before);
         ann.publish(Out::new("x", "1").qos(1));
     }

@@ -29,12 +29,13 @@ pub(crate) struct Siege {
 impl Siege {
     /// An attack under which the broker's memory may grow by so much.
     pub(crate) fn new(bound_mib: u64) -> Self {
-        Self { setup: Broker::setup().conf(""), bound: bound_mib * MIB, alone: false }
+        Self::of(Broker::setup().conf(""), bound_mib)
     }
 
     /// The same of a broker that was set up already.
-    pub(crate) const fn of(setup: Setup, bound_mib: u64) -> Self {
-        Self { setup, bound: bound_mib * MIB, alone: false }
+    pub(crate) fn of(setup: Setup, bound_mib: u64) -> Self {
+        let bound = (bound_mib + crate::OVER.extra_mib()) * MIB;
+        Self { setup: setup.over(crate::OVER), bound, alone: false }
     }
 
     /// With a configuration.

@@ -1,5 +1,6 @@
 //! The program under test, as a process with a folder of its own.
 
+use super::relay::{self, Over};
 use super::{Client, Dial, PATIENCE, Version};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -29,6 +30,8 @@ pub struct Broker {
     port: u16,
     dir: PathBuf,
     exited: Option<ExitStatus>,
+    /// Where clients connect to instead, where another transport carries them.
+    relay: Option<SocketAddr>,
 }
 
 impl Broker {
@@ -74,7 +77,7 @@ impl Broker {
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
+        self.relay.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], self.port)))
     }
 
     /// The port it listens on.
@@ -247,6 +250,7 @@ pub struct Setup {
     wrapper: Vec<String>,
     files: Vec<(String, String)>,
     program: Option<PathBuf>,
+    over: Over,
 }
 
 impl Setup {
@@ -255,6 +259,13 @@ impl Setup {
     /// broker's folder.
     pub fn conf(mut self, conf: &str) -> Self {
         self.conf = Some(conf.to_owned());
+        self
+    }
+
+    /// What carries MQTT to its listener.
+    pub fn over(mut self, over: Over) -> Self {
+        self.over = over;
+        self.files.extend(over.files());
         self
     }
 
@@ -303,8 +314,12 @@ impl Setup {
                 port,
                 dir: dir.clone(),
                 exited: None,
+                relay: None,
             };
             if broker.wait_ready() {
+                if self.over != Over::Tcp {
+                    broker.relay = Some(relay::start(self.over, port, &dir));
+                }
                 return broker;
             }
             let log = broker.log();
@@ -319,7 +334,7 @@ impl Setup {
         let dir = fresh_dir();
         let port = free_port();
         let child = self.spawn(&dir, port);
-        let mut broker = Broker { child, setup: self, port, dir, exited: None };
+        let mut broker = Broker { child, setup: self, port, dir, exited: None, relay: None };
         let status = broker.wait();
         (status, broker.log())
     }
@@ -348,7 +363,8 @@ impl Setup {
         };
         if let Some(conf) = &self.conf {
             let path = dir.join("mosquitto.conf");
-            fs::write(&path, fill(&complete(conf))).expect("cannot write the configuration");
+            fs::write(&path, fill(&complete(conf, self.over)))
+                .expect("cannot write the configuration");
             command.arg("-c").arg(path);
         } else {
             command.arg("-p").arg(port.to_string());
@@ -365,11 +381,12 @@ impl Setup {
 }
 
 /// `conf` with what every scenario wants, where it does not say otherwise.
-fn complete(conf: &str) -> String {
+fn complete(conf: &str, over: Over) -> String {
     let mut whole = String::new();
     let speaks_of = |name: &str| conf.lines().any(|line| line.split(' ').next() == Some(name));
     if !speaks_of("listener") {
         whole.push_str("listener {port} 127.0.0.1\n");
+        whole.push_str(over.lines());
     }
     if !speaks_of("allow_anonymous") {
         whole.push_str("allow_anonymous true\n");

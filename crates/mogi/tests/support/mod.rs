@@ -4,6 +4,7 @@
 //! * [`client`]: [`Client`], a blocking connection: send anything, expect the next thing.
 //! * [`dial`]: [`Dial`], a CONNECT under construction.
 //! * [`pki`]: [`Pki`](pki::Pki), an authority and certificates it has signed.
+//! * [`relay`]: the same over TLS or WebSocket.
 //! * [`message`]: [`Out`], a PUBLISH to send; [`Message`], one that was received.
 //! * [`frame`]: [`Frame`], one received packet, and [`Props`], its properties.
 //!
@@ -37,6 +38,7 @@ pub mod dial;
 pub mod frame;
 pub mod message;
 pub mod pki;
+pub mod relay;
 
 pub use broker::{Broker, other_broker};
 pub use client::Client;

@@ -2,7 +2,7 @@
 
 use crate::scene::{TLS, tls, tls_broker, with_files, works};
 use crate::support::pki::{Identity, Pki, Validity};
-use crate::support::{Broker, eventually};
+use crate::support::{Broker, Dial, V311, eventually};
 use nix::sys::signal::Signal;
 use std::fs;
 
@@ -60,7 +60,7 @@ fn what_is_broken_does_not_replace_what_works() {
     fs::write(broker.dir().join("server.pem"), "rubbish").expect("cannot write a file");
     broker.signal(Signal::SIGHUP);
     broker.expect_log("Check certfile.");
-    broker.expect_log("stays in use");
+    broker.expect_log("Error: The configuration stays as it was.");
     assert_eq!(shown(&broker, &pki, "new"), old);
 }
 
@@ -83,4 +83,23 @@ fn the_end_of_a_certificate_is_announced() {
             }
         }
     }
+}
+
+/// TLS options change with the rest of the file, for those who connect from then on.
+#[test]
+fn certificates_are_required_from_now_on() {
+    let pki = Pki::new("ca");
+    let broker = tls_broker(&pki, "cafile {dir}/ca.pem\nrequire_certificate false\n");
+    let mut before = tls(&broker, &pki, None);
+    works(&mut before, "before");
+    let path = broker.dir().join("mosquitto.conf");
+    let text = fs::read_to_string(&path).expect("a configuration");
+    let changed = text.replace("require_certificate false", "require_certificate true");
+    fs::write(&path, changed).expect("written");
+    broker.signal(Signal::SIGHUP);
+    broker.expect_log("Config reloaded.");
+    let mut without = tls(&broker, &pki, None);
+    assert_eq!(crate::scene::connect(&mut without, &Dial::new(V311, "without")), None);
+    works(&mut tls(&broker, &pki, Some(&pki.client("ann"))), "with");
+    crate::scene::ping(&mut before);
 }

@@ -2,7 +2,7 @@
 
 use super::Kind::{Bool, Number, Other, Text, TextOnce};
 use super::Scope::Global;
-use super::Status::{NoEffect, NotYet, Works};
+use super::Status::{NoEffect, Works};
 use super::{ANY, BOOL, Spec, range, row};
 use crate::config::{apply, plugins};
 
@@ -29,7 +29,7 @@ pub(super) const ROWS: &[Spec] = &[
         "whether `autosave_interval` counts changes"),
     row("check_retain_source", Global, BOOL, "false",
         Works(Bool(|to, yes| to.config.core.check_retain_source = yes)),
-        "check the publisher's right again when a retained message is delivered").restart()
+        "check the publisher's right again when a retained message is delivered")
         .quirk("Mosquitto's manual says that true is the default"),
     row("clientid_prefixes", Global, "text", "–",
         Works(Text(|to, text| to.config.core.clientid_prefixes = Some(text))),
@@ -43,13 +43,13 @@ pub(super) const ROWS: &[Spec] = &[
         "Diffie-Hellman parameters"),
     row("enable_control_api", Global, BOOL, "false",
         Works(Bool(|to, yes| to.config.access.control_api = yes)),
-        "answer requests on `$CONTROL/broker/v1`").restart(),
+        "answer requests on `$CONTROL/broker/v1`"),
     row("global_max_clients", Global, "sessions; below 1: any number", "-1",
         Works(Number(ANY, |to, n| to.config.core.global_max_clients = limit(n))),
-        "sessions in the broker, connected or not").restart(),
+        "sessions in the broker, connected or not"),
     row("global_max_connections", Global, "clients; below 1: any number", "-1",
         Works(Number(ANY, |to, n| to.config.max_connections = limit(n))),
-        "clients connected to the broker").restart(),
+        "clients connected to the broker"),
     row("global_plugin", Global, "a file, as with `plugin`", "–",
         Works(Other(plugins::global_plugin)),
         "a plugin for all listeners").restart(),
@@ -78,7 +78,7 @@ pub(super) const ROWS: &[Spec] = &[
         "what is logged; may stand several times, `none` forgets the others above it"),
     row("max_inflight_bytes", Global, "bytes; 0: any number", "0",
         Works(Number(ANY, |to, n| to.config.core.max_inflight_bytes = n.max(0) as u64)),
-        "bytes of QoS 1 and 2 messages in flight to a client").restart(),
+        "bytes of QoS 1 and 2 messages in flight to a client"),
     row("max_inflight_messages", Global, "messages, up to 65535; 0: any number", "20",
         Works(Number(range(i32::MIN, 65_535).or("Error: '{name}' must be <= {high}."), |to, n| {
             to.config.core.max_inflight_messages = n.max(0) as u16;
@@ -86,7 +86,7 @@ pub(super) const ROWS: &[Spec] = &[
         "QoS 1 and 2 messages in flight to a client; the receive maximum it is told").restart(),
     row("max_keepalive", Global, "seconds, up to 65535; 0: any", "0",
         Works(Number(range(0, 65_535), |to, n| to.config.core.max_keepalive_s = n as u16)),
-        "longest keep alive; 3.x clients that ask for more are refused").restart(),
+        "longest keep alive; 3.x clients that ask for more are refused"),
     row("max_packet_size", Global, "bytes, at least 20", "2000000",
         Works(Number(range(20, i32::MAX).or("Error: '{name}' must be >= {low}."), |to, n| {
             to.config.core.max_packet_size = n as u32;
@@ -94,11 +94,14 @@ pub(super) const ROWS: &[Spec] = &[
         "largest packet taken").restart(),
     row("max_queued_bytes", Global, "bytes; 0: any number", "0",
         Works(Number(ANY, |to, n| to.config.core.max_queued_bytes = n.max(0) as u64)),
-        "bytes waiting for a client").restart(),
+        "bytes waiting for a client"),
     row("max_queued_messages", Global, "messages; 0: any number", "1000",
         Works(Number(ANY, |to, n| to.config.core.max_queued_messages = n.max(0) as usize)),
-        "messages waiting for a client beyond those in flight").restart(),
-    row("memory_limit", Global, "bytes", "0", NotYet, "hard limit of the heap"),
+        "messages waiting for a client beyond those in flight"),
+    row("memory_limit", Global, "bytes; 0: any number", "0",
+        Works(Other(apply::memory_limit)),
+        "memory of the process from which on connections and messages that would have to be kept \
+         are refused; new clients already at nine tenths of it").quirk("Mosquitto limits its heap"),
     row("message_size_limit", Global, "bytes, up to 268435455; 0: any number", "0",
         Works(Other(apply::message_size_limit)),
         "largest payload; larger ones are acknowledged and dropped"),
@@ -135,7 +138,7 @@ pub(super) const ROWS: &[Spec] = &[
         "messages may be retained").restart(),
     row("retain_expiry_interval", Global, "minutes, 1 to 10000000", "off",
         Works(Other(apply::retain_expiry_interval)),
-        "how often expired retained messages are removed").restart(),
+        "how often expired retained messages are removed"),
     row("retained_persistence", Global, BOOL, "false",
         Works(Bool(|to, yes| to.config.persistence.on = yes)),
         "another name of `persistence`").restart(),
@@ -158,7 +161,7 @@ pub(super) const ROWS: &[Spec] = &[
         Works(Number(range(0, 65_535).or(WRONG_BUFFER), |to, n| {
             to.config.max_head_bytes = (n as usize).max(1024);
         })),
-        "bytes the HTTP request of a WebSocket may have; at least 1024").restart(),
+        "bytes the HTTP request of a WebSocket may have; at least 1024"),
     row("websockets_log_level", Global, "a number", "0",
         NoEffect(Other(|_, _| Ok(())), "mogi does not use libwebsockets"),
         "log level of libwebsockets"),

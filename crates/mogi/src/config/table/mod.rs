@@ -53,7 +53,7 @@ pub(crate) struct Spec {
     pub(crate) doc: &'static str,
     /// What Mosquitto's manual does not say; empty: nothing.
     pub(crate) quirk: &'static str,
-    /// When Mosquitto applies a change of the file.
+    /// When a change of the file counts.
     pub(crate) reload: Reload,
     /// What Mosquitto says to replace it with, if it is to go away in version 3.0.
     pub(crate) deprecated: Option<&'static str>,
@@ -81,7 +81,7 @@ pub(crate) enum Scope {
     Mogi,
 }
 
-/// When Mosquitto applies a change of the file.
+/// When a change of the file counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reload {
     /// On SIGHUP.

@@ -1,25 +1,24 @@
 //! Who may come in, and do what: which rules each listener gets.
 
 use super::{plan, read, refusal};
-use crate::access::plan::SourcePlan;
+use crate::access::plan::{SetPlan, SourcePlan};
 use crate::config::rights::rights;
 use std::path::PathBuf;
 
 /// The sources of each listener, in the order they are asked, as text.
 fn sources(text: &str) -> Vec<String> {
-    let (plan, of_listeners) = rights(&read(text)).expect("complete");
+    let plan = rights(&read(text)).expect("complete");
     let path = |path: &PathBuf| path.display().to_string();
     let one = |source: &SourcePlan| match source {
         SourcePlan::Passwords(file) => format!("passwords {}", path(file)),
         SourcePlan::Acl(file) => format!("acl {}", path(file)),
         SourcePlan::Dynsec => "dynsec".to_owned(),
     };
-    let set = |table: &u16| {
-        let set = &plan.sets[usize::from(*table)];
+    let set = |set: &SetPlan| {
         let sources: Vec<String> = set.sources.iter().map(one).collect();
         format!("{}{}", sources.join(", "), if set.allow_anonymous { "; anybody" } else { "" })
     };
-    of_listeners.iter().map(set).collect()
+    plan.sets.iter().map(set).collect()
 }
 
 #[test]
@@ -73,7 +72,7 @@ fn plugins_that_are_not_known_or_incomplete_are_refused() {
 #[test]
 fn anonymous_clients_are_let_in_where_the_file_says_so() {
     let anonymous = |text: &str| -> Vec<bool> {
-        let (listeners, settings) = plan(&read(text), 1, String::new(), 0).expect("addresses");
+        let (listeners, settings) = plan(&read(text), 1, String::new()).expect("addresses");
         let table = |rights: u16| &settings.access.sets[usize::from(rights)];
         listeners.iter().map(|listener| table(listener.core.rights).allow_anonymous).collect()
     };

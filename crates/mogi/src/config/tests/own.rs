@@ -1,7 +1,33 @@
 //! mogi's own options.
 
 use super::refusal;
+use crate::config::Config;
 use crate::config::table::{self, Kind, Status};
+
+/// Limits, as lines, and what they come to.
+#[rustfmt::skip]
+pub(super) const LIMITS: &[(&str, fn(&Config) -> bool)] = &[
+    ("max_connection_rate 7", |c| c.crowd.per_second == 7),
+    ("max_connections_per_address 7", |c| c.crowd.per_address == 7),
+    ("max_pending_connections 7", |c| c.crowd.pending == 7),
+    ("max_publish_bytes_per_client 7", |c| c.rates.client.bytes == 7),
+    ("max_publish_rate_per_client 7", |c| c.rates.client.messages == 7),
+    ("max_publish_bytes_per_listener 7", |c| c.rates.listener.bytes == 7),
+    ("max_publish_rate_per_listener 7", |c| c.rates.listener.messages == 7),
+    ("max_publish_bytes_per_user 7", |c| c.rates.user.bytes == 7),
+    ("max_publish_rate_per_user 7", |c| c.rates.user.messages == 7),
+    ("max_queued_bytes_total 7", |c| c.core.max_queued_bytes_total == 7),
+    ("max_retained_bytes 7", |c| c.core.max_retained_bytes == 7),
+    ("memory_limit 5000000000", |c| c.memory_limit == 5_000_000_000),
+];
+
+#[test]
+fn limits_are_what_the_file_says() {
+    for (line, is) in LIMITS {
+        assert!(is(&super::read(&format!("{line}\n"))), "{line}");
+        assert!(!is(&Config::default()), "{line}");
+    }
+}
 
 #[test]
 fn ranges_of_mogis_own_options_are_told() {

@@ -31,8 +31,14 @@ impl EventLoop {
     /// Accepts a share of what waits; whether that was all.
     pub(super) fn accept_from(&mut self, now_ms: u64, number: u16, listener: &Door) -> bool {
         for _ in 0..ACCEPTS {
+            if !self.door_opens(now_ms) {
+                return false;
+            }
             match listener.accept() {
-                Ok((stream, peer)) => self.admit(now_ms, stream, number, peer),
+                Ok((stream, peer)) => {
+                    self.turnstile.pass();
+                    self.admit(now_ms, stream, number, peer);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
                 Err(error) => {
                     if self.accept_failed(now_ms, &error) {
@@ -73,18 +79,21 @@ impl EventLoop {
             });
             return;
         }
-        if !self.shared.admit_connection(listener) {
-            self.log_connection(LogKind::Notice, || {
-                format!("Client connection from {} denied: max_connections exceeded.", peer.host())
-            });
-            return;
-        }
+        let counted = match self.count_in(listener, &peer) {
+            Ok(counted) => counted,
+            Err(why) => {
+                return self.log_connection(LogKind::Notice, || {
+                    format!("Client connection from {} denied: {why}.", peer.host())
+                });
+            }
+        };
         let Some(layered) = self.layers(listener) else {
-            self.shared.release_connection(listener);
-            return;
+            return self.count_out(listener, counted);
         };
         self.serial += 1;
-        let socket = Socket::new(stream, layered, peer, listener, self.serial);
+        self.pending += 1;
+        let mut socket = Socket::new(stream, layered, peer, listener, self.serial);
+        (socket.pending, socket.counted) = (true, counted);
         self.log_new(&socket, true);
         let place = self.sockets.insert(socket) as u32;
         self.look_at_once(now_ms, place);
@@ -94,7 +103,7 @@ impl EventLoop {
         if let Some(Socket { state: State::Handshake, serial, .. }) =
             self.sockets.get(place as usize)
         {
-            let deadline = now_ms + self.shared.connect_timeout_ms;
+            let deadline = now_ms + self.shared.tuning().connect_timeout_ms;
             self.handshakes.push_back((deadline, place, *serial));
         }
     }
@@ -115,7 +124,8 @@ impl EventLoop {
     }
 
     pub(super) fn log_connection(&self, kind: LogKind, line: impl FnOnce() -> String) {
-        if self.shared.core.connection_messages && self.shared.core.log_mask & kind as u32 != 0 {
+        let core = self.worker.config();
+        if core.connection_messages && core.log_mask & kind as u32 != 0 {
             self.shared.log.log(kind, &line());
         }
     }
@@ -192,18 +202,21 @@ impl EventLoop {
         let Some(socket) = self.sockets.get_mut(place as usize) else {
             return;
         };
-        let Some(listener) = self.shared.listeners.get(usize::from(socket.listener)) else {
+        let Some(rules) = self.shared.rules(socket.listener) else {
             return;
         };
         let packet = &socket.partial[..len];
         let admitted = mogi_core::handshake::admit(
             packet,
-            &self.shared.core,
-            &listener.core,
+            self.worker.config(),
+            &rules.core,
             crate::net::shared::fresh_id,
         );
         match admitted {
-            Ok(admitted) => self.log_in(now_ms, place, admitted, len),
+            Ok(admitted) => match self.count_late(place, len) {
+                Ok(()) => self.log_in(now_ms, place, admitted, len),
+                Err(refused) => self.refuse(place, Some(&admitted.client_id), &refused),
+            },
             Err(refused) => self.refuse(place, None, &refused),
         }
     }
@@ -219,6 +232,7 @@ impl EventLoop {
         let Some(socket) = self.sockets.get_mut(place as usize) else {
             return;
         };
+        self.pending -= usize::from(std::mem::take(&mut socket.pending));
         let owner = self.shared.node.owner(&admitted.client_id);
         let address = socket.address();
         let bytes = std::mem::take(&mut socket.partial);
@@ -232,11 +246,10 @@ impl EventLoop {
             return;
         };
         if socket.registered && self.poll.registry().deregister(&mut socket.stream).is_err() {
-            self.shared.release_connection(socket.listener);
-            return;
+            return self.drop_socket(socket);
         }
-        let Socket { stream, layered, peer, listener, .. } = socket;
-        let moved = Moved { stream, layered, peer, listener, hello };
+        let Socket { stream, layered, peer, listener, counted, .. } = socket;
+        let moved = Moved { stream, layered, peer, listener, counted, hello };
         if let Some(mailbox) = self.shared.mailboxes.get(usize::from(owner)) {
             mailbox.send(Mail::Arrival(Box::new(moved)), self.together);
         }
@@ -244,8 +257,9 @@ impl EventLoop {
 
     pub(super) fn arrive(&mut self, now_ms: u64, moved: Moved) {
         self.serial += 1;
-        let Moved { stream, layered, peer, listener, .. } = moved;
-        let socket = Socket::new(stream, layered, peer, listener, self.serial);
+        let Moved { stream, layered, peer, listener, counted, .. } = moved;
+        let mut socket = Socket::new(stream, layered, peer, listener, self.serial);
+        socket.counted = counted;
         let place = self.sockets.insert(socket) as u32;
         if !self.keep(place) {
             return;
@@ -267,7 +281,7 @@ impl EventLoop {
             return;
         };
         let shared = Arc::clone(&self.shared);
-        let Some(listener) = shared.listener_core(socket.listener) else {
+        let Some(rules) = shared.rules(socket.listener) else {
             return;
         };
         let (packet, rest) = hello.bytes.split_at(hello.connect_len);
@@ -277,7 +291,7 @@ impl EventLoop {
             client_id: &hello.client_id,
             assigned: hello.assigned,
             address: &hello.address,
-            listener,
+            listener: &rules.core,
             bridge: hello.bridge,
             epoch,
             login: hello.login,
@@ -302,6 +316,7 @@ impl EventLoop {
         let Some(mut socket) = self.sockets.try_remove(place as usize) else {
             return;
         };
+        self.pending -= usize::from(std::mem::take(&mut socket.pending));
         let address = socket.address();
         let ip = address.rsplit_once(':').map_or(&*address, |(ip, _)| ip).to_owned();
         if let Some(detail) = &refused.detail {

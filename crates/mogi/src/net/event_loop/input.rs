@@ -11,6 +11,7 @@ impl EventLoop {
         if let Some(socket) = self.sockets.get_mut(place as usize)
             && !socket.listed
             && !socket.draining
+            && !socket.throttled
             && !matches!(socket.state, State::Waiting(_))
         {
             socket.listed = true;
@@ -122,7 +123,9 @@ impl EventLoop {
         let mut rest = bytes;
         let mut flushes = 0;
         while !rest.is_empty() {
+            self.allow(now_ms, place, key);
             let received = self.worker.received(now_ms, key, place, rest);
+            self.charge(place);
             rest = &rest[received.consumed..];
             match received.next {
                 Next::Flush => {
@@ -133,6 +136,7 @@ impl EventLoop {
                     }
                 }
                 Next::Gone => return,
+                Next::Throttle => return self.throttle(now_ms, place, key, rest),
                 Next::Read(need) => {
                     if let Some(socket) = self.sockets.get_mut(place as usize) {
                         socket.partial = rest.to_vec();

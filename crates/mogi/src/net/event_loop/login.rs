@@ -20,9 +20,9 @@ impl EventLoop {
         let Some(socket) = self.sockets.get_mut(place as usize) else {
             return;
         };
-        let listener = self.shared.listeners.get(usize::from(socket.listener));
-        let table = listener.map_or(0, |listener| listener.core.rights);
-        if listener.is_some_and(|it| it.transport.name_from != NameFrom::Connect) {
+        let rules = self.shared.rules(socket.listener);
+        let table = rules.as_ref().map_or(0, |rules| rules.core.rights);
+        if rules.is_some_and(|it| it.transport.name_from != NameFrom::Connect) {
             // Its certificate says who it is.
             return self.move_to_owner(now_ms, place, admitted, connect_len);
         }

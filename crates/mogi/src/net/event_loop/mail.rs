@@ -3,8 +3,9 @@
 use super::EventLoop;
 use crate::net::mailbox::Mail;
 use mogi_codec::QoS;
-use mogi_core::MessageView;
 use mogi_core::cluster::FIRST_NODE;
+use mogi_core::{CoreConfig, MessageView};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl EventLoop {
@@ -44,6 +45,14 @@ impl EventLoop {
         }
     }
 
+    /// The configuration was read again.
+    fn reconfigure(&mut self, core: Arc<CoreConfig>) {
+        self.worker.set_config(core);
+        self.rates = self.shared.tuning().rates;
+        // What is due at times of the configuration is reckoned anew.
+        self.chores_ms = Some(0);
+    }
+
     pub(super) fn open_mail(&mut self, now_ms: u64) {
         let mut mail = std::mem::take(&mut self.mail);
         self.shared.mailboxes[usize::from(self.index)].take(&mut mail);
@@ -77,6 +86,7 @@ impl EventLoop {
                 Mail::Verified { place, serial, login } => {
                     self.verified(now_ms, place, serial, login);
                 }
+                Mail::Config(core) => self.reconfigure(core),
                 Mail::Rights(rights) => {
                     let (rights, judge) = *rights;
                     self.worker.set_rights(rights);

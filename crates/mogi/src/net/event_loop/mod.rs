@@ -1,6 +1,7 @@
 //! A worker's turns: read everything that is ready, decide, write once per dirty connection.
 //!
 //! * `cluster`: sessions that come from other nodes, messages that go there
+//! * `door`: which of them come in
 //! * `entry`: new connections
 //! * `gate`: which turns are answered
 //! * `transport`: their TLS, WebSocket and PROXY headers
@@ -8,29 +9,34 @@
 //! * `input`: reading
 //! * `mail`: what other workers have sent
 //! * `output`: the end of a turn
+//! * `rates`: clients that publish more than they may
 //! * `store`: what is to be durable, and what comes back
 
 mod cluster;
+mod door;
 mod entry;
 mod gate;
 mod input;
 mod login;
 mod mail;
 mod output;
+mod rates;
 mod store;
 mod transport;
 
 use crate::net::alarm::Alarm;
+use crate::net::crowd::Turnstile;
 use crate::net::layered::Scratch;
 use crate::net::listen::Door;
 use crate::net::mailbox::Mail;
+use crate::net::meter::Rates;
 use crate::net::shared::Shared;
 use crate::net::socket::Socket;
 use mio::event::Event;
 use mio::{Events, Poll, Token};
 use mogi_core::Worker;
 use slab::Slab;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
@@ -91,6 +97,15 @@ pub(crate) struct EventLoop {
     generation: u64,
     /// Sessions on their way here.
     claims: cluster::Claims,
+    /// What clients may publish in a second.
+    rates: Rates,
+    /// Sockets that are not read because their clients have published so much: until when, place,
+    /// serial.
+    throttled: BTreeSet<(u64, u32, u64)>,
+    /// How many connections may come.
+    turnstile: Turnstile,
+    /// Connections whose CONNECT was not accepted yet.
+    pending: usize,
     /// Sockets that are not read because the store is behind.
     stalled: Vec<u32>,
     /// Batches of peers, with how much of each was dealt with.
@@ -136,7 +151,8 @@ impl EventLoop {
         shared: Arc<Shared>,
         front_door: Option<FrontDoor>,
     ) -> io::Result<Self> {
-        let mut worker = Worker::new(index, Arc::clone(&shared.node), Arc::clone(&shared.core));
+        let tuning = shared.tuning();
+        let mut worker = Worker::new(index, Arc::clone(&shared.node), Arc::clone(&tuning.core));
         worker.set_rights(shared.access.rights());
         let mut this = Self {
             index,
@@ -153,6 +169,10 @@ impl EventLoop {
             late: Vec::new(),
             generation: 0,
             claims: cluster::Claims::default(),
+            rates: tuning.rates,
+            throttled: BTreeSet::new(),
+            turnstile: Turnstile::default(),
+            pending: 0,
             stalled: Vec::new(),
             batches: VecDeque::new(),
             mail: Vec::new(),
@@ -215,6 +235,7 @@ impl EventLoop {
         let full = events.iter().count() == EVENTS;
         self.events = events;
         self.open_mail(now_ms);
+        self.worker.set_memory(self.shared.pressure.get(&self.shared.node));
         self.look_at_store(now_ms);
         self.take_batches(now_ms, FLUSHES);
         self.read_ready(now_ms);
@@ -252,7 +273,8 @@ impl EventLoop {
 
     /// Starts with an empty worker again: what it was given so far counts for nothing.
     pub(crate) fn renew_worker(&mut self) {
-        let (node, core) = (Arc::clone(&self.shared.node), Arc::clone(&self.shared.core));
+        let core = Arc::clone(&self.shared.tuning().core);
+        let node = Arc::clone(&self.shared.node);
         self.worker = Worker::new(self.index, node, core);
         self.worker.set_rights(self.shared.access.rights());
     }
@@ -276,6 +298,7 @@ impl EventLoop {
         let due = |at_ms: Option<u64>| at_ms.is_some_and(|at_ms| at_ms <= now_ms);
         self.check_handshakes(now_ms);
         self.check_penalties(now_ms);
+        self.check_throttled(now_ms);
         if due(self.worker.next_timeout_ms()) {
             self.worker.tick(now_ms);
         }
@@ -302,7 +325,9 @@ impl EventLoop {
         let handshake_ms = self.handshakes.front().map(|entry| entry.0);
         let chores_ms = self.front_door.as_ref().and(self.chores_ms);
         let penalty_ms = self.penalties.front().map(|entry| entry.0);
-        let next = [chores_ms, self.worker.next_timeout_ms(), handshake_ms, penalty_ms, accept_ms];
+        let throttled_ms = self.throttled.first().map(|entry| entry.0);
+        let worker_ms = self.worker.next_timeout_ms();
+        let next = [chores_ms, worker_ms, handshake_ms, penalty_ms, accept_ms, throttled_ms];
         match next.into_iter().flatten().min() {
             Some(at_ms) if !self.alarm.set(at_ms, self.shared.now_ms()) => Then::Again,
             _ => Then::Wait,

@@ -107,6 +107,6 @@ impl EventLoop {
 
     pub(super) fn drop_socket(&self, socket: Socket) {
         // Closing the descriptor takes it out of the readiness facility.
-        self.shared.release_connection(socket.listener);
+        self.count_out(socket.listener, socket.counted);
     }
 }

@@ -18,8 +18,8 @@ const HANDSHAKE_SHARE: Duration = Duration::from_millis(2);
 impl EventLoop {
     /// The layers of a new connection, which may be none; `None`: it cannot be served.
     pub(super) fn layers(&self, listener: u16) -> Option<Option<Box<Layered>>> {
-        let listener = self.shared.listeners.get(usize::from(listener))?;
-        let Some(plan) = listener.transport.layers() else {
+        let rules = self.shared.rules(listener)?;
+        let Some(plan) = rules.transport.layers() else {
             return Some(None);
         };
         match Layers::new(&plan) {
@@ -36,7 +36,7 @@ impl EventLoop {
         let Some(listener) = self.shared.listeners.get(usize::from(socket.listener)) else {
             return;
         };
-        if listener.transport.is_proxied() != accepted {
+        if listener.rules().transport.is_proxied() != accepted {
             self.log_connection(LogKind::Notice, || {
                 format!("New connection from {} on port {}.", socket.peer, listener.port)
             });
@@ -74,8 +74,8 @@ impl EventLoop {
         if socket.asked_for.is_none() {
             return;
         }
-        let listener = self.shared.listeners.get(usize::from(socket.listener));
-        let folder = listener.and_then(|listener| listener.transport.http_dir.as_deref());
+        let rules = self.shared.rules(socket.listener);
+        let folder = rules.as_ref().and_then(|rules| rules.transport.http_dir.as_deref());
         if socket.answer_with_file(folder).is_err() {
             return self.refuse_silently(place, "connection closed by client");
         }
@@ -128,7 +128,7 @@ impl EventLoop {
 
     /// Says which version of TLS and which cipher a client has, as Mosquitto does.
     pub(super) fn tell_agreed(&self, place: u32, client_id: &str) {
-        if self.shared.core.log_mask & LogKind::Debug as u32 == 0 {
+        if self.worker.config().log_mask & LogKind::Debug as u32 == 0 {
             return;
         }
         let socket = self.sockets.get(place as usize);
@@ -164,8 +164,8 @@ impl EventLoop {
         let Some(socket) = self.sockets.get_mut(place as usize) else {
             return Ok(len);
         };
-        let listener = self.shared.listeners.get(usize::from(socket.listener));
-        let from = listener.map_or(NameFrom::Connect, |listener| listener.transport.name_from);
+        let rules = self.shared.rules(socket.listener);
+        let from = rules.map_or(NameFrom::Connect, |rules| rules.transport.name_from);
         if from == NameFrom::Connect || !matches!(socket.state, State::Handshake) {
             return Ok(len);
         }
