@@ -31,6 +31,8 @@ pub enum Next {
     Drain,
     /// Waits until the store has caught up, then hands over the rest again.
     Store,
+    /// Waits until a [`Question`](crate::Question) is answered, then hands over the rest again.
+    Ask,
     /// The connection is gone.
     Gone,
 }
@@ -75,6 +77,9 @@ impl Worker {
             let Some(packet) = rest.get(..header.packet_len()) else {
                 break Next::Read(header.packet_len());
             };
+            if self.turn.rights.has_grants() && self.must_ask(key, version, header, packet) {
+                break Next::Ask;
+            }
             consumed += packet.len();
             self.turn.stats.packets_received += 1;
             self.turn.gated = false;
@@ -170,9 +175,8 @@ impl Worker {
             }
             PacketKind::Connect => Err(Ending::SecondConnect),
             PacketKind::Auth => {
-                Auth::decode(version, body).map_err(broken)?;
-                // No authentication was begun ([MQTT-4.12.0-7]).
-                Err(broken(DecodeError::protocol("AUTH without an authentication method")))
+                let auth = Auth::decode(version, body).map_err(broken)?;
+                self.reauthenticate(key, &auth).map_err(broken)
             }
             PacketKind::Connack
             | PacketKind::Suback

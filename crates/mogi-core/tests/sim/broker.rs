@@ -191,6 +191,7 @@ impl Broker {
                 Next::Flush => self.flush(worker),
                 Next::Drain => conn.draining = true,
                 Next::Store => unreachable!("no store is ever behind here"),
+                Next::Ask => unreachable!("nobody is asked here"),
                 Next::Gone => {
                     let cause = match conn.goodbye {
                         Some((at, reason)) if conn.taken >= at => Cause::Goodbye(reason),
@@ -232,7 +233,7 @@ impl Broker {
             address: "127.0.0.1:1",
             listener: &listener,
             epoch: 0,
-            login: 0,
+            pass: mogi_core::Pass::default(),
         };
         self.events.push_back(Event::Opened { token });
         let key =

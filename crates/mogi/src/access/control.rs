@@ -184,6 +184,7 @@ pub(crate) fn reload(shared: &Arc<Shared>) {
                 own.log.log(LogKind::Error, line);
             }
             Ok(sets) => {
+                access.forget_answers();
                 let rights = access.replace(sets);
                 let asked = Arc::clone(&own);
                 enforce(&own, &rights, Some(Arc::new(move |it| asked.access.judge(it))));

@@ -10,6 +10,7 @@
 //! * `reader`: the files
 //! * `plan`: from the configuration to what the broker runs
 //! * `rights`: the same for who may do what
+//! * `identity`: users that no file knows
 //! * `redis`: options of a store in Redis
 //! * `page`: the page about all options
 
@@ -17,6 +18,7 @@ mod apply;
 mod apply_bridge;
 mod bridge;
 mod builder;
+mod identity;
 mod page;
 mod plan;
 mod plugins;
@@ -32,7 +34,7 @@ pub(crate) use page::page;
 pub(crate) use plan::{data_dir, describe, plan, warnings};
 pub(crate) use redis::store_of;
 
-use crate::access::plan::BanLimits;
+use crate::access::plan::{BanLimits, WebPlan};
 use crate::cli::Cli;
 use crate::log::LogConfig;
 use builder::Builder;
@@ -205,6 +207,10 @@ pub(crate) struct Security {
     pub(crate) auto_id_prefix: Option<String>,
     pub(crate) password_file: Option<String>,
     pub(crate) acl_file: Option<String>,
+    pub(crate) scram_file: Option<String>,
+    pub(crate) jwt: identity::Jwt,
+    pub(crate) http_auth_url: Option<String>,
+    pub(crate) http_acl_url: Option<String>,
 }
 
 impl Security {
@@ -219,7 +225,7 @@ impl Security {
 }
 
 /// What decides who may come in, for the whole broker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Access {
     /// SUBSCRIBE is refused where not everything may be read (`acl_strict`).
     pub(crate) acl_strict: bool,
@@ -230,6 +236,12 @@ pub(crate) struct Access {
     /// Milliseconds a refused client waits for the answer (`auth_delay`).
     pub(crate) delay_ms: u64,
     pub(crate) bans: BanLimits,
+    /// How services are asked (`http_*`).
+    pub(crate) web: WebPlan,
+    /// Who signs their certificates (`http_cafile`).
+    pub(crate) cafile: Option<String>,
+    /// Seconds by which clocks may differ (`jwt_leeway`).
+    pub(crate) leeway_s: u64,
 }
 
 impl Default for Access {
@@ -240,6 +252,9 @@ impl Default for Access {
             threads: 2,
             delay_ms: 0,
             bans: BanLimits::default(),
+            web: WebPlan::default(),
+            cafile: None,
+            leeway_s: 30,
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::{
     Cluster, ClusterListener, Config, Listener, Persistence, Security, bridge_plans, transport,
 };
+use crate::access::plan::{SetPlan, SourcePlan};
 use crate::broker::plan::{ListenerPlan, Settings, StorePlan};
 use crate::cluster::ClusterPlan;
 use crate::log::why;
@@ -40,6 +41,7 @@ pub(crate) fn plan(
             // Who comes in without a name is asked of the rules, which change.
             core: ListenerConfig {
                 rights: table,
+                methods: methods(&access.sets[usize::from(table)], listener),
                 allow_anonymous: true,
                 ..listener_core(config, listener)
             },
@@ -62,6 +64,15 @@ pub(crate) fn plan(
         version,
     };
     Ok((listeners, settings))
+}
+
+/// Methods of enhanced authentication a listener takes. Where certificates say who somebody is,
+/// there are none.
+fn methods(set: &SetPlan, listener: &Listener) -> &'static [&'static str] {
+    let scram = set.sources.iter().any(|source| matches!(source, SourcePlan::Scram(_)));
+    let transport = &listener.transport;
+    let certified = transport.subject_as_username || transport.identity_as_username;
+    if scram && !certified { &[mogi_auth::scram::METHOD] } else { &[] }
 }
 
 /// The folder of mogi's own store, in `persistence_location`.
@@ -220,6 +231,7 @@ fn listener_core(config: &Config, listener: &Listener) -> ListenerConfig {
         max_topic_alias: listener.max_topic_alias,
         max_topic_alias_broker: listener.max_topic_alias_broker,
         accept_versions: listener.accept_versions,
+        methods: &[],
         rights: 0,
     }
 }
