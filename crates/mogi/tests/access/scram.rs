@@ -189,6 +189,26 @@ fn a_verifier_that_is_taken_away_takes_its_clients_along() {
     client.expect_disconnect(0x98);
 }
 
+/// With a file that `mogi passwd` has made.
+#[test]
+fn users_are_made_with_mogi_passwd() {
+    let folder = broker();
+    let file = folder.dir().join("made");
+    let args = ["passwd", "-c", "-b", "-H", "scram-sha-256", "-I", "60"];
+    let mogi = std::process::Command::new(env!("CARGO_BIN_EXE_mogi"))
+        .args(args)
+        .arg(&file)
+        .args(["ann", "new"])
+        .output()
+        .expect("it runs");
+    assert!(mogi.status.success(), "{mogi:?}");
+    let text = std::fs::read_to_string(file).expect("read");
+    assert!(text.starts_with("ann:SCRAM-SHA-256$60:"), "{text}");
+    let conf = "allow_anonymous false\nscram_file {dir}/scram\n";
+    let broker = Broker::setup().conf(conf).file("scram", &text).start();
+    log_in(&broker, "new").0.expect_connack(0);
+}
+
 #[test]
 fn an_exchange_that_is_not_finished_is_ended() {
     let conf = "allow_anonymous false\nscram_file {dir}/scram\nconnect_timeout 1\n";

@@ -39,7 +39,7 @@ fn a_token_is_a_login_and_its_claim_the_user() {
         let dial = Dial::new(version, "c").username("x").password(&token(&claims("ann")));
         broker.connect(&dial).ping();
     }
-    broker.expect_log("as c (p2, c1, k60, u'ann')");
+    broker.expect_log("as c (p4, c1, k60, u'ann')");
     // MQTT 5.0 has passwords without user names.
     broker.connect(&Dial::new(V5, "d").password(&token(&claims("bob")))).ping();
     broker.expect_log("u'bob'");
@@ -133,6 +133,7 @@ fn a_session_with_a_token_outlives_a_restart() {
     let mut ann = broker.connect(&dial);
     assert_eq!(subscribe_code(&mut ann, "a"), 1);
     ann.disconnect();
+    broker.stop();
     broker.restart();
     let mut bob = broker.connect(&with_token("bob", &rich));
     assert_eq!(bob.publish_code(Out::new("a", "kept").qos(1)), 0);
