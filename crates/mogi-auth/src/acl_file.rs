@@ -26,7 +26,7 @@ pub struct AclFile {
 
 /// What is allowed by lines of one kind.
 #[derive(Clone, Debug, Default)]
-struct Rules {
+pub(crate) struct Rules {
     denied: Vec<Box<str>>,
     allowed: Vec<(Grant, Box<str>)>,
 }
@@ -114,7 +114,7 @@ impl AclFile {
 
 impl Rules {
     /// Adds a line's `[ACCESS] FILTER`; the filter.
-    fn add(&mut self, text: &str) -> Result<&str, String> {
+    pub(crate) fn add(&mut self, text: &str) -> Result<&str, String> {
         let (read, write) = (true, true);
         let (grant, filter) = match text.split_once(' ') {
             None => (Some(Grant { read, write }), text),
@@ -152,8 +152,14 @@ impl Rules {
         Ok(last.map_or("", |filter| filter))
     }
 
+    /// Whether any of these rules asks for anything about the client.
+    pub(crate) fn ask_client(&self) -> bool {
+        let allowed = self.allowed.iter().map(|(_, filter)| filter);
+        self.denied.iter().chain(allowed).any(|filter| asks_client(filter))
+    }
+
     /// What these rules say, if anything.
-    fn ask(&self, who: Option<&Who<'_>>, access: Access, topic: &str) -> Option<bool> {
+    pub(crate) fn ask(&self, who: Option<&Who<'_>>, access: Access, topic: &str) -> Option<bool> {
         let named = |filter: &str| {
             // A pattern for a user name is not about those who have none.
             who.is_none_or(|who| who.username.is_some() || !asks_user(filter))

@@ -4,6 +4,9 @@
 //! * `hash`, [`password_file`]: passwords, `$6$`, `$7$` and `$argon2id$`
 //! * [`acl_file`]: topics by user, and patterns
 //! * [`dynsec`]: the dynamic-security plugin's file, its commands, its decisions
+//! * [`jwt`]: tokens, and the keys they are signed with
+//! * [`grant`]: rights that come with a login
+//! * [`scram`]: SCRAM-SHA-256, its verifiers and its server side
 //! * [`rules`]: several of them one after the other
 //! * [`filter`]: topics against the filters of rules
 //!
@@ -14,9 +17,12 @@
 pub mod acl_file;
 pub mod dynsec;
 pub mod filter;
+pub mod grant;
 mod hash;
+pub mod jwt;
 pub mod password_file;
 pub mod rules;
+pub mod scram;
 
 pub use hash::{Algorithm, BadHash, PasswordHash, SALT_BYTES};
 

@@ -3,7 +3,9 @@
 use crate::acl_file::AclFile;
 use crate::dynsec::{Dynsec, Login};
 use crate::hash::PasswordHash;
+use crate::jwt::{Keys, TokenRules};
 use crate::password_file::PasswordFile;
+use crate::scram::ScramFile;
 use crate::{Access, Verdict, Who};
 use std::sync::Arc;
 
@@ -16,6 +18,21 @@ pub enum Source {
     Acl(Arc<AclFile>),
     /// Both.
     Dynsec(Arc<Dynsec>),
+    /// Users by token, and their rights.
+    Tokens(Arc<Tokens>),
+    /// Users with a verifier for SCRAM, which logs in by itself.
+    Scram(Arc<ScramFile>),
+    /// Whom somebody else knows, who is asked by whoever asks here.
+    Elsewhere,
+}
+
+/// Tokens that are believed.
+#[derive(Clone, Debug, Default)]
+pub struct Tokens {
+    /// What is asked of them.
+    pub rules: TokenRules,
+    /// Who may have signed them.
+    pub keys: Keys,
 }
 
 /// All rules that count for a listener, in the order they are asked.
@@ -36,12 +53,18 @@ pub enum Entry<'a> {
     Refused(&'static str),
     /// With this password.
     Password(&'a PasswordHash),
+    /// With a token, or if somebody else knows it.
+    Further,
 }
 
 impl RuleSet {
     /// How a client may come in.
-    pub fn entry(&self, who: &Who<'_>) -> Entry<'_> {
+    pub fn entry(&self, who: &Who<'_>, has_password: bool) -> Entry<'_> {
+        let further = self.grants();
         let Some(username) = who.username else {
+            if further && has_password {
+                return Entry::Further;
+            }
             return match self.allow_anonymous {
                 true => Entry::Open,
                 false => Entry::Refused("clients without a user name are not let in"),
@@ -51,6 +74,7 @@ impl RuleSet {
         for source in &self.sources {
             match source {
                 Source::Acl(_) => {}
+                Source::Tokens(_) | Source::Scram(_) | Source::Elsewhere => any = true,
                 Source::Passwords(file) => {
                     any = true;
                     if let Some(hash) = file.get(username) {
@@ -67,6 +91,9 @@ impl RuleSet {
                 }
             }
         }
+        if further {
+            return Entry::Further;
+        }
         match (any, self.allow_anonymous) {
             // Where nobody knows users, a name makes no difference.
             (false, true) => Entry::Open,
@@ -75,9 +102,31 @@ impl RuleSet {
         }
     }
 
+    /// Whether clients may come in with rights of their own.
+    pub fn grants(&self) -> bool {
+        let grants = |source: &Source| matches!(source, Source::Tokens(_) | Source::Elsewhere);
+        self.sources.iter().any(grants)
+    }
+
+    /// The tokens that are believed, if any are.
+    pub fn tokens(&self) -> Option<&Arc<Tokens>> {
+        self.sources.iter().find_map(|source| match source {
+            Source::Tokens(tokens) => Some(tokens),
+            _ => None,
+        })
+    }
+
+    /// The users of SCRAM, if there are any.
+    pub fn scram(&self) -> Option<&Arc<ScramFile>> {
+        self.sources.iter().find_map(|source| match source {
+            Source::Scram(file) => Some(file),
+            _ => None,
+        })
+    }
+
     /// Whether anything is said about topics; if not, everything is allowed.
     pub fn limits_topics(&self) -> bool {
-        self.sources.iter().any(|source| !matches!(source, Source::Passwords(_)))
+        self.sources.iter().any(|source| matches!(source, Source::Acl(_) | Source::Dynsec(_)))
     }
 
     /// Whether a client may do that.
@@ -85,7 +134,9 @@ impl RuleSet {
         let mut any = false;
         for source in &self.sources {
             let verdict = match source {
-                Source::Passwords(_) => continue,
+                Source::Passwords(_) | Source::Tokens(_) | Source::Scram(_) | Source::Elsewhere => {
+                    continue;
+                }
                 Source::Acl(file) => match file.allows(who, access, topic) {
                     true => Verdict::Allow,
                     false => Verdict::Deny,

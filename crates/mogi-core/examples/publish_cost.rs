@@ -116,7 +116,7 @@ fn connect(worker: &mut Worker, token: u32) -> u32 {
         address: "127.0.0.1:1",
         listener: &ListenerConfig::default(),
         epoch: 0,
-        login: 0,
+        pass: mogi_core::Pass::default(),
     };
     worker.connect(0, &arrival).expect("connects")
 }

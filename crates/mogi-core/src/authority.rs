@@ -9,6 +9,7 @@
 use crate::client::Client;
 use crate::link::Link;
 use crate::map::Map;
+use crate::pass::{Answer, Grant, behind};
 use crate::session::Session;
 use crate::turn::Turn;
 use crate::worker::Clients;
@@ -50,6 +51,8 @@ pub struct Rights {
     epoch: u64,
     /// No table limits anything.
     open: bool,
+    /// Clients may have rights of their own.
+    granted: bool,
     /// Requests on `$CONTROL/` are taken.
     control: bool,
 }
@@ -65,7 +68,12 @@ impl Rights {
     /// `$CONTROL/` are taken from those who may publish there.
     pub fn new(tables: Vec<Option<Arc<dyn Authority>>>, epoch: u64, control: bool) -> Self {
         let open = tables.iter().all(Option::is_none);
-        Self { tables: tables.into(), epoch, open, control }
+        Self { tables: tables.into(), epoch, open, granted: false, control }
+    }
+
+    /// Clients may come in with rights of their own ([`Grant`](crate::Grant)).
+    pub fn with_grants(self) -> Self {
+        Self { open: false, granted: true, ..self }
     }
 
     /// Whether nothing is limited.
@@ -74,16 +82,25 @@ impl Rights {
         self.open
     }
 
+    /// Whether clients may have rights of their own.
+    #[inline]
+    pub(crate) const fn has_grants(&self) -> bool {
+        self.granted
+    }
+
     pub(crate) const fn takes_control(&self) -> bool {
         self.control
     }
 
-    /// Who decides about clients of that table. Where there is but one, it knows all of them.
+    /// Who decides about clients of that table. Where there is but one, it knows all of them, unless
+    /// they have rights of their own: those of restored sessions are known when they are back, and
+    /// what waits for them is asked about again then.
     fn table(&self, table: u16) -> Option<&dyn Authority> {
         if table == UNLIMITED {
             return None;
         }
-        let at = if self.tables.len() == 1 { 0 } else { usize::from(table) };
+        let only = self.tables.len() == 1 && !self.granted;
+        let at = if only { 0 } else { usize::from(table) };
         self.tables.get(at)?.as_deref()
     }
 }
@@ -104,6 +121,7 @@ pub(crate) struct Gate {
 pub(crate) struct Source {
     client_id: Arc<str>,
     username: Option<Arc<str>>,
+    grant: Option<Arc<dyn Grant>>,
     table: u16,
 }
 
@@ -119,8 +137,15 @@ pub(crate) fn source_of(
 
 impl Source {
     /// Whether it may publish to the topic today.
-    pub(crate) fn may_write(&self, rights: &Rights, topic: &str) -> bool {
-        rights.table(self.table).is_none_or(|authority| {
+    pub(crate) fn may_write(&self, turn: &Turn, topic: &str) -> bool {
+        let granted = self.grant.as_ref().map(|it| it.allows(Access::Write, topic));
+        match granted {
+            // Nobody can be asked here; it might publish when it did.
+            Some(Answer::Allow | Answer::Ask) => return true,
+            Some(Answer::Deny) => return false,
+            Some(Answer::Defer) | None => {}
+        }
+        turn.rights.table(self.table).is_none_or(|authority| {
             let username = self.username.as_deref();
             authority.allows(&self.client_id, username, Access::Write, topic)
         })
@@ -136,20 +161,23 @@ impl Client {
 
     /// Whether the client may subscribe to, or unsubscribe from, a filter.
     pub(crate) fn may_filter(&self, turn: &Turn, access: Access, filter: &str) -> bool {
-        if turn.rights.is_open() {
-            return true;
-        }
-        let mounted = self.session.mount.as_deref().map(|mount| {
-            match mogi_codec::topic::Shared::parse(filter) {
-                Ok(Some(shared)) => format!("$share/{}/{mount}{}", shared.group, shared.filter),
-                _ => format!("{mount}{filter}"),
-            }
-        });
+        turn.rights.is_open() || self.judge_filter(turn, access, filter) == Answer::Allow
+    }
+
+    /// The same; [`Answer::Ask`]: nobody knows yet.
+    pub(crate) fn judge_filter(&self, turn: &Turn, access: Access, filter: &str) -> Answer {
+        let mounted = self.session.mount.as_deref().map(|mount| behind(mount, filter));
         let filter = mounted.as_deref().unwrap_or(filter);
-        self.session.decide(&self.id, &turn.rights, access, filter)
+        self.session.decide(&self.id, turn, access, filter)
     }
 
     fn ask(&mut self, turn: &Turn, access: Access, topic: &[u8]) -> bool {
+        if self.session.grant.as_ref().is_some_and(|grant| grant.asks()) {
+            let Ok(text) = std::str::from_utf8(topic) else {
+                return true;
+            };
+            return self.session.decide(&self.id, turn, access, text) == Answer::Allow;
+        }
         let shift = if access == Access::Read { 0 } else { 2 };
         let gate = self.session.gate.get_or_insert_with(|| {
             let answers = Map::with_hasher(turn.node.hash());
@@ -167,7 +195,7 @@ impl Client {
         let Ok(text) = std::str::from_utf8(topic) else {
             return true;
         };
-        let allowed = self.session.decide(&self.id, &turn.rights, access, text);
+        let allowed = self.session.decide(&self.id, turn, access, text) == Answer::Allow;
         if let Some(gate) = &mut self.session.gate {
             if gate.answers.len() >= REMEMBERED {
                 gate.answers.clear();
@@ -183,17 +211,25 @@ impl Client {
         Arc::new(Source {
             client_id: Arc::clone(&self.id),
             username: self.session.username.clone(),
+            grant: self.session.grant.clone(),
             table: self.session.table,
         })
     }
 }
 
 impl Session {
-    fn decide(&self, client_id: &str, rights: &Rights, access: Access, topic: &str) -> bool {
+    /// What came with the login is asked first, then what counts for its listener.
+    fn decide(&self, client_id: &str, turn: &Turn, access: Access, topic: &str) -> Answer {
+        let granted = self.grant.as_ref().map(|grant| grant.allows(access, topic));
+        if let Some(answer @ (Answer::Allow | Answer::Deny | Answer::Ask)) = granted {
+            return answer;
+        }
         let username = self.username.as_deref();
-        rights
-            .table(self.table)
-            .is_none_or(|authority| authority.allows(client_id, username, access, topic))
+        let table = turn.rights.table(self.table);
+        match table.is_none_or(|table| table.allows(client_id, username, access, topic)) {
+            true => Answer::Allow,
+            false => Answer::Deny,
+        }
     }
 }
 

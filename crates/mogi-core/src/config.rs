@@ -140,6 +140,8 @@ pub struct ListenerConfig {
     pub max_topic_alias_broker: u16,
     /// The protocol levels let in, one bit each: 3, 4, 5 (`accept_protocol_versions`).
     pub accept_versions: u8,
+    /// Methods of enhanced authentication it takes (section 4.12).
+    pub methods: &'static [&'static str],
     /// Which table of [`Rights`](crate::Rights) counts for the listener's clients.
     pub rights: u16,
 }
@@ -156,6 +158,7 @@ impl Default for ListenerConfig {
             max_topic_alias: 10,
             max_topic_alias_broker: 10,
             accept_versions: 1 << 3 | 1 << 4 | 1 << 5,
+            methods: &[],
             rights: 0,
         }
     }

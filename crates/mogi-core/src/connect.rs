@@ -11,6 +11,7 @@ use crate::link::{AliasesIn, AliasesOut, Link};
 use crate::memory::Memory;
 use crate::message::put_forwarded;
 use crate::output::Output;
+use crate::pass::Pass;
 use crate::session::{Expiry, Session, Will};
 use crate::store::{SessionNo, SessionRecord, StoreOp};
 use crate::timers::Due;
@@ -41,8 +42,8 @@ pub struct Arrival<'a> {
     pub epoch: u64,
     /// Whether it is this broker's own end of a bridge.
     pub bridge: Option<BridgeEnd>,
-    /// What it logged in with, as in [`Admitted`](crate::Admitted).
-    pub login: u64,
+    /// What it came in with.
+    pub pass: Pass,
 }
 
 /// The broker's own end of one of its bridges (`connection` of mosquitto.conf(5)).
@@ -82,6 +83,7 @@ impl Worker {
             generation = client.generation;
             client.session.inflight.restart();
             client.session.table = arrival.listener.rights;
+            client.session.grant = arrival.pass.grant.clone();
             client.session.gate = None;
             client.link = Some(Box::new(link));
         }
@@ -95,6 +97,9 @@ impl Worker {
         }
         if idle_limit_ms != 0 {
             self.timers.add(now_ms + idle_limit_ms, key, generation, Due::KeepAlive);
+        }
+        if let Some(at_ms) = arrival.pass.until_ms {
+            self.timers.add(at_ms, key, generation, Due::Login);
         }
         if arrival.bridge.is_none() {
             self.log_connect(&connect, arrival);
@@ -248,7 +253,11 @@ impl Worker {
             problem_information: int(PropertyId::RequestProblemInformation) != Some(0),
             mount: listener.mount_point.as_deref().map(Arc::from),
             address: arrival.address.into(),
-            login: arrival.login,
+            login: arrival.pass.login,
+            until_ms: arrival.pass.until_ms,
+            method: arrival.pass.enhanced.as_ref().map(|enhanced| enhanced.method.clone()),
+            exchanging: false,
+            asking: false,
         }
     }
 
@@ -314,6 +323,13 @@ impl Worker {
         }
         if arrival.listener.max_qos < mogi_codec::QoS::ExactlyOnce {
             properties.int(PropertyId::MaximumQos, arrival.listener.max_qos as u32);
+        }
+        if let Some(enhanced) = &arrival.pass.enhanced {
+            // [MQTT-4.12.0-5], and what the last step of the method has to say.
+            properties.str(PropertyId::AuthenticationMethod, &enhanced.method);
+            if !enhanced.data.is_empty() {
+                properties.bytes(PropertyId::AuthenticationData, &enhanced.data);
+            }
         }
         properties
     }

@@ -40,6 +40,8 @@ pub enum Ending {
     OversizeConnack,
     /// Its rights have changed.
     Administrative,
+    /// What it logged in with is valid no longer.
+    LoginOver,
     /// The broker stops.
     ShuttingDown,
 }
@@ -53,6 +55,7 @@ impl Ending {
             Self::Broken(error) => Some(error.reason),
             Self::ShuttingDown => Some(Reason::ServerShuttingDown),
             Self::Administrative => Some(Reason::AdministrativeAction),
+            Self::LoginOver => Some(Reason::NotAuthorized),
             Self::SendTimeout => Some(Reason::UnspecifiedError),
             _ => None,
         }
@@ -80,6 +83,7 @@ impl Ending {
             Self::SecondConnect => ": protocol error (second CONNECT).".to_owned(),
             Self::OversizeConnack => ": oversize packet.".to_owned(),
             Self::Administrative => ": administrative action.".to_owned(),
+            Self::LoginOver => ": its login is over.".to_owned(),
             Self::ShuttingDown => ": broker shutting down.".to_owned(),
         }
     }
@@ -289,7 +293,7 @@ impl Worker {
         // A socket nobody reads because its own output is stuck is judged by the send time-out; one
         // nobody reads because the store is behind is not its client's fault.
         let waits = link.writes || !link.held.is_empty();
-        let unread = link.blocked || self.turn.store_full && waits;
+        let unread = link.blocked || link.asking || self.turn.store_full && waits;
         if at_ms <= now_ms && !unread {
             self.disconnect(key, Ending::KeepAlive);
         } else {

@@ -1,6 +1,8 @@
 //! What a turn leaves behind for the outside: log lines, sockets to close, batches for peers.
 
+use crate::authority::Access;
 use crate::cluster::FarBatch;
+use crate::pass::Grant;
 use crate::store::{Batch, EntryNo, SessionNo};
 use std::sync::Arc;
 
@@ -96,6 +98,58 @@ pub struct Control {
     pub payload: Vec<u8>,
 }
 
+/// Something a client's grant cannot say yet: it is to be asked with [`Grant::ask`], and what then
+/// is known is told with [`Worker::answered`](crate::Worker::answered).
+#[derive(Debug)]
+pub struct Question {
+    /// The client's key.
+    pub key: u32,
+    /// Tells it from an earlier client with that key.
+    pub generation: u32,
+    /// The client's socket.
+    pub token: u32,
+    /// Who is asked.
+    pub grant: Arc<dyn Grant>,
+    /// What the client wants to do.
+    pub access: Access,
+    /// With what.
+    pub topics: Vec<String>,
+}
+
+/// A step of a connected client that authenticates anew (section 4.12.1); it is answered with
+/// [`Worker::authenticated`](crate::Worker::authenticated).
+#[derive(Debug)]
+pub struct AuthStep {
+    /// The client's key.
+    pub key: u32,
+    /// Tells it from an earlier client with that key.
+    pub generation: u32,
+    /// The client's socket.
+    pub token: u32,
+    /// Its user name.
+    pub username: Option<Arc<str>>,
+    /// Whether it is the first one.
+    pub begins: bool,
+    /// What the client says.
+    pub data: Vec<u8>,
+}
+
+/// What a client that authenticates anew is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthAnswer {
+    /// To go on (0x18).
+    Continue(Vec<u8>),
+    /// That it is done (0x00).
+    Done {
+        /// What it has logged in with, as in [`Pass`](crate::Pass).
+        login: u64,
+        /// The last word of the method.
+        data: Vec<u8>,
+    },
+    /// That its connection ends ([MQTT-4.12.1-2]).
+    Refused,
+}
+
 /// What happened, for those who do something about it.
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -114,6 +168,10 @@ pub struct Effects {
     pub fetches: Vec<Fetch>,
     /// Requests on `$CONTROL/`; what is answered goes to [`Worker::tell`](crate::Worker::tell).
     pub controls: Vec<Control>,
+    /// Clients that authenticate anew.
+    pub steps: Vec<AuthStep>,
+    /// What is to be found out before clients go on.
+    pub questions: Vec<Question>,
     /// Log lines.
     pub logs: Vec<(LogKind, String)>,
 }

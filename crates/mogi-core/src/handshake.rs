@@ -2,6 +2,7 @@
 //! worker that accepted the socket, which then hands it to the worker that owns the client id.
 
 use crate::config::{CoreConfig, ListenerConfig};
+use crate::pass::Pass;
 use mogi_codec::{
     Connack, Connect, DecodeError, Header, PacketKind, Properties, PropertyBuf, PropertyId, Reason,
     Version,
@@ -11,14 +12,14 @@ use mogi_codec::{
 pub const MAX_CONNECT_BYTES: usize = 100_000;
 
 /// A client that may come in.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Admitted {
     /// Its client id; the session's owner is found by it.
     pub client_id: String,
     /// Whether the broker made the id.
     pub assigned: bool,
-    /// Tells what it logged in with from anything else; 0: nothing. Whoever lets it in sets it.
-    pub login: u64,
+    /// What it comes in with. Whoever lets it in sets it.
+    pub pass: Pass,
 }
 
 /// A client that may not.
@@ -111,7 +112,8 @@ pub fn admit(
             return Err(Refused::with_connack(version, code, "not authorised")
                 .detailed("use_username_as_clientid needs a user name"));
         };
-        return Ok(Admitted { client_id: username.to_owned(), assigned: false, login: 0 });
+        let client_id = username.to_owned();
+        return Ok(Admitted { client_id, assigned: false, pass: Pass::default() });
     }
     if connect.client_id.is_empty() {
         return assign_id(&connect, listener, fresh_id);
@@ -124,7 +126,8 @@ pub fn admit(
         return Err(Refused::with_connack(version, code, "not authorised")
             .detailed(format!("client id does not begin with '{prefix}' (clientid_prefixes)")));
     }
-    Ok(Admitted { client_id: connect.client_id.to_owned(), assigned: false, login: 0 })
+    let client_id = connect.client_id.to_owned();
+    Ok(Admitted { client_id, assigned: false, pass: Pass::default() })
 }
 
 /// User name and password of a CONNECT packet that was admitted.
@@ -133,6 +136,27 @@ pub fn credentials(packet: &[u8]) -> (Option<&str>, Option<&[u8]>) {
         Ok(connect) => (connect.username, connect.password),
         Err(_) => (None, None),
     }
+}
+
+/// The topic of the will of a CONNECT packet that was admitted.
+pub fn will_topic(packet: &[u8]) -> Option<&str> {
+    decode(packet).ok()?.will.map(|will| will.topic)
+}
+
+/// Method and data of the enhanced authentication an admitted CONNECT packet begins, if it does
+/// (section 4.12).
+pub fn enhanced(packet: &[u8]) -> Option<(&str, &[u8])> {
+    let properties = decode(packet).ok()?.properties;
+    let method = properties.str(PropertyId::AuthenticationMethod)?;
+    Some((method, properties.bytes(PropertyId::AuthenticationData).unwrap_or_default()))
+}
+
+/// A CONNECT packet with another user name, and no password any more; `None`: it is none.
+pub fn renamed(packet: &[u8], username: &str) -> Option<Vec<u8>> {
+    let connect = decode(packet).ok()?;
+    let mut bytes = Vec::new();
+    Connect { username: Some(username), password: None, ..connect }.encode(&mut bytes);
+    Some(bytes)
 }
 
 /// The answer to an admitted client that may not come in ([MQTT-3.2.2-7]).
@@ -196,17 +220,18 @@ fn check_keep_alive(connect: &Connect<'_>, cfg: &CoreConfig) -> Result<(), Refus
 
 fn check_authentication(connect: &Connect<'_>, listener: &ListenerConfig) -> Result<(), Refused> {
     let version = connect.version;
-    if connect.properties.has(PropertyId::AuthenticationMethod) {
-        // No method is configured ([MQTT-4.12.0-1]).
+    let method = connect.properties.str(PropertyId::AuthenticationMethod);
+    if method.is_some_and(|method| !listener.methods.contains(&method)) {
+        // [MQTT-4.12.0-1]
         let code = Reason::BadAuthenticationMethod;
         return Err(Refused::with_connack(version, code, "bad authentication method"));
     }
-    if connect.properties.has(PropertyId::AuthenticationData) {
+    if method.is_none() && connect.properties.has(PropertyId::AuthenticationData) {
         let code = Reason::ProtocolError;
         return Err(Refused::with_connack(version, code, "protocol error")
             .detailed("authentication data without a method"));
     }
-    if connect.username.is_none() && !listener.allow_anonymous {
+    if connect.username.is_none() && method.is_none() && !listener.allow_anonymous {
         return Err(Refused::with_connack(version, Reason::NotAuthorized, "not authorised"));
     }
     Ok(())
@@ -282,7 +307,7 @@ fn assign_id(
             .detailed("CONNECT with zero length clientid when forbidden."));
     }
     let client_id = format!("{}{}", listener.auto_id_prefix, fresh_id());
-    Ok(Admitted { client_id, assigned: true, login: 0 })
+    Ok(Admitted { client_id, assigned: true, pass: Pass::default() })
 }
 
 /// Whether a topic or filter has more level separators than are taken; 0: any number.

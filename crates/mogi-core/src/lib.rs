@@ -41,6 +41,7 @@ pub mod node;
 mod numbers;
 pub mod output;
 mod paging;
+pub mod pass;
 mod peer;
 mod publish;
 mod queue;
@@ -68,11 +69,14 @@ pub use authority::{Access, Authority, Judgement, Rights, Standing, UNLIMITED};
 pub use config::{CoreConfig, ListenerConfig};
 pub use connect::{Arrival, BridgeEnd};
 pub use end::Ending;
-pub use event::{Changes, Close, Control, Effects, Fetch, LogKind, Wait};
+pub use event::{
+    AuthAnswer, AuthStep, Changes, Close, Control, Effects, Fetch, LogKind, Question, Wait,
+};
 pub use handshake::{Admitted, Refused};
 pub use memory::Memory;
 pub use message::{Message, MessageView};
 pub use node::Node;
+pub use pass::{Answer, Enhanced, Grant, Pass};
 pub use receive::{Allowance, Next, Received};
 pub use stats::Stats;
 pub use store::{Batch, EntryNo, SessionNo, StoreOp};

@@ -52,6 +52,14 @@ pub(crate) struct Link {
     pub(crate) address: Box<str>,
     /// What the client logged in with.
     pub(crate) login: u64,
+    /// When its login ends.
+    pub(crate) until_ms: Option<u64>,
+    /// The method of its AUTH packets.
+    pub(crate) method: Option<Box<str>>,
+    /// It authenticates anew.
+    pub(crate) exchanging: bool,
+    /// Somebody is asked about its next packet.
+    pub(crate) asking: bool,
 }
 
 impl Link {

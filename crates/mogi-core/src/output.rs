@@ -61,6 +61,11 @@ impl Output {
         &mut self.bytes
     }
 
+    /// Appends bytes, for those who send something before there is a client.
+    pub fn append(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
     /// Appends the payload of `message` without copying it.
     pub(crate) fn push_payload(&mut self, message: Message) {
         self.large_len += message.payload().len();

@@ -33,6 +33,8 @@ pub enum Next {
     Store,
     /// Waits until the client may publish again ([`Worker::allow`]), then hands over the rest.
     Throttle,
+    /// Waits until a [`Question`](crate::Question) is answered, then hands over the rest again.
+    Ask,
     /// The connection is gone.
     Gone,
 }
@@ -92,6 +94,9 @@ impl Worker {
             let Some(packet) = rest.get(..header.packet_len()) else {
                 break Next::Read(header.packet_len());
             };
+            if self.turn.rights.has_grants() && self.must_ask(key, version, header, packet) {
+                break Next::Ask;
+            }
             if header.kind == PacketKind::Publish {
                 let (used, allowed) = (&mut self.turn.published, self.turn.allowance);
                 if used.messages >= allowed.messages || used.bytes >= allowed.bytes {
@@ -214,9 +219,8 @@ impl Worker {
             }
             PacketKind::Connect => Err(Ending::SecondConnect),
             PacketKind::Auth => {
-                Auth::decode(version, body).map_err(broken)?;
-                // No authentication was begun ([MQTT-4.12.0-7]).
-                Err(broken(DecodeError::protocol("AUTH without an authentication method")))
+                let auth = Auth::decode(version, body).map_err(broken)?;
+                self.reauthenticate(key, &auth).map_err(broken)
             }
             PacketKind::Connack
             | PacketKind::Suback

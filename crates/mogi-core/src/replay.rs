@@ -75,12 +75,11 @@ impl Session {
         let mounted = self.mount.as_deref().map(|mount| format!("{mount}{filter}"));
         let queue = &mut self.queue;
         let filter = mounted.as_deref().unwrap_or(&filter);
-        let rights = &turn.rights;
-        let checks = turn.cfg.check_retain_source && !rights.is_open();
+        let checks = turn.cfg.check_retain_source && !turn.rights.is_open();
         turn.node.retained.matching_from(filter, |message, source| {
             let source = source.filter(|_| checks);
             if message.expired(now_ms)
-                || source.is_some_and(|source| !source.may_write(rights, message.topic()))
+                || source.is_some_and(|source| !source.may_write(turn, message.topic()))
             {
                 return;
             }

@@ -4,6 +4,7 @@ use crate::authority::{Gate, NO_TABLE};
 use crate::idset::IdSet;
 use crate::inflight::Inflight;
 use crate::map::Map;
+use crate::pass::Grant;
 use crate::queue::Queue;
 use crate::store::{EntryNo, SessionNo};
 use mogi_codec::{QoS, SubscribeOptions};
@@ -79,6 +80,8 @@ pub(crate) struct Session {
     pub(crate) mount: Option<Arc<str>>,
     /// Which table of rights counts for it.
     pub(crate) table: u16,
+    /// Rights of its own, from its last login; not kept over a restart.
+    pub(crate) grant: Option<Arc<dyn Grant>>,
     /// What it was told about its rights.
     pub(crate) gate: Option<Box<Gate>>,
     /// Its number in the store; [`SessionNo::NONE`]: the store does not know it.
@@ -131,6 +134,7 @@ impl Session {
             username,
             mount,
             table: NO_TABLE,
+            grant: None,
             gate: None,
             number: SessionNo::NONE,
             subscriptions: Map::with_hasher(seed),

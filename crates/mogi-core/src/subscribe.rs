@@ -5,6 +5,7 @@ use crate::event::LogKind;
 use crate::handshake::too_deep;
 use crate::interest::Lasting;
 use crate::link::Link;
+use crate::pass::Answer;
 use crate::receive::wants_reasons;
 use crate::route::{Subscribers, Target};
 use crate::session::Subscription;
@@ -296,7 +297,10 @@ impl Worker {
             return;
         };
         let filters = client.session.subscriptions.keys();
-        let denied = |filter: &&Arc<str>| !client.may_filter(&self.turn, Access::Subscribe, filter);
+        // Where somebody would have to be asked, what was granted once stays.
+        let denied = |filter: &&Arc<str>| {
+            client.judge_filter(&self.turn, Access::Subscribe, filter) == Answer::Deny
+        };
         let denied: Vec<Arc<str>> = filters.filter(denied).cloned().collect();
         for filter in denied {
             let Some(client) = self.clients.get_mut(key) else {

@@ -21,10 +21,13 @@ pub(crate) enum Due {
     SessionEnd,
     /// Its connection may have been stuck for too long.
     SendTimeout,
+    /// Its login may be over.
+    Login,
 }
 
 impl Due {
-    const ALL: [Self; 4] = [Self::KeepAlive, Self::Will, Self::SessionEnd, Self::SendTimeout];
+    const ALL: [Self; 5] =
+        [Self::KeepAlive, Self::Will, Self::SessionEnd, Self::SendTimeout, Self::Login];
 }
 
 /// An entry: time, client key and generation, reason.

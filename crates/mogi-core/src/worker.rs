@@ -279,6 +279,7 @@ impl Worker {
                 Due::SendTimeout => self.check_send_timeout(key, generation),
                 Due::Will => self.check_will(key, generation),
                 Due::SessionEnd => self.check_session_end(key, generation),
+                Due::Login => self.check_login(key, generation),
             }
         }
     }

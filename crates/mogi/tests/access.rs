@@ -8,6 +8,14 @@ mod dynsec;
 mod login;
 #[path = "access/reload.rs"]
 mod reload;
+#[path = "access/scram.rs"]
+mod scram;
+#[path = "access/service.rs"]
+mod service;
+#[path = "access/services.rs"]
+mod services;
+#[path = "access/tokens.rs"]
+mod tokens;
 #[path = "access/tools.rs"]
 mod tools;
 #[path = "access/topics.rs"]

@@ -253,6 +253,7 @@ impl Broker {
                 Next::Read(_) => return,
                 Next::Flush => self.flush(worker),
                 Next::Store => unreachable!("no store is ever behind here"),
+                Next::Ask => unreachable!("nobody is asked here"),
                 Next::Drain => {
                     conn.draining = true;
                     return;
@@ -291,7 +292,7 @@ impl Broker {
                 address: "127.0.0.1:1",
                 listener: &listener,
                 epoch: 0,
-                login: 0,
+                pass: mogi_core::Pass::default(),
             };
             Ok((worker, self.workers[worker].connect(self.now_ms, &arrival)?))
         });

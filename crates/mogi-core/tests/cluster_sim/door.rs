@@ -220,7 +220,7 @@ impl Site {
             listener: &listener,
             epoch,
             bridge: None,
-            login: 0,
+            pass: mogi_core::Pass::default(),
         };
         let worker = &mut self.workers[usize::from(owner)];
         let key = worker.connect(now_ms, &arrival).expect("room for all");

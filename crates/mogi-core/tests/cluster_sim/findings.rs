@@ -44,7 +44,7 @@ fn connect(worker: &mut Worker, lasting: bool, epoch: u64) {
         listener: &ListenerConfig::default(),
         epoch,
         bridge: None,
-        login: 0,
+        pass: mogi_core::Pass::default(),
     };
     worker.connect(NOW_MS, &arrival).expect("room");
     worker.end_turn();

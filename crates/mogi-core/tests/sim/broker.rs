@@ -192,6 +192,7 @@ impl Broker {
                 Next::Drain => conn.draining = true,
                 Next::Store => unreachable!("no store is ever behind here"),
                 Next::Throttle => unreachable!("nobody is slowed down here"),
+                Next::Ask => unreachable!("nobody is asked here"),
                 Next::Gone => {
                     let cause = match conn.goodbye {
                         Some((at, reason)) if conn.taken >= at => Cause::Goodbye(reason),
@@ -233,7 +234,7 @@ impl Broker {
             address: "127.0.0.1:1",
             listener: &listener,
             epoch: 0,
-            login: 0,
+            pass: mogi_core::Pass::default(),
         };
         self.events.push_back(Event::Opened { token });
         let key =

@@ -1,6 +1,5 @@
 //! The lines of a password file.
 
-use mogi_auth::PasswordHash;
 use mogi_auth::password_file::entry;
 
 /// A file's lines; those that are about no user stay as they are.
@@ -20,7 +19,7 @@ impl Lines {
     }
 
     /// Sets a user's password; whether the user was there.
-    pub(super) fn set(&mut self, user: &str, hash: &PasswordHash) -> bool {
+    pub(super) fn set(&mut self, user: &str, hash: &str) -> bool {
         let new = format!("{user}:{hash}").into_bytes();
         match self.0.iter_mut().find(|line| is_about(line, user)) {
             Some(line) => {
@@ -47,7 +46,7 @@ impl Lines {
     /// The number of a line that has no user or no password, or why there is no hash.
     pub(super) fn hash_all(
         &mut self,
-        hash: impl Fn(&[u8]) -> Result<PasswordHash, String>,
+        hash: impl Fn(&[u8]) -> Result<String, String>,
     ) -> Result<(), Result<usize, String>> {
         for (at, line) in self.0.iter_mut().enumerate() {
             if line.starts_with(b"#") || line.trim_ascii().is_empty() {
@@ -58,7 +57,7 @@ impl Lines {
                 return Err(Ok(at + 1));
             }
             let hash = hash(password).map_err(Err)?;
-            *line = [user, b":", hash.to_string().as_bytes()].concat();
+            *line = [user, b":", hash.as_bytes()].concat();
         }
         Ok(())
     }
@@ -71,11 +70,11 @@ fn is_about(line: &[u8], user: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mogi_auth::{Algorithm, SALT_BYTES};
+    use mogi_auth::{Algorithm, PasswordHash, SALT_BYTES};
 
-    fn hash(password: &[u8]) -> Result<PasswordHash, String> {
+    fn hash(password: &[u8]) -> Result<String, String> {
         let hash = PasswordHash::new(Algorithm::Sha512, password, &[0; SALT_BYTES]);
-        hash.map_err(|error| error.to_string())
+        hash.map(|hash| hash.to_string()).map_err(|error| error.to_string())
     }
 
     #[test]

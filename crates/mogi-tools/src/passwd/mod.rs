@@ -11,9 +11,10 @@ mod options;
 use crate::output::print;
 use crate::report::system_text;
 use file::Lines;
-use mogi_auth::{Algorithm, PasswordHash, SALT_BYTES};
+use mogi_auth::scram::{self, Verifier};
+use mogi_auth::{PasswordHash, SALT_BYTES};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
-use options::{Options, Task};
+use options::{Method, Options, Task};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, Read, Write};
@@ -62,7 +63,7 @@ fn run(options: &Options) -> Result<(), Failure> {
         Task::Set { user, password } => {
             let password = password.clone().map_or_else(ask_twice, Ok)?;
             let mut lines = read(&options.file)?;
-            let hash = hash(options.algorithm, &password)?;
+            let hash = hash(options.method, &password)?;
             let known = lines.set(user, &hash);
             let doing = if known { "Updating" } else { "Adding" };
             print(&format!("{doing} password for user {user}\n"));
@@ -78,21 +79,21 @@ fn run(options: &Options) -> Result<(), Failure> {
         }
         Task::HashAll => {
             let mut lines = read(&options.file)?;
-            lines
-                .hash_all(|password| hash(options.algorithm, password).map_err(|it| it.0))
-                .map_err(|error| match error {
+            lines.hash_all(|password| hash(options.method, password).map_err(|it| it.0)).map_err(
+                |error| match error {
                     Ok(line) => {
                         Failure::new(format!("Error: Corrupt password file at line {line}."))
                     }
                     Err(what) => Failure::new(what),
-                })?;
+                },
+            )?;
             replace(&options.file, &lines)
         }
     }
 }
 
 fn create(options: &Options, user: &str, password: &[u8]) -> Result<(), Failure> {
-    let line = format!("{user}:{}\n", hash(options.algorithm, password)?);
+    let line = format!("{user}:{}\n", hash(options.method, password)?);
     if options.file.as_os_str() == "-" {
         print(&line);
         return Ok(());
@@ -110,8 +111,17 @@ fn create(options: &Options, user: &str, password: &[u8]) -> Result<(), Failure>
     })
 }
 
-fn hash(algorithm: Algorithm, password: &[u8]) -> Result<PasswordHash, Failure> {
-    let hash = fresh_salt().and_then(|salt| PasswordHash::new(algorithm, password, &salt).ok());
+/// What stands behind the user's name.
+fn hash(method: Method, password: &[u8]) -> Result<String, Failure> {
+    let hash = fresh_salt().and_then(|salt| match method {
+        Method::Hash(algorithm) => {
+            PasswordHash::new(algorithm, password, &salt).ok().map(|hash| hash.to_string())
+        }
+        Method::Scram(iterations) => {
+            let salt = salt.first_chunk::<{ scram::SALT_BYTES }>()?;
+            Some(Verifier::new(password, salt, iterations).to_string())
+        }
+    });
     hash.ok_or_else(|| Failure("Error: Unable to hash password.".to_owned(), 10))
 }
 

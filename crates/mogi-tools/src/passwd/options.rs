@@ -1,6 +1,7 @@
 //! The command line of `passwd`.
 
 use mogi_auth::Algorithm;
+use mogi_auth::scram;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -9,8 +10,17 @@ use std::path::PathBuf;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Options {
     pub(super) file: PathBuf,
-    pub(super) algorithm: Algorithm,
+    pub(super) method: Method,
     pub(super) task: Task,
+}
+
+/// What is written behind a user's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    /// The password's hash, for a password file.
+    Hash(Algorithm),
+    /// A verifier of SCRAM with so many iterations, for a `scram_file`.
+    Scram(u32),
 }
 
 /// What is to be done; without a password it is asked for.
@@ -31,7 +41,7 @@ type Wrong = Option<String>;
 pub(super) fn parse(args: &[OsString]) -> Result<Options, Wrong> {
     let wrong = |what: &str| Some(what.to_owned());
     let (mut batch, mut create, mut delete, mut all) = (false, false, false, false);
-    let mut algorithm = Algorithm::Pbkdf2(None);
+    let mut method = Method::Hash(Algorithm::Pbkdf2(None));
     let mut iterations = None;
     let mut rest = args.iter().peekable();
     while let Some(flag) = rest.next_if(|arg| arg.len() > 1 && arg.as_bytes()[0] == b'-') {
@@ -44,10 +54,11 @@ pub(super) fn parse(args: &[OsString]) -> Result<Options, Wrong> {
                 let name = rest
                     .next()
                     .ok_or_else(|| wrong("-H argument given but not enough other arguments."))?;
-                algorithm = match &*name.to_string_lossy() {
-                    "sha512" => Algorithm::Sha512,
-                    "sha512-pbkdf2" => Algorithm::Pbkdf2(None),
-                    "argon2id" => Algorithm::Argon2id,
+                method = match &*name.to_string_lossy() {
+                    "sha512" => Method::Hash(Algorithm::Sha512),
+                    "sha512-pbkdf2" => Method::Hash(Algorithm::Pbkdf2(None)),
+                    "argon2id" => Method::Hash(Algorithm::Argon2id),
+                    "scram-sha-256" => Method::Scram(scram::ITERATIONS),
                     other => return Err(Some(format!("Unknown hash type '{other}'"))),
                 };
             }
@@ -73,13 +84,17 @@ pub(super) fn parse(args: &[OsString]) -> Result<Options, Wrong> {
             return Err(Some(format!("{what} cannot be used together.")));
         }
     }
-    if let (Algorithm::Pbkdf2(_), Some(_)) = (algorithm, iterations) {
-        algorithm = Algorithm::Pbkdf2(iterations);
+    match (method, iterations) {
+        (Method::Hash(Algorithm::Pbkdf2(_)), Some(_)) => {
+            method = Method::Hash(Algorithm::Pbkdf2(iterations));
+        }
+        (Method::Scram(_), Some(iterations)) => method = Method::Scram(iterations),
+        _ => {}
     }
     let rest: Vec<&OsString> = rest.collect();
     let task = task(&rest, (batch, create, delete, all))?;
     let file = rest.first().map(PathBuf::from).unwrap_or_default();
-    Ok(Options { file, algorithm, task })
+    Ok(Options { file, method, task })
 }
 
 fn task(
@@ -140,7 +155,9 @@ Usage: {argv0} [-H argon2id | -H sha512-pbkdf2] [-c | -D] passwordfile username
  -D : delete the username rather than adding/updating its password.
  -H : specify the hashing algorithm: sha512-pbkdf2, which is the default and every Mosquitto reads,
       argon2id, which mogi and some builds of Mosquitto 2.1 read, or sha512, which is weak.
- -I : iterations of sha512-pbkdf2; the default is 1000, as in Mosquitto 2.1.
+      scram-sha-256 is for the scram_file of mogi, and for nothing else.
+ -I : iterations of sha512-pbkdf2; the default is 1000, as in Mosquitto 2.1. Of scram-sha-256
+      15000; the client pays for them.
  -U : update a plain text password file to use hashed passwords.
 "
     )
@@ -165,9 +182,11 @@ mod tests {
         assert_eq!(task("f u"), Ok(Task::Set { user: user(), password: None }));
         assert_eq!(task("-D f u"), Ok(Task::Delete { user: user() }));
         assert_eq!(task("-U f"), Ok(Task::HashAll));
-        let algorithm = |args| read(args).map(|options| options.algorithm);
-        assert_eq!(algorithm("-I 5 -b f u p"), Ok(Algorithm::Pbkdf2(Some(5))));
-        assert_eq!(algorithm("-H argon2id -b f u p"), Ok(Algorithm::Argon2id));
+        let method = |args| read(args).map(|options| options.method);
+        let pbkdf2 = Method::Hash(Algorithm::Pbkdf2(Some(5)));
+        assert_eq!(method("-I 5 -b f u p"), Ok(pbkdf2));
+        assert_eq!(method("-H argon2id -b f u p"), Ok(Method::Hash(Algorithm::Argon2id)));
+        assert_eq!(method("-H scram-sha-256 -I 9 -b f u p"), Ok(Method::Scram(9)));
     }
 
     #[test]

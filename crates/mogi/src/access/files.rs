@@ -1,12 +1,14 @@
 //! Files of users and rights: read with care, written whole or not at all.
 
-use super::plan::{AccessPlan, DynsecPlan, SourcePlan};
+use super::plan::{AccessPlan, DynsecPlan, SourcePlan, TokenPlan};
 use crate::log::why;
 use crate::net::shared::LogSink;
 use mogi_auth::acl_file::AclFile;
 use mogi_auth::dynsec::Dynsec;
+use mogi_auth::jwt::{ClaimRules, Keys, TokenRules, algorithm};
 use mogi_auth::password_file::PasswordFile;
-use mogi_auth::rules::{RuleSet, Source};
+use mogi_auth::rules::{RuleSet, Source, Tokens};
+use mogi_auth::scram::ScramFile;
 use mogi_auth::{Algorithm, PasswordHash, SALT_BYTES};
 use mogi_core::LogKind;
 use nix::libc;
@@ -36,7 +38,20 @@ pub(super) fn load(
                     sources.extend(dynsec.cloned().map(Source::Dynsec));
                     continue;
                 }
+                SourcePlan::Http(_) => {
+                    sources.push(Source::Elsewhere);
+                    continue;
+                }
+                SourcePlan::Tokens(tokens) => {
+                    sources.push(Source::Tokens(Arc::new(load_tokens(
+                        tokens,
+                        plan.leeway_s,
+                        log,
+                    )?)));
+                    continue;
+                }
                 SourcePlan::Passwords(path) => (path, passwords),
+                SourcePlan::Scram(path) => (path, scram),
                 SourcePlan::Acl(path) => (path, acl),
             };
             if !known.contains_key(path) {
@@ -71,6 +86,57 @@ fn acl(path: &Path, strict: bool, log: &dyn LogSink) -> Result<Source, String> {
         log.log(LogKind::Warning, &format!("Warning: {doubt}"));
     }
     Ok(Source::Acl(Arc::new(file)))
+}
+
+fn scram(path: &Path, _: bool, log: &dyn LogSink) -> Result<Source, String> {
+    let name = path.display();
+    let bytes = read(path, log)
+        .map_err(|error| format!("Unable to open scram_file \"{name}\": {}.", why(&error)))?;
+    let file = ScramFile::parse(&bytes)
+        .map_err(|problem| format!("{name}:{}: {}.", problem.line, problem.what))?;
+    Ok(Source::Scram(Arc::new(file)))
+}
+
+/// Reads the keys of tokens that stand in files.
+fn load_tokens(plan: &TokenPlan, leeway_s: u64, log: &dyn LogSink) -> Result<Tokens, String> {
+    let mut keys = Keys::default();
+    if let Some(path) = &plan.key_file {
+        let name = path.display();
+        // What is public may be read by anybody.
+        let bytes = std::fs::read(path)
+            .map_err(|error| format!("Unable to open jwt_key_file \"{name}\": {}.", why(&error)))?;
+        let found =
+            Keys::parse(&bytes).map_err(|error| format!("jwt_key_file {name}: {error}."))?;
+        keys = keys.with(&found);
+    }
+    if let Some(path) = &plan.secret_file {
+        let name = path.display();
+        let bytes = read(path, log).map_err(|error| {
+            format!("Unable to open jwt_secret_file \"{name}\": {}.", why(&error))
+        })?;
+        let (found, doubt) = Keys::parse_secret(&bytes)
+            .map_err(|error| format!("jwt_secret_file {name}: {error}."))?;
+        if let Some(doubt) = doubt {
+            let line = format!("Warning: The jwt_secret_file {name} {doubt}.");
+            log.log(LogKind::Warning, &line);
+        }
+        keys = keys.with(&found);
+    }
+    let claims = ClaimRules {
+        username: plan.username_claim.clone(),
+        client_id: plan.client_id_claim.clone(),
+        acl: plan.acl_claim.clone(),
+        templates: plan.acl.clone(),
+    };
+    let rules = TokenRules {
+        algorithms: plan.algorithms.iter().filter_map(|name| algorithm(name)).collect(),
+        issuers: plan.issuers.clone(),
+        audiences: plan.audiences.clone(),
+        leeway_s,
+        endless: plan.endless,
+        claims,
+    };
+    Ok(Tokens { rules, keys })
 }
 
 /// Bytes a file of users or rights may have.

@@ -4,6 +4,9 @@
 //! * `plan`: what the configuration says
 //! * `files`: reading and saving
 //! * `login`: a client's CONNECT
+//! * `tokens`: what a token says, and whose keys are believed
+//! * `remote`, `web`, `memory`: services that know users, how they are asked, what they said
+//! * `scram`: exchanges by AUTH packets
 //! * `pool`: threads that check passwords
 //! * `ban`: addresses with failed logins
 //! * `control`: requests on `$CONTROL/`, and changed rules
@@ -12,22 +15,32 @@ mod ban;
 mod control;
 mod files;
 mod login;
+mod memory;
 pub(crate) mod plan;
 mod pool;
+mod remote;
+mod scram;
+mod tokens;
+mod web;
 
 pub(crate) use control::{Judge, enforce_reloaded, request};
-pub(crate) use login::{Login, Refusal};
+pub(crate) use login::{Caller, Login, Refusal, Welcome};
 
 use crate::net::shared::LogSink;
 use ban::Bans;
 use control::Desk;
+use memory::Memory;
 use mogi_auth::Who;
 use mogi_auth::dynsec::Dynsec;
 use mogi_auth::rules::RuleSet;
 use mogi_core::{Access as CoreAccess, Authority, Rights};
-use plan::AccessPlan;
+use plan::{AccessPlan, SetPlan, SourcePlan};
 use pool::Pool;
+use remote::Remote;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+use tokens::KeySet;
+use web::{Service, Web};
 
 /// What all workers share about users and rights.
 pub(crate) struct Access {
@@ -39,7 +52,28 @@ pub(crate) struct Access {
     dynsec: Mutex<Option<Arc<Dynsec>>>,
     desk: Desk,
     pool: Pool,
+    /// Threads that ask services.
+    asking: Arc<Pool>,
+    /// By set of rules.
+    services: Vec<Services>,
+    /// Of it salts are made for users who do not exist.
+    secret: [u8; 32],
     pub(crate) bans: Bans,
+}
+
+/// What the rules of a listener ask elsewhere.
+#[derive(Clone, Default)]
+struct Services {
+    /// Keys of tokens that somebody publishes.
+    keys: Option<Arc<KeySet>>,
+    remote: Option<Arc<Remote>>,
+}
+
+impl Services {
+    /// Whether anybody else is asked at a login.
+    const fn is_asked(&self) -> bool {
+        self.keys.is_some() || self.remote.is_some()
+    }
 }
 
 #[derive(Clone)]
@@ -54,18 +88,25 @@ impl Access {
     ///
     /// # Errors
     /// One of them cannot be used: a line for the log.
-    pub(crate) fn new(plan: AccessPlan, log: &dyn LogSink) -> Result<Self, String> {
+    pub(crate) fn new(plan: AccessPlan, log: &'static dyn LogSink) -> Result<Self, String> {
         let dynsec = match &plan.dynsec {
             Some(dynsec) => Some(Arc::new(files::load_dynsec(dynsec, log)?)),
             None => None,
         };
         let sets = files::load(&plan, dynsec.as_ref(), log)?;
         let rights = rights_of(&plan, &sets, 1);
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).map_err(|_| "the system gives no random numbers.")?;
+        let asking = Arc::new(Pool::new(plan.web.requests, "ask"));
+        let services = services(&plan, &asking, secret, log)?;
         Ok(Self {
             current: RwLock::new(Current { sets, rights, epoch: 1 }),
             dynsec: Mutex::new(dynsec),
             desk: Desk::default(),
-            pool: Pool::new(plan.threads),
+            pool: Pool::new(plan.threads, "auth"),
+            asking,
+            services,
+            secret,
             bans: Bans::new(plan.bans),
             plan: RwLock::new(Arc::new(plan)),
         })
@@ -96,6 +137,7 @@ impl Access {
         let sets =
             files::load(&plan, dynsec.as_ref(), log).map_err(|line| format!("Error: {line}"))?;
         *self.plan.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(plan);
+        self.forget_answers();
         Ok(self.replace(sets))
     }
 
@@ -108,6 +150,11 @@ impl Access {
         self.current.read().unwrap_or_else(PoisonError::into_inner).sets.clone()
     }
 
+    /// Forgets what services said, as they are to be asked anew.
+    fn forget_answers(&self) {
+        self.services.iter().filter_map(|it| it.remote.as_ref()).for_each(|it| it.forget());
+    }
+
     /// Puts other rules in force; what workers are to be told.
     fn replace(&self, sets: Vec<Arc<RuleSet>>) -> Rights {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
@@ -118,16 +165,76 @@ impl Access {
     }
 }
 
+/// The services of each set of rules.
+fn services(
+    plan: &AccessPlan,
+    pool: &Arc<Pool>,
+    salt: [u8; 32],
+    log: &'static dyn LogSink,
+) -> Result<Vec<Services>, String> {
+    let asks = |source: &SourcePlan| match source {
+        SourcePlan::Tokens(tokens) => tokens.jwks_url.is_some(),
+        SourcePlan::Http(_) => true,
+        _ => false,
+    };
+    if !plan.sets.iter().flat_map(|set| &set.sources).any(asks) {
+        return Ok(vec![Services::default(); plan.sets.len()]);
+    }
+    let web = Arc::new(Web::new(&plan.web)?);
+    let service = |url: &str| Service::new(&web, url, &plan.web, log);
+    let of_set = |set: &SetPlan| {
+        let mut services = Services::default();
+        for source in &set.sources {
+            match source {
+                SourcePlan::Tokens(tokens) => {
+                    let refresh = Duration::from_millis(plan.web.keys_ms);
+                    services.keys = tokens
+                        .jwks_url
+                        .as_ref()
+                        .map(|url| Arc::new(KeySet::new(service(url), refresh, log)));
+                }
+                SourcePlan::Http(http) => {
+                    let time = Duration::from_millis(plan.web.cache_ms);
+                    services.remote = Some(Arc::new(Remote {
+                        auth: service(&http.auth_url),
+                        acl: http.acl_url.as_deref().map(service),
+                        logins: Memory::new(plan.web.cache_entries, time),
+                        answers: Memory::new(plan.web.cache_entries, time),
+                        pool: Arc::clone(pool),
+                        time,
+                        salt,
+                    }));
+                }
+                _ => {}
+            }
+        }
+        services
+    };
+    Ok(plan.sets.iter().map(of_set).collect())
+}
+
 fn rights_of(plan: &AccessPlan, sets: &[Arc<RuleSet>], epoch: u64) -> Rights {
+    let granted = sets.iter().any(|set| set.grants());
     let table = |set: &Arc<RuleSet>| -> Option<Arc<dyn Authority>> {
         set.limits_topics().then(|| Arc::new(Rules(Arc::clone(set))) as Arc<dyn Authority>)
     };
     let control = plan.control_api || plan.dynsec.is_some();
     // Where all listeners have the same rules, these count for sessions as well whose listener is
     // not known.
-    let all_same = plan.sets.windows(2).all(|pair| pair[0] == pair[1]);
+    let all_same = !granted && plan.sets.windows(2).all(|pair| pair[0] == pair[1]);
     let tables = sets.iter().take(if all_same { 1 } else { sets.len() }).map(table);
-    Rights::new(tables.collect(), epoch, control)
+    let rights = Rights::new(tables.collect(), epoch, control);
+    if granted { rights.with_grants() } else { rights }
+}
+
+/// The rules' word for what a client wants to do.
+const fn own(access: CoreAccess) -> mogi_auth::Access {
+    match access {
+        CoreAccess::Read => mogi_auth::Access::Read,
+        CoreAccess::Write => mogi_auth::Access::Write,
+        CoreAccess::Subscribe => mogi_auth::Access::Subscribe,
+        CoreAccess::Unsubscribe => mogi_auth::Access::Unsubscribe,
+    }
 }
 
 /// Rules, as the core asks them.
@@ -142,12 +249,6 @@ impl Authority for Rules {
         access: CoreAccess,
         topic: &str,
     ) -> bool {
-        let access = match access {
-            CoreAccess::Read => mogi_auth::Access::Read,
-            CoreAccess::Write => mogi_auth::Access::Write,
-            CoreAccess::Subscribe => mogi_auth::Access::Subscribe,
-            CoreAccess::Unsubscribe => mogi_auth::Access::Unsubscribe,
-        };
-        self.0.allows(&Who { client_id, username }, access, topic)
+        self.0.allows(&Who { client_id, username }, own(access), topic)
     }
 }

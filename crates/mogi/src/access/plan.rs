@@ -16,6 +16,9 @@ pub(crate) struct AccessPlan {
     /// Threads that check passwords.
     pub(crate) threads: u16,
     pub(crate) bans: BanLimits,
+    pub(crate) web: WebPlan,
+    /// Seconds by which clocks may differ from that of who makes tokens.
+    pub(crate) leeway_s: u64,
     /// Milliseconds a client whose login failed waits for the answer.
     pub(crate) delay_ms: u64,
 }
@@ -34,6 +37,76 @@ pub(crate) enum SourcePlan {
     Passwords(PathBuf),
     Acl(PathBuf),
     Dynsec,
+    Scram(PathBuf),
+    Tokens(Box<TokenPlan>),
+    Http(HttpPlan),
+}
+
+/// Which tokens are believed, and what is made of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TokenPlan {
+    /// Public keys, in PEM or as a set.
+    pub(crate) key_file: Option<PathBuf>,
+    /// A secret.
+    pub(crate) secret_file: Option<PathBuf>,
+    /// Where a set of keys is published.
+    pub(crate) jwks_url: Option<String>,
+    /// Empty: all those of the keys.
+    pub(crate) algorithms: Vec<String>,
+    pub(crate) issuers: Vec<String>,
+    pub(crate) audiences: Vec<String>,
+    pub(crate) endless: bool,
+    pub(crate) username_claim: String,
+    pub(crate) client_id_claim: String,
+    pub(crate) acl_claim: String,
+    /// Rules with claims in them.
+    pub(crate) acl: Vec<String>,
+}
+
+/// A service that knows users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HttpPlan {
+    pub(crate) auth_url: String,
+    /// It is asked about topics as well.
+    pub(crate) acl_url: Option<String>,
+}
+
+/// How services are asked.
+#[derive(Clone, Debug)]
+pub(crate) struct WebPlan {
+    /// Milliseconds an answer may take.
+    pub(crate) timeout_ms: u64,
+    /// Requests at once.
+    pub(crate) requests: u16,
+    /// Milliseconds an answer counts.
+    pub(crate) cache_ms: u64,
+    /// Answers remembered.
+    pub(crate) cache_entries: usize,
+    /// Failures in a row after which it is not asked for a while; 0: it is always asked.
+    pub(crate) failures: u32,
+    /// How long.
+    pub(crate) retry_ms: u64,
+    /// Milliseconds published keys count.
+    pub(crate) keys_ms: u64,
+    pub(crate) headers: Vec<(String, String)>,
+    /// Who signs the services' certificates; `None`: whom the system trusts.
+    pub(crate) cafile: Option<PathBuf>,
+}
+
+impl Default for WebPlan {
+    fn default() -> Self {
+        Self {
+            timeout_ms: 3000,
+            requests: 8,
+            cache_ms: 60_000,
+            cache_entries: 10_000,
+            failures: 5,
+            retry_ms: 10_000,
+            keys_ms: 300_000,
+            headers: Vec::new(),
+            cafile: None,
+        }
+    }
 }
 
 /// Dynamic security.

@@ -1,4 +1,4 @@
-//! Threads that check passwords, as that takes milliseconds a worker does not have.
+//! Threads that check passwords or ask services, as that takes time a worker does not have.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -12,6 +12,7 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 /// A few threads, started when there is something to do.
 pub(crate) struct Pool {
     limit: usize,
+    name: &'static str,
     state: Arc<State>,
 }
 
@@ -29,8 +30,9 @@ struct Queue {
 }
 
 impl Pool {
-    pub(crate) fn new(threads: u16) -> Self {
-        Self { limit: usize::from(threads.max(1)), state: Arc::default() }
+    /// `name`: what the threads are called, with their number behind it.
+    pub(crate) fn new(threads: u16, name: &'static str) -> Self {
+        Self { limit: usize::from(threads.max(1)), name, state: Arc::default() }
     }
 
     /// Has something done; `false`: there is too much to do already.
@@ -42,7 +44,7 @@ impl Pool {
         queue.jobs.push_back(job);
         if queue.idle < queue.jobs.len() && queue.threads < self.limit {
             let state = Arc::clone(&self.state);
-            let name = format!("auth-{}", queue.threads);
+            let name = format!("{}-{}", self.name, queue.threads);
             match std::thread::Builder::new().name(name).spawn(move || state.work()) {
                 Ok(_) => queue.threads += 1,
                 Err(_) if queue.threads > 0 => {}
@@ -81,7 +83,7 @@ mod tests {
 
     #[test]
     fn everything_is_done_by_no_more_threads_than_allowed() {
-        let pool = Pool::new(2);
+        let pool = Pool::new(2, "test");
         let (done, results) = channel();
         for number in 0..100 {
             let done = done.clone();

@@ -379,7 +379,7 @@ impl Driver {
         let hello = Hello {
             address: format!("bridge {}", slot.machine.plan().name),
             client_id,
-            login: 0,
+            pass: mogi_core::Pass::default(),
             assigned: false,
             connect_len,
             bytes: connect,

@@ -94,7 +94,9 @@ impl Builder {
         };
         match spec.scope {
             Scope::ListenerAbove if self.current.is_none() => needs("a listener"),
-            Scope::Security if self.config.per_listener_settings && self.current.is_none() => {
+            Scope::Security | Scope::Access
+                if self.config.per_listener_settings && self.current.is_none() =>
+            {
                 needs("a listener")
             }
             Scope::Bridge if !self.in_bridge => needs("a bridge"),

@@ -11,6 +11,7 @@
 //! * `plan`: from the configuration to what the broker runs
 //! * `rights`: the same for who may do what
 //! * `reload`: what of it counts while the broker runs
+//! * `identity`: users that no file knows
 //! * `redis`: options of a store in Redis
 //! * `page`: the page about all options
 
@@ -18,6 +19,7 @@ mod apply;
 mod apply_bridge;
 mod bridge;
 mod builder;
+mod identity;
 mod page;
 mod plan;
 mod plugins;
@@ -35,7 +37,7 @@ pub(crate) use plan::{data_dir, describe, plan, warnings};
 pub(crate) use redis::store_of;
 pub(crate) use reload::reload;
 
-use crate::access::plan::BanLimits;
+use crate::access::plan::{BanLimits, WebPlan};
 use crate::cli::Cli;
 use crate::log::LogConfig;
 use crate::net::crowd::CrowdLimits;
@@ -222,6 +224,10 @@ pub(crate) struct Security {
     pub(crate) auto_id_prefix: Option<String>,
     pub(crate) password_file: Option<String>,
     pub(crate) acl_file: Option<String>,
+    pub(crate) scram_file: Option<String>,
+    pub(crate) jwt: identity::Jwt,
+    pub(crate) http_auth_url: Option<String>,
+    pub(crate) http_acl_url: Option<String>,
 }
 
 impl Security {
@@ -236,7 +242,7 @@ impl Security {
 }
 
 /// What decides who may come in, for the whole broker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Access {
     /// SUBSCRIBE is refused where not everything may be read (`acl_strict`).
     pub(crate) acl_strict: bool,
@@ -247,6 +253,12 @@ pub(crate) struct Access {
     /// Milliseconds a refused client waits for the answer (`auth_delay`).
     pub(crate) delay_ms: u64,
     pub(crate) bans: BanLimits,
+    /// How services are asked (`http_*`).
+    pub(crate) web: WebPlan,
+    /// Who signs their certificates (`http_cafile`).
+    pub(crate) cafile: Option<String>,
+    /// Seconds by which clocks may differ (`jwt_leeway`).
+    pub(crate) leeway_s: u64,
 }
 
 impl Default for Access {
@@ -257,6 +269,9 @@ impl Default for Access {
             threads: 2,
             delay_ms: 0,
             bans: BanLimits::default(),
+            web: WebPlan::default(),
+            cafile: None,
+            leeway_s: 30,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! From the configuration to what the broker runs, and what that means in words.
 
 use super::{
-    Cluster, ClusterListener, Config, Listener, Persistence, Security, bridge_plans, transport,
+    Cluster, ClusterListener, Config, Listener, Persistence, Security, bridge_plans, identity,
+    transport,
 };
 use crate::broker::plan::{ListenerPlan, Settings, StorePlan, Tuning};
 use crate::cluster::ClusterPlan;
@@ -55,6 +56,7 @@ pub(super) fn listener_plans(config: &Config) -> Vec<ListenerPlan> {
         // Who comes in without a name is asked of the rules, which change.
         core: ListenerConfig {
             rights: number,
+            methods: methods(config, listener),
             allow_anonymous: true,
             ..listener_core(config, listener)
         },
@@ -75,6 +77,15 @@ pub(super) fn tuning(config: &Config) -> Tuning {
         rates: config.rates,
         memory_limit: config.memory_limit,
     }
+}
+
+/// Methods of enhanced authentication a listener takes. Where certificates say who somebody is,
+/// there are none.
+fn methods(config: &Config, listener: &Listener) -> &'static [&'static str] {
+    let scram = identity::security(config, listener).scram_file.is_some();
+    let transport = &listener.transport;
+    let certified = transport.subject_as_username || transport.identity_as_username;
+    if scram && !certified { &[mogi_auth::scram::METHOD] } else { &[] }
 }
 
 /// The folder of mogi's own store, in `persistence_location`.
@@ -233,6 +244,7 @@ fn listener_core(config: &Config, listener: &Listener) -> ListenerConfig {
         max_topic_alias: listener.max_topic_alias,
         max_topic_alias_broker: listener.max_topic_alias_broker,
         accept_versions: listener.accept_versions,
+        methods: &[],
         rights: 0,
     }
 }

@@ -26,6 +26,8 @@ pub(super) fn read_main(to: &mut Builder, path: &Path) -> Result<(), Problem> {
 /// Reads the file of mogi's own options.
 pub(super) fn read_own(to: &mut Builder, path: &Path) -> Result<(), Problem> {
     to.note(LogKind::Information, format!("Loading config file '{}'", path.display()));
+    // The last listener of the main file is not above what stands here.
+    to.current = None;
     read_file(to, path, Role::Own)
 }
 
@@ -100,7 +102,7 @@ fn read_line(to: &mut Builder, line: &Line, role: Role) -> Result<(), Problem> {
     let Some(spec) = table::find(&line.name) else {
         return Err(Problem(format!("Error: Unknown configuration variable '{}'.", line.name)));
     };
-    if role == Role::Own && spec.scope != Scope::Mogi {
+    if role == Role::Own && !matches!(spec.scope, Scope::Mogi | Scope::Access) {
         return Err(Problem(format!(
             "Error: '{}' is Mosquitto's option: it belongs into the file given with -c.",
             line.name

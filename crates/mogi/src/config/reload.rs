@@ -3,7 +3,7 @@
 
 use super::table::{self, Reload, Scope};
 use super::value::Line;
-use super::{Config, Listener, bridge_plans, plan, rights};
+use super::{Config, Listener, bridge_plans, identity, plan, rights};
 use crate::broker::plan::Reloaded;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -86,6 +86,10 @@ fn keep(old: &Config, new: &mut Config) {
     new.user.clone_from(&old.user);
     new.plugins.clone_from(&old.plugins);
     (new.access.threads, new.access.bans) = (old.access.threads, old.access.bans);
+    new.access.web = old.access.web.clone();
+    new.access.cafile.clone_from(&old.access.cafile);
+    new.access.leeway_s = old.access.leeway_s;
+    identity::keep(&old.security, &mut new.security);
     new.fixed.clone_from(&old.fixed);
     let (from, to) = (&old.core, &mut new.core);
     // Clients were told these when they connected.
@@ -98,6 +102,7 @@ fn keep(old: &Config, new: &mut Config) {
     for (from, to) in old.listeners.iter().zip(&mut new.listeners) {
         to.interface.clone_from(&from.interface);
         to.only_ipv6 = from.only_ipv6;
+        identity::keep(&from.own, &mut to.own);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who may come in, and do what: from the configuration to what each listener asks.
 
 use super::plugins::{Plugin, PluginKind};
-use super::{Config, Listener, Security};
+use super::{Config, Listener, Security, identity};
 use crate::access::plan::{AccessPlan, DynsecPlan, SetPlan, SourcePlan};
 use std::path::PathBuf;
 
@@ -21,6 +21,8 @@ pub(crate) fn rights(config: &Config) -> Result<AccessPlan, String> {
         threads: config.access.threads,
         bans: config.access.bans,
         delay_ms: config.access.delay_ms,
+        web: identity::web(config),
+        leeway_s: config.access.leeway_s,
     })
 }
 
@@ -43,6 +45,7 @@ fn set_of(config: &Config, number: usize, listener: &Listener) -> Result<SetPlan
     };
     sources.extend(file(&own.password_file, &common.password_file).map(SourcePlan::Passwords));
     sources.extend(file(&own.acl_file, &common.acl_file).map(SourcePlan::Acl));
+    sources.extend(identity::sources(config, listener)?);
     let allow_anonymous =
         own.allow_anonymous.or(common.allow_anonymous).unwrap_or(config.local_only);
     Ok(SetPlan { sources, allow_anonymous })

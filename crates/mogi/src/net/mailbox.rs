@@ -1,13 +1,13 @@
 //! Mailboxes: batches, sockets and orders for a worker, swapped out whole, never held.
 
-use crate::access::{Judge, Refusal};
+use crate::access::{Judge, Refusal, Welcome};
 use crate::cluster::Barrier;
 use crate::net::layered::Layered;
 use crate::net::stream::{Peer, Stream};
 use mio::Waker;
 use mogi_core::cluster::roster::Eviction;
 use mogi_core::store::{StoredDelivery, StoredSession};
-use mogi_core::{BridgeEnd, CoreConfig, EntryNo, Rights, SessionNo};
+use mogi_core::{BridgeEnd, CoreConfig, EntryNo, Pass, Rights, SessionNo};
 use mogi_store::redis::Claimed;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -55,8 +55,10 @@ pub(crate) enum Mail {
     Read { token: u64, session: Option<Box<StoredSession>> },
     /// A message of the broker's own that is to be retained: topic and payload.
     Publish { topic: String, payload: Vec<u8> },
-    /// A password was checked: whose, and what the client logged in with, or why it may not.
-    Verified { place: u32, serial: u64, login: Result<u64, Refusal> },
+    /// A login was looked at: whose, and what it comes in with, or why it may not.
+    Verified { place: u32, serial: u64, login: Box<Result<Welcome, Refusal>> },
+    /// Somebody has said what a client may do; it is read on.
+    Answered { place: u32, key: u32, generation: u32 },
     /// Limits and choices that count from now on.
     Config(Arc<CoreConfig>),
     /// Rules have changed: those that count now, and what becomes of sessions, once that is said.
@@ -91,7 +93,8 @@ pub(crate) struct Hello {
     pub(crate) client_id: String,
     /// Whether the broker made the client id.
     pub(crate) assigned: bool,
-    pub(crate) login: u64,
+    /// What it comes in with.
+    pub(crate) pass: Pass,
     /// The CONNECT packet, and what came behind it.
     pub(crate) bytes: Vec<u8>,
     pub(crate) connect_len: usize,

@@ -3,8 +3,9 @@
 use crate::net::layered::{Layered, Scratch};
 use crate::net::meter::Meter;
 use crate::net::stream::{Peer, Stream};
+use mogi_auth::scram::Exchange;
 use mogi_core::output::{MAX_SLICES, Output};
-use mogi_core::{Admitted, Refused};
+use mogi_core::{Admitted, Refused, handshake};
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
 
@@ -15,10 +16,21 @@ pub(crate) enum State {
     Handshake,
     /// Its client's session is on its way here from another node.
     Claiming,
+    /// Its CONNECT is complete, and it goes on with AUTH packets.
+    Exchanging(Box<Exchanging>),
     /// Its CONNECT is complete, and its password is being checked.
     Waiting(Box<Waiting>),
     /// It belongs to the client with this key.
     Client(u32),
+}
+
+/// A client that shows who it is by AUTH packets.
+#[derive(Debug)]
+pub(crate) struct Exchanging {
+    pub(crate) admitted: Admitted,
+    /// Bytes of its CONNECT packet.
+    pub(crate) connect_len: usize,
+    pub(crate) exchange: Exchange,
 }
 
 /// A client that is not let in yet.
@@ -72,6 +84,8 @@ pub(crate) struct Socket {
     pub(crate) pending: bool,
     /// The address among whose connections it is counted.
     pub(crate) counted: Option<IpAddr>,
+    /// Its client authenticates anew.
+    pub(crate) exchange: Option<Box<Exchange>>,
     /// Distinguishes it from an earlier socket in the same place.
     pub(crate) serial: u64,
 }
@@ -106,6 +120,7 @@ impl Socket {
             meter: None,
             pending: false,
             counted: None,
+            exchange: None,
             serial,
         }
     }
@@ -113,13 +128,26 @@ impl Socket {
     pub(crate) const fn key(&self) -> Option<u32> {
         match self.state {
             State::Client(key) => Some(key),
-            State::Handshake | State::Claiming | State::Waiting(_) => None,
+            State::Handshake | State::Claiming | State::Exchanging(_) | State::Waiting(_) => None,
         }
     }
 
     /// The peer, as Mosquitto prints it.
     pub(crate) fn address(&self) -> String {
         self.peer.to_string()
+    }
+
+    /// Puts another user name into the CONNECT at the begin of what was received; how long that is
+    /// now. Somebody else has made sure of the name, so there is no password any more.
+    pub(crate) fn rename(&mut self, connect_len: usize, username: &str) -> usize {
+        let packet = self.partial.get(..connect_len).unwrap_or_default();
+        let Some(mut bytes) = handshake::renamed(packet, username) else {
+            return connect_len;
+        };
+        let changed = bytes.len();
+        bytes.extend_from_slice(self.partial.get(connect_len..).unwrap_or_default());
+        self.partial = bytes;
+        changed
     }
 
     /// Whether the next bytes are those of a TLS handshake.

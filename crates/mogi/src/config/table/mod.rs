@@ -2,8 +2,9 @@
 //! and docs/configuration.md are made of these tables.
 //!
 //! * `broker`, `security`, `listener`, `bridge`, `plugin`: Mosquitto's, by where they stand
-//! * `own`, `cluster`: mogi's
+//! * `own`, `access`, `cluster`: mogi's
 
+mod access;
 mod bridge;
 mod broker;
 mod cluster;
@@ -16,9 +17,10 @@ use super::builder::Builder;
 use super::value::{Line, Problem};
 
 /// All options, by what they are about.
-pub(crate) const fn sections() -> [(&'static str, &'static [Spec]); 7] {
+pub(crate) const fn sections() -> [(&'static str, &'static [Spec]); 8] {
     [
         ("mogi's own", own::ROWS),
+        ("Tokens, services and SCRAM", access::ROWS),
         ("Several brokers on one store", cluster::ROWS),
         ("The broker", broker::ROWS),
         ("Who may come in: all listeners, or one under `per_listener_settings`", security::ROWS),
@@ -79,6 +81,8 @@ pub(crate) enum Scope {
     Plugin,
     /// For the broker; Mosquitto does not know it.
     Mogi,
+    /// As `Security`; Mosquitto does not know it.
+    Access,
 }
 
 /// When a change of the file counts.

@@ -13,6 +13,15 @@ fn sources(text: &str) -> Vec<String> {
         SourcePlan::Passwords(file) => format!("passwords {}", path(file)),
         SourcePlan::Acl(file) => format!("acl {}", path(file)),
         SourcePlan::Dynsec => "dynsec".to_owned(),
+        SourcePlan::Scram(file) => format!("scram {}", path(file)),
+        SourcePlan::Tokens(tokens) => {
+            let names = [&tokens.username_claim, &tokens.client_id_claim, &tokens.acl_claim];
+            let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+            format!("tokens {}", names.join(" "))
+        }
+        SourcePlan::Http(http) => {
+            format!("http {} {}", http.auth_url, http.acl_url.as_deref().unwrap_or("-"))
+        }
     };
     let set = |set: &SetPlan| {
         let sources: Vec<String> = set.sources.iter().map(one).collect();
@@ -32,6 +41,40 @@ fn under_per_listener_settings_it_counts_for_the_listener_above() {
     let text = "per_listener_settings true\nlistener 1\npassword_file p\nlistener 2\nacl_file a\n\
                 allow_anonymous true\nlistener 3";
     assert_eq!(sources(text), ["passwords p", "acl a; anybody", ""]);
+}
+
+#[test]
+fn tokens_services_and_scram_come_behind_files() {
+    let text = "listener 1\nhttp_auth_url http://h/a\nhttp_acl_url http://h/b\njwt_key_file k\n\
+                jwt_clientid_claim device\nscram_file s\npassword_file p\nlistener 2";
+    let all = "passwords p, scram s, tokens sub device acl, http http://h/a http://h/b";
+    assert_eq!(sources(text), [all, all]);
+    let text = "per_listener_settings true\nlistener 1\njwt_secret_file k\n\
+                jwt_username_claim u\njwt_acl_claim r\nlistener 2\nhttp_auth_url https://h:1/a";
+    assert_eq!(sources(text), ["tokens u  r", "http https://h:1/a -"]);
+}
+
+#[test]
+fn what_is_wrong_with_tokens_and_services_is_said() {
+    for (text, what) in [
+        ("http_auth_url ftp://h", "begins with http:// or https://"),
+        ("jwt_jwks_url h/keys", "begins with http:// or https://"),
+        ("jwt_algorithms none", "'none' is no algorithm"),
+        ("jwt_acl read a/#/b", "'jwt_acl'"),
+        ("jwt_acl read a/%{sub", "without '}'"),
+        ("http_header secret", "NAME: VALUE"),
+        ("per_listener_settings true\njwt_key_file a", "requires a listener"),
+    ] {
+        let told = refusal(text);
+        assert!(told.contains(what), "{told}");
+    }
+    for (text, what) in [
+        ("listener 1\nhttp_acl_url http://h", "there is none"),
+        ("listener 1\njwt_issuer me", "jwt_secret_file"),
+    ] {
+        let told = rights(&read(text)).expect_err("incomplete");
+        assert!(told.contains(what), "{told}");
+    }
 }
 
 #[test]

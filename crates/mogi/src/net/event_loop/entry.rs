@@ -190,6 +190,9 @@ impl EventLoop {
         let Some(socket) = self.sockets.get_mut(place as usize) else {
             return;
         };
+        if matches!(socket.state, State::Exchanging(_)) {
+            return self.step_exchange(now_ms, place);
+        }
         let len = match mogi_core::handshake::connect_len(&socket.partial) {
             Ok(Some(len)) if socket.partial.len() >= len => len,
             Ok(_) => return,
@@ -236,9 +239,9 @@ impl EventLoop {
         let owner = self.shared.node.owner(&admitted.client_id);
         let address = socket.address();
         let bytes = std::mem::take(&mut socket.partial);
-        let mogi_core::Admitted { client_id, assigned, login } = admitted;
+        let mogi_core::Admitted { client_id, assigned, pass } = admitted;
         let bridge = None;
-        let hello = Hello { address, client_id, assigned, login, bytes, connect_len, bridge };
+        let hello = Hello { address, client_id, assigned, pass, bytes, connect_len, bridge };
         if owner == self.index {
             return self.begin(now_ms, place, &hello);
         }
@@ -294,7 +297,7 @@ impl EventLoop {
             listener: &rules.core,
             bridge: hello.bridge,
             epoch,
-            login: hello.login,
+            pass: hello.pass.clone(),
         };
         match self.worker.connect(now_ms, &arrival) {
             Ok(key) => {
@@ -341,7 +344,8 @@ impl EventLoop {
     pub(super) fn check_handshakes(&mut self, now_ms: u64) {
         while let Some(&(deadline, place, serial)) = self.handshakes.front() {
             let unknown = self.sockets.get(place as usize).is_some_and(|socket| {
-                socket.serial == serial && matches!(socket.state, State::Handshake)
+                let open = matches!(socket.state, State::Handshake | State::Exchanging(_));
+                socket.serial == serial && open
             });
             if unknown && deadline > now_ms {
                 return;

@@ -37,7 +37,7 @@ impl EventLoop {
                 continue;
             }
             match socket.state {
-                State::Handshake => self.read_handshake(now_ms, place),
+                State::Handshake | State::Exchanging(_) => self.read_handshake(now_ms, place),
                 // It is read when it is somebody's.
                 State::Claiming => continue,
                 // It is read on once it is let in.
@@ -144,7 +144,7 @@ impl EventLoop {
                     }
                     return;
                 }
-                Next::Drain | Next::Store => {
+                Next::Drain | Next::Store | Next::Ask => {
                     if received.next == Next::Store && !self.stalled.contains(&place) {
                         self.stalled.push(place);
                     }

@@ -1,11 +1,11 @@
-//! Clients that wait to be let in: their passwords are checked elsewhere.
+//! Clients that wait to be let in: who they are is looked at elsewhere.
 
 use super::EventLoop;
-use crate::access::{Login, Refusal};
+use crate::access::{Caller, Login, Refusal, Welcome};
 use crate::net::mailbox::Mail;
 use crate::net::shared::NameFrom;
 use crate::net::socket::{Socket, State, Waiting};
-use mogi_core::{Admitted, LogKind, handshake};
+use mogi_core::{Admitted, LogKind, Question, handshake};
 use std::sync::Arc;
 
 impl EventLoop {
@@ -22,18 +22,29 @@ impl EventLoop {
         };
         let rules = self.shared.rules(socket.listener);
         let table = rules.as_ref().map_or(0, |rules| rules.core.rights);
-        if rules.is_some_and(|it| it.transport.name_from != NameFrom::Connect) {
+        if rules.as_ref().is_some_and(|it| it.transport.name_from != NameFrom::Connect) {
             // Its certificate says who it is.
             return self.move_to_owner(now_ms, place, admitted, connect_len);
+        }
+        if handshake::enhanced(&socket.partial[..connect_len]).is_some() {
+            return self.begin_exchange(now_ms, place, admitted, connect_len);
         }
         let (serial, worker, shared) = (socket.serial, self.index, Arc::clone(&self.shared));
         let tell = move |login| {
             if let Some(mailbox) = shared.mailboxes.get(usize::from(worker)) {
-                mailbox.send(Mail::Verified { place, serial, login }, false);
+                mailbox.send(Mail::Verified { place, serial, login: Box::new(login) }, false);
             }
         };
-        let packet = &socket.partial[..connect_len];
-        match self.shared.access.login(table, &admitted.client_id, packet, tell) {
+        let address = socket.peer.address().map(|address| address.to_string());
+        let caller = Caller {
+            table,
+            client_id: &admitted.client_id,
+            assigned: admitted.assigned,
+            packet: &socket.partial[..connect_len],
+            mount: rules.as_ref().and_then(|rules| rules.core.mount_point.as_deref()),
+            address: address.as_deref().unwrap_or_default(),
+        };
+        match self.shared.access.login(&caller, tell) {
             Login::Open => self.move_to_owner(now_ms, place, admitted, connect_len),
             login => {
                 let waiting = Waiting { admitted, connect_len, refused: None };
@@ -45,13 +56,13 @@ impl EventLoop {
         }
     }
 
-    /// A password was checked.
+    /// A login was looked at.
     pub(super) fn verified(
         &mut self,
         now_ms: u64,
         place: u32,
         serial: u64,
-        login: Result<u64, Refusal>,
+        login: Result<Welcome, Refusal>,
     ) {
         // The connection may be gone by now, and another in its place.
         let Some(socket) = self.waiting(place, serial) else {
@@ -59,14 +70,12 @@ impl EventLoop {
         };
         let refusal = match login {
             Err(refusal) => refusal,
-            Ok(login) => {
+            Ok(welcome) => {
                 let state = std::mem::replace(&mut socket.state, State::Handshake);
                 // What it sent since then, or its end, is to be read.
                 socket.readable = true;
                 if let State::Waiting(waiting) = state {
-                    let Waiting { mut admitted, connect_len, .. } = *waiting;
-                    admitted.login = login;
-                    self.move_to_owner(now_ms, place, admitted, connect_len);
+                    self.welcome(now_ms, place, *waiting, welcome);
                 }
                 return self.list(place);
             }
@@ -84,6 +93,51 @@ impl EventLoop {
             return self.deny(place);
         }
         self.penalties.push_back((now_ms + delay_ms, place, serial));
+    }
+
+    /// Lets a client in with what it was found to be.
+    pub(super) fn welcome(&mut self, now_ms: u64, place: u32, waiting: Waiting, welcome: Welcome) {
+        let Waiting { mut admitted, mut connect_len, .. } = waiting;
+        let Some(socket) = self.sockets.get_mut(place as usize) else {
+            return;
+        };
+        let Welcome { pass, left_ms, username, client_id } = welcome;
+        admitted.pass = pass;
+        admitted.pass.until_ms = left_ms.map(|left_ms| now_ms.saturating_add(left_ms));
+        if let Some(client_id) = client_id {
+            admitted.client_id = client_id;
+        }
+        if let Some(username) = username {
+            connect_len = socket.rename(connect_len, &username);
+            let rules = self.shared.rules(socket.listener);
+            if rules.is_some_and(|rules| rules.core.use_username_as_clientid) {
+                admitted.client_id = username;
+            }
+        }
+        self.move_to_owner(now_ms, place, admitted, connect_len);
+    }
+
+    /// Asks what clients may do, where their grants do not know.
+    pub(super) fn take_questions(&mut self) {
+        for question in std::mem::take(&mut self.worker.effects().questions) {
+            let Question { key, generation, token: place, grant, access, topics } = question;
+            let (worker, shared) = (usize::from(self.index), Arc::clone(&self.shared));
+            let done = move || {
+                if let Some(mailbox) = shared.mailboxes.get(worker) {
+                    mailbox.send(Mail::Answered { place, key, generation }, false);
+                }
+            };
+            grant.ask(access, topics, Box::new(done));
+        }
+    }
+
+    /// What a client may do is known: its packet is dealt with.
+    pub(super) fn answered(&mut self, now_ms: u64, place: u32, key: u32, generation: u32) {
+        if self.worker.answered(now_ms, key, generation)
+            && self.sockets.get(place as usize).is_some_and(|socket| socket.key() == Some(key))
+        {
+            self.resume(now_ms, place);
+        }
     }
 
     /// One line in a form that programs match: the address comes before anything a client says.

@@ -84,7 +84,10 @@ impl EventLoop {
                     self.worker.publish_internal(now_ms, &view);
                 }
                 Mail::Verified { place, serial, login } => {
-                    self.verified(now_ms, place, serial, login);
+                    self.verified(now_ms, place, serial, *login);
+                }
+                Mail::Answered { place, key, generation } => {
+                    self.answered(now_ms, place, key, generation);
                 }
                 Mail::Config(core) => self.reconfigure(core),
                 Mail::Rights(rights) => {

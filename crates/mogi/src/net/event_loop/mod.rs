@@ -6,6 +6,7 @@
 //! * `gate`: which turns are answered
 //! * `transport`: their TLS, WebSocket and PROXY headers
 //! * `login`: clients that wait to be let in
+//! * `exchange`: those who show who they are by AUTH packets
 //! * `input`: reading
 //! * `mail`: what other workers have sent
 //! * `output`: the end of a turn
@@ -15,6 +16,7 @@
 mod cluster;
 mod door;
 mod entry;
+mod exchange;
 mod gate;
 mod input;
 mod login;

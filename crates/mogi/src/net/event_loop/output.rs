@@ -24,7 +24,9 @@ impl EventLoop {
     /// Ends the turn and acts on what it decided: changes for the store first, then batches, so
     /// that peers begin; then the log, the writes, and the sockets to close.
     pub(super) fn finish_turn(&mut self, now_ms: u64) {
+        self.take_steps(now_ms);
         self.worker.end_turn();
+        self.take_questions();
         let effects = self.worker.effects();
         let batches = std::mem::take(&mut effects.batches);
         let far = std::mem::take(&mut effects.far);

@@ -179,12 +179,7 @@ impl EventLoop {
         let Some(name) = name else {
             return Err(refuse(connect.version));
         };
-        let mut bytes = Vec::new();
-        Connect { username: Some(&name), password: None, ..connect }.encode(&mut bytes);
-        let changed = bytes.len();
-        bytes.extend_from_slice(socket.partial.get(len..).unwrap_or_default());
-        socket.partial = bytes;
-        Ok(changed)
+        Ok(socket.rename(len, &name))
     }
 }
 
