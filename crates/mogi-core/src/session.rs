@@ -92,6 +92,7 @@ pub(crate) struct Session {
     pub(crate) received: IdSet,
     pub(crate) queue: Queue,
     /// Filters whose retained messages are to be fetched, see [`crate::replay`]; `None`: no more.
+    #[expect(clippy::box_collection, reason = "nearly all sessions have none: 8 bytes, not 32")]
     pub(crate) replays: Option<Box<VecDeque<Arc<str>>>>,
     pub(crate) will: Option<Box<Will>>,
     /// Whether the store has a will of the client.
