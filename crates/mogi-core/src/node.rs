@@ -134,6 +134,15 @@ impl Node {
         cluster.is_none_or(|cluster| cluster.log().epoch_of(session).is_some())
     }
 
+    /// Whether that session, which was with a worker of this node, is on another one, or nowhere;
+    /// or has come back since, if it is not `there` as it was.
+    pub(crate) fn has_moved(&self, session: SessionNo, there: bool) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| {
+            let came_back = || !there && cluster.log().epoch_of(session).is_some();
+            cluster.is_shadow(session) || came_back()
+        })
+    }
+
     /// A number for a session.
     pub(crate) fn next_session(&self, now_ms: u64) -> SessionNo {
         SessionNo(self.session_numbers.next(now_ms))

@@ -257,11 +257,21 @@ impl Worker {
         let group = self.node.interest.group(name, filter);
         let worker = self.index;
         let others = group.as_ref().is_some_and(|group| group.others_online(worker, key));
-        let member = self.clients.current(key, generation);
+        let mut member = self.clients.current(key, generation);
         if let Some(client) = &member {
             client.session.queue.arrived();
         }
+        let moved = self.node.has_moved(session, member.is_some());
+        // It was read from the store already, and goes where its session does.
+        if member.as_mut().is_some_and(|client| client.session.has_caught(entry)) {
+            return Ok(());
+        }
         let Some(client) = member.filter(|client| client.link.is_some() || !others) else {
+            // Where the session has gone elsewhere, or came back since, it finds its entry in the
+            // store.
+            if entry != EntryNo::NONE && moved {
+                return Ok(());
+            }
             // The member left while the message was on its way: another gets it.
             if entry != EntryNo::NONE {
                 self.turn.record(|| StoreOp::Delivered { session, entry });

@@ -165,6 +165,11 @@ impl Cluster {
         self.roster().has_shadow(client)
     }
 
+    /// Whether that session lives on another node, or nowhere.
+    pub(crate) fn is_shadow(&self, session: SessionNo) -> bool {
+        self.roster().is_shadow(session)
+    }
+
     /// Whether another node is known to have claimed that client after this claim.
     pub fn is_stale(&self, client: &str, epoch: u64) -> bool {
         self.roster().epoch_of(client).is_some_and(|known| known > claim_at(epoch))

@@ -177,6 +177,10 @@ impl Roster {
         self.by_client.contains_key(client)
     }
 
+    pub(crate) fn is_shadow(&self, session: SessionNo) -> bool {
+        self.shadows.contains_key(&session)
+    }
+
     pub(crate) fn epoch_of(&self, client: &str) -> Option<u64> {
         Some(self.shadows.get(self.by_client.get(client)?)?.epoch)
     }

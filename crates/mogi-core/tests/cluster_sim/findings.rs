@@ -1,11 +1,15 @@
 //! What storms found, each by itself.
 
-use mogi_codec::{Connect, PropertyBuf, PropertyId, Version};
+use mogi_codec::{Connect, PropertyBuf, PropertyId, QoS, Version};
 use mogi_core::cluster::change::Change;
 use mogi_core::cluster::roster::ShadowRecord;
 use mogi_core::cluster::{Claimed, Errand, Settled};
-use mogi_core::store::{SessionRecord, StoredSession, StoredSubscription};
-use mogi_core::{Arrival, CoreConfig, ListenerConfig, Node, SessionNo, Worker};
+use mogi_core::store::{
+    SessionRecord, StoredDelivery, StoredSession, StoredSubscription, StoredWaiting,
+};
+use mogi_core::{
+    Arrival, CoreConfig, ListenerConfig, MessageView, Node, SessionNo, StoreOp, Worker,
+};
 use std::sync::Arc;
 
 const NOW_MS: u64 = 1_000_000;
@@ -173,4 +177,59 @@ fn what_the_store_had_does_not_replace_what_the_sessions_node_told() {
     let mut filters = Vec::new();
     a.node().interest.for_each(|filter| filters.push(filter.to_owned()));
     assert_eq!(filters, ["stays"]);
+}
+
+/// Two workers of one node, a member of a shared group with the first, which is given a message by
+/// the second: what was written down, and the batch that tells of it.
+fn given_to_a_member() -> ([Worker; 2], StoredWaiting, StoredDelivery, Vec<u8>) {
+    let cfg = Arc::new(CoreConfig { durable: true, ..CoreConfig::default() });
+    let node = Arc::new(Node::clustered(2, 7, 1));
+    node.cluster().expect("clustered").add_node("other").expect("room");
+    let owner = node.owner("c");
+    let worker = |index| Worker::new(index, Arc::clone(&node), Arc::clone(&cfg));
+    let (mut home, mut other) = (worker(owner), worker(1 - owner));
+    let Claimed::Moved { mut session, will } = stored(SessionNo(77)) else { unreachable!() };
+    session.subscriptions =
+        vec![StoredSubscription { filter: "$share/g/t".into(), options: 2, id: 0 }];
+    home.claimed(NOW_MS, &"c".into(), Claimed::Moved { session, will }, NOW_MS + 1);
+    home.end_turn();
+    let view = MessageView::internal("t", b"once", QoS::ExactlyOnce, false);
+    other.publish_internal(NOW_MS, &view);
+    other.end_turn();
+    let effects = other.effects();
+    let changes = effects.store.as_ref().expect("it is written down");
+    let written = changes.batch.iter().find_map(|op| match op {
+        StoreOp::Enqueued { entry, delivery, .. } => Some((*entry, delivery.clone())),
+        _ => None,
+    });
+    let (entry, delivery) = written.expect("for the member");
+    let batch = effects.batches.first().expect("for its worker").1.clone();
+    ([home, other], StoredWaiting { entry, weight: 10, grouped: true }, delivery, batch)
+}
+
+#[test]
+fn mqtt_4_3_3_a_member_gets_once_what_it_read_before_it_was_given() {
+    let ([mut home, _], waiting, delivery, batch) = given_to_a_member();
+    let entry = waiting.entry;
+    home.catch_up(NOW_MS, "c", vec![waiting]);
+    home.end_turn();
+    let fetch = home.effects().fetches.first().expect("it is fetched").clone();
+    let found = vec![(entry, delivery)];
+    home.fetched(NOW_MS, fetch.key, fetch.generation, fetch.question, found);
+    home.peer_batch(NOW_MS, &batch);
+    home.measure();
+    assert_eq!(home.stats().messages_queued, 1);
+}
+
+#[test]
+fn mqtt_4_3_3_a_member_that_moved_finds_its_message_in_the_store() {
+    let ([mut home, _], _, _, batch) = given_to_a_member();
+    home.fenced(NOW_MS, SessionNo(77), NOW_MS + 1);
+    home.end_turn();
+    home.peer_batch(NOW_MS, &batch);
+    home.end_turn();
+    let changes = home.effects().store.iter().flat_map(|changes| changes.batch.iter());
+    let touches = |op: &StoreOp| matches!(op, StoreOp::Delivered { .. } | StoreOp::Enqueued { .. });
+    let touched: Vec<_> = changes.filter(|op| touches(op)).collect();
+    assert_eq!(touched, Vec::<&StoreOp>::new(), "it is neither ended nor given to another");
 }

@@ -10,6 +10,7 @@ use crate::committer::Answer;
 use crate::conformance::{
     self, Open, assigned, delivery, enqueued, message, received, session_set,
 };
+use crate::keeper::Keeper;
 use crate::ops::{EntryNo, SessionNo, StoreOp, StoredWill};
 use crate::store::{Loaded, Store};
 use mogi_codec::QoS;
@@ -375,4 +376,35 @@ fn what_gives_memory_back_overtakes_what_is_stuck() {
 
 fn directory(server: &Server) -> Directory {
     Directory::new(server.options().keys())
+}
+
+/// Whoever is told of a session may write something down for it at once.
+#[test]
+fn a_session_counts_from_the_moment_it_was_told_of() {
+    let server = Server::start(&[]);
+    let (mut a, b) = (node(&server, "a"), node(&server, "b"));
+    let (busy, is_busy) = std::sync::mpsc::channel();
+    let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
+    let (stored, is_stored) = std::sync::mpsc::channel();
+    let on_answer = move |_, answer| match answer {
+        Answer::Claimed { .. } => {
+            busy.send(()).expect("the test waits");
+            goes_on.recv().expect("the test goes on");
+        }
+        Answer::Stored { turn } => stored.send(turn).expect("the test waits"),
+        _ => {}
+    };
+    let committer = super::Committer::start(b, Box::new(on_answer), Box::new(|_| {}));
+    let committer = committer.expect("it starts");
+    a.claim(&"client-7".into()).expect("it is claimed");
+    a.commit(&[&[session_set(7)]]).expect("it is written");
+    // What follows comes to its thread all at once.
+    committer.claim(0, 0, "other".into());
+    is_busy.recv().expect("it is claimed");
+    committer.learn(SessionNo(7), "client-7".into());
+    let batch = vec![enqueued(7, 5, &message("t", b"x"))];
+    committer.submit(0, 1, batch.into(), Wait::ForThis);
+    go_on.send(()).expect("it waits");
+    assert_eq!(is_stored.recv(), Ok(1));
+    assert_eq!(server.cli(&["XLEN", "queue:{client-7}"]).trim(), "1");
 }
