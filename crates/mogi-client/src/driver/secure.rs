@@ -190,3 +190,30 @@ impl ServerCertVerifier for Verifier {
         self.inner.supported_verify_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is offered after a list, in order: TLS 1.3 first.
+    fn offered(list: &str) -> io::Result<Vec<CipherSuite>> {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        choose(&mut provider, list)?;
+        Ok(provider.cipher_suites.iter().map(SupportedCipherSuite::suite).collect())
+    }
+
+    #[test]
+    fn ciphers_are_those_of_the_list_in_its_order() {
+        use CipherSuite::{
+            TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 as ECDSA,
+            TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 as RSA,
+        };
+        let list = "ECDHE-RSA-AES128-GCM-SHA256:AES128-SHA:ECDHE-ECDSA-AES256-GCM-SHA384";
+        let suites = offered(list).expect("two are there");
+        assert_eq!(suites.len(), 5, "three are of TLS 1.3: {suites:?}");
+        assert_eq!(suites[3..], [RSA, ECDSA]);
+        assert_eq!(offered("HIGH").expect("all").len(), 9);
+        let error = offered("AES128-SHA").expect_err("none is there").to_string();
+        assert!(error.contains("none of 'AES128-SHA'") && error.contains("ECDHE-RSA-"), "{error}");
+    }
+}

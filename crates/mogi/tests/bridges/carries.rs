@@ -1,6 +1,6 @@
 //! What goes over a bridge, and as what.
 
-use super::scene::{bridged, setup_to};
+use super::scene::{await_up, bridged, setup_to};
 use crate::support::{Broker, Id, Out, V5, V311};
 
 const PROTOCOLS: [&str; 3] = ["mqttv31", "mqttv311", "mqttv50"];
@@ -194,4 +194,25 @@ fn many_messages_keep_their_order() {
     };
     order(&mut far, "there/x");
     order(&mut near, "here/y");
+}
+
+/// Whoever writes the configuration says what a bridge carries: as in Mosquitto rights of clients
+/// are not asked for it.
+#[test]
+fn rights_are_about_clients_and_not_about_bridges() {
+    let remote = Broker::start("");
+    let lines = "topic out/# out 1\ntopic in/# in 1\nacl_file {dir}/acl\n";
+    let setup = setup_to(remote.port(), lines);
+    let acl = "topic write out/#\ntopic read in/#\n";
+    let broker = setup.file("acl", acl).start();
+    await_up(&broker, 1);
+    let mut near = broker.client(V5, "near");
+    let mut far = remote.client(V5, "far");
+    near.subscribe("#", 1);
+    far.subscribe("out/#", 1);
+    near.publish(Out::new("out/a", "x").qos(1));
+    far.receive("out/a", "x");
+    far.publish(Out::new("in/b", "y").qos(1));
+    near.receive("in/b", "y");
+    assert_eq!(near.publish_code(Out::new("in/b", "z").qos(1)), 0x87);
 }

@@ -39,6 +39,9 @@ fn tools_speak_tls() {
     let broker = crate::scene::tls_broker(&pki, "");
     round(&broker, "-h localhost -p {port} --cafile ca.pem");
     round(&broker, "-h localhost -p {port} --cafile ca.pem --tls-version tlsv1.3");
+    let how = "-h localhost -p {port} --cafile ca.pem --tls-version tlsv1.2 --ciphers";
+    round(&broker, &format!("{how} nonsense:ECDHE-ECDSA-CHACHA20-POLY1305"));
+    fails(&broker, &format!("{how} AES128-SHA"), "--ciphers: there is none of 'AES128-SHA'");
     fails(&broker, "-h localhost -p {port} --tls-use-os-certs", "UnknownIssuer");
     // The certificate has this name, but not the other.
     fails(&broker, "-h 127.0.0.2 -p {port} --cafile ca.pem", "Connection refused");
