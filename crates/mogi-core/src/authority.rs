@@ -92,9 +92,9 @@ impl Rights {
         self.control
     }
 
-    /// Who decides about clients of that table. Where there is but one, it knows all of them, unless
-    /// they have rights of their own: those of restored sessions are known when they are back, and
-    /// what waits for them is asked about again then.
+    /// Who decides about clients of that table. Where there is but one, it knows all of them,
+    /// unless they have rights of their own: those of restored sessions are known when they are
+    /// back, and what waits for them is asked about again then.
     fn table(&self, table: u16) -> Option<&dyn Authority> {
         if table == UNLIMITED {
             return None;

@@ -12,6 +12,7 @@
 //! * `read`, `load`, `fetch`: back again
 //! * `order`, `journal`: what has to keep an order over slots
 //! * [`claim`]: sessions of several nodes
+//! * `health`: what is wrong, and since when
 //! * [`store`]: blocking; [`committer`]: for a broker's workers; `tools`: for looking and moving
 //! * [`wire`]: connections, slots and retries
 
@@ -20,6 +21,7 @@ pub mod committer;
 mod directory;
 mod encode;
 mod fetch;
+mod health;
 mod journal;
 pub mod keys;
 mod lanes;

@@ -1,22 +1,23 @@
 //! What the committer's thread does.
 
 use super::claim::Claiming;
-use super::committer::{Pending, Question, Shared, Whose, claimed, failing};
+use super::committer::{Pending, Question, Shared, Whose, claimed};
 use super::fetch::Search;
+use super::health::Health;
 use super::keys::Tag;
 use super::lanes::{Fenced, Lanes, Out};
 use super::link::Link;
 use super::store::{Marks, RedisStore};
-use super::wire::{self, Commands, Request, Value};
+use super::wire::{Commands, Request, Value};
 use crate::clock::now_ms;
 use crate::committer::{Answer, Notice, OnAnswer, OnNotice};
 use crate::ops::{Batch, EntryNo, SessionNo, StoreOp};
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use mogi_core::Wait;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How long it waits for Redis while closing.
 const CLOSING_MAX: Duration = Duration::from_secs(3);
@@ -87,14 +88,6 @@ struct Claim {
     retained: Vec<StoreOp>,
 }
 
-/// What is told of the connection.
-struct Health {
-    shared: Arc<Shared>,
-    place: String,
-    on_notice: Mutex<OnNotice>,
-    troubles: Mutex<(HashSet<String, RandomState>, Option<Instant>)>,
-}
-
 impl Runner {
     pub(super) fn new(
         shared: Arc<Shared>,
@@ -103,12 +96,7 @@ impl Runner {
         on_notice: OnNotice,
     ) -> Self {
         let RedisStore { link, directory, node, marks, .. } = store;
-        let health = Arc::new(Health {
-            shared: Arc::clone(&shared),
-            place: link.place.clone(),
-            on_notice: Mutex::new(on_notice),
-            troubles: Mutex::default(),
-        });
+        let health = Arc::new(Health::new(Arc::clone(&shared), link.place.clone(), on_notice));
         let listening = Arc::clone(&health);
         link.listen(move |notice| listening.hear(notice));
         Self {
@@ -529,76 +517,5 @@ impl Runner {
             .filter_map(|(id, claim)| claim.rolls.take_if(|rolls| *rolls <= turn).map(|_| *id))
             .collect();
         ready.into_iter().for_each(|id| self.claim_on(id));
-    }
-}
-
-impl Health {
-    /// The connection tells something.
-    fn hear(&self, notice: &wire::Notice) {
-        match notice {
-            wire::Notice::Degraded { node, why, .. } => {
-                self.bad(format!("{node} {}", kind(why)), notice.to_string());
-            }
-            wire::Notice::Recovered { node, why, .. } => {
-                self.good(&format!("{node} {}", kind(why)));
-            }
-            wire::Notice::Topology { .. } => {}
-        }
-    }
-
-    /// Redis says it will never carry out a slot's request.
-    fn breaks(&self, slot: u16, what: String) {
-        self.bad(format!("slot {slot}"), what);
-    }
-
-    fn works(&self, slot: u16) {
-        let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        if troubles.0.is_empty() {
-            return;
-        }
-        drop(troubles);
-        self.good(&format!("slot {slot}"));
-    }
-
-    fn bad(&self, key: String, what: String) {
-        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = troubles.0.insert(key);
-        troubles.1.get_or_insert_with(Instant::now);
-        drop(troubles);
-        let notice = failing(&self.place, what);
-        if let Notice::Failing { error } = &notice {
-            let status = &mut self.shared.status().0;
-            status.last_error = Some(error.clone());
-            status.failing_since.get_or_insert_with(SystemTime::now);
-        }
-        if new {
-            self.tell(notice);
-        }
-    }
-
-    fn good(&self, key: &str) {
-        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        if !troubles.0.remove(key) || !troubles.0.is_empty() {
-            return;
-        }
-        let since = troubles.1.take();
-        drop(troubles);
-        self.shared.status().0.failing_since = None;
-        let after_ms = since.map_or(0, |since| since.elapsed().as_millis() as u64);
-        self.tell(Notice::Recovered { after_ms });
-    }
-
-    fn tell(&self, notice: Notice) {
-        (self.on_notice.lock().unwrap_or_else(PoisonError::into_inner))(notice);
-    }
-}
-
-/// Troubles of one kind are one, whatever their words.
-const fn kind(why: &wire::Trouble) -> &'static str {
-    match why {
-        wire::Trouble::Unreachable(_) => "unreachable",
-        wire::Trouble::Refused(..) => "refuses",
-        wire::Trouble::Replicas { .. } => "replicas",
-        wire::Trouble::NoTopology(_) => "topology",
     }
 }
