@@ -224,13 +224,10 @@ impl Runner {
         for question in std::mem::take(&mut self.waiting) {
             self.ask(question);
         }
-        // Whoever was told of a session may have written something for it right away: what names a
-        // session that is not known counts for nothing.
+        // Who was told of a session may have written for it at once: first it has to be known.
         let learns = |question: &Question| matches!(question, Question::Learn { .. });
         let (learned, questions): (Vec<_>, Vec<_>) = taken.questions.into_iter().partition(learns);
-        for question in learned {
-            self.ask(question);
-        }
+        learned.into_iter().for_each(|question| self.ask(question));
         let mut ops = 0;
         for turn in taken.turns {
             ops += turn.batch.len() as u64;
