@@ -225,8 +225,8 @@ impl Runner {
             self.ask(question);
         }
         // Who was told of a session may have written for it at once: first it has to be known.
-        let learns = |question: &Question| matches!(question, Question::Learn { .. });
-        let (learned, questions): (Vec<_>, Vec<_>) = taken.questions.into_iter().partition(learns);
+        let learns = |it: &_| matches!(it, Question::Learn { .. });
+        let (learned, questions): (Vec<_>, _) = taken.questions.into_iter().partition(learns);
         learned.into_iter().for_each(|question| self.ask(question));
         let mut ops = 0;
         for turn in taken.turns {
@@ -234,10 +234,8 @@ impl Runner {
             turn.batch.iter().for_each(|op| self.marks.see(op));
             self.lanes.submit(turn.worker, turn.turn, turn.batch, turn.wait, turn.bytes);
         }
-        self.waiting.extend(questions);
-        for question in std::mem::take(&mut self.waiting) {
-            self.ask(question);
-        }
+        self.waiting.extend::<Vec<_>>(questions);
+        std::mem::take(&mut self.waiting).into_iter().for_each(|question| self.ask(question));
         let before = self.lanes.counts;
         self.send_all(now_ms);
         if self.wrote {
