@@ -50,11 +50,13 @@ pub(super) fn load(
     visit(Loaded::Alive { at_ms: report.alive_at_ms }, None);
     let (sessions, wills) = (Vec::new(), Vec::new());
     let mut load = Load { store, visit, report, told: Instant::now(), sessions, wills };
-    for first in (0..SLOTS).step_by(usize::from(SLOTS_AT_ONCE)) {
-        load.slots(first..SLOTS.min(first + SLOTS_AT_ONCE))?;
-    }
+    let ranges = || (0..SLOTS).step_by(usize::from(SLOTS_AT_ONCE));
+    let ranges = || ranges().map(|first| first..SLOTS.min(first + SLOTS_AT_ONCE));
+    ranges().try_for_each(|slots| load.names(slots))?;
     load.sessions.sort_unstable();
+    // Before messages are read: some of them may be retained.
     load.roll_forward()?;
+    ranges().try_for_each(|slots| load.slots(slots))?;
     load.all_sessions()?;
     load.all_wills()?;
     let report = load.report;
@@ -65,26 +67,19 @@ pub(super) fn load(
 }
 
 impl Load<'_> {
-    /// What there is in these slots: retained messages at once, names of the others.
-    fn slots(&mut self, slots: std::ops::Range<u16>) -> Result<(), StoreError> {
-        let (keys, now_ms) = (self.store.directory.keys.clone(), now_ms());
+    /// Whose sessions and wills there are in these slots.
+    fn names(&mut self, slots: std::ops::Range<u16>) -> Result<(), StoreError> {
+        let keys = self.store.directory.keys.clone();
         let requests = slots.clone().map(|slot| {
             let mut commands = Commands::new();
-            for what in [Per::Sessions, Per::Wills, Per::RetainedMeta] {
+            for what in [Per::Sessions, Per::Wills] {
                 commands.push(&[b"HGETALL", keys.per(slot, what).as_bytes()]);
-            }
-            for key in keys.gone(slot, now_ms) {
-                commands.push(&[b"HVALS", key.as_bytes()]);
             }
             Request { aside: true, ..Request::new(slot, commands) }
         });
         let replies = self.store.link.call(requests.collect())?;
-        let mut topics: Vec<(u16, &str, &[u8])> = Vec::new();
         for (slot, Reply { values, .. }) in slots.zip(&replies) {
-            let [sessions, wills, retained, gone @ ..] = &values[..] else { continue };
-            let gone = gone.iter().filter_map(Value::array).flatten();
-            let gone = gone.filter_map(|version| version.text()?.parse().ok());
-            self.report.last_version = gone.fold(self.report.last_version, u64::max);
+            let [sessions, wills] = &values[..] else { continue };
             for (client, number) in Found::of(sessions).pairs() {
                 let number = std::str::from_utf8(number).ok().and_then(|it| it.parse().ok());
                 match (std::str::from_utf8(client), number) {
@@ -97,6 +92,28 @@ impl Load<'_> {
             for (client, _) in Found::of(wills).pairs() {
                 self.wills.extend(std::str::from_utf8(client).ok().map(Arc::<str>::from));
             }
+        }
+        Ok(())
+    }
+
+    /// The retained messages in these slots.
+    fn slots(&mut self, slots: std::ops::Range<u16>) -> Result<(), StoreError> {
+        let (keys, now_ms) = (self.store.directory.keys.clone(), now_ms());
+        let requests = slots.clone().map(|slot| {
+            let mut commands = Commands::new();
+            commands.push(&[b"HGETALL", keys.per(slot, Per::RetainedMeta).as_bytes()]);
+            for key in keys.gone(slot, now_ms) {
+                commands.push(&[b"HVALS", key.as_bytes()]);
+            }
+            Request { aside: true, ..Request::new(slot, commands) }
+        });
+        let replies = self.store.link.call(requests.collect())?;
+        let mut topics: Vec<(u16, &str, &[u8])> = Vec::new();
+        for (slot, Reply { values, .. }) in slots.zip(&replies) {
+            let [retained, gone @ ..] = &values[..] else { continue };
+            let gone = gone.iter().filter_map(Value::array).flatten();
+            let gone = gone.filter_map(|version| version.text()?.parse().ok());
+            self.report.last_version = gone.fold(self.report.last_version, u64::max);
             for (topic, meta) in Found::of(retained).pairs() {
                 match std::str::from_utf8(topic) {
                     Ok(topic) => topics.push((slot, topic, meta)),

@@ -212,23 +212,18 @@ impl Runner {
         for question in std::mem::take(&mut self.waiting) {
             self.ask(question);
         }
-        // Whoever was told of a session may have written something for it right away: what names a
-        // session that is not known counts for nothing.
-        let learns = |question: &Question| matches!(question, Question::Learn { .. });
-        let (learned, questions): (Vec<_>, Vec<_>) = taken.questions.into_iter().partition(learns);
-        for question in learned {
-            self.ask(question);
-        }
+        // Who was told of a session may have written for it at once: first it has to be known.
+        let learns = |it: &_| matches!(it, Question::Learn { .. });
+        let (learned, questions): (Vec<_>, _) = taken.questions.into_iter().partition(learns);
+        learned.into_iter().for_each(|question| self.ask(question));
         let mut ops = 0;
         for turn in taken.turns {
             ops += turn.batch.len() as u64;
             turn.batch.iter().for_each(|op| self.marks.see(op));
             self.lanes.submit(turn.worker, turn.turn, turn.batch, turn.wait, turn.bytes);
         }
-        self.waiting.extend(questions);
-        for question in std::mem::take(&mut self.waiting) {
-            self.ask(question);
-        }
+        self.waiting.extend::<Vec<_>>(questions);
+        std::mem::take(&mut self.waiting).into_iter().for_each(|question| self.ask(question));
         let before = self.lanes.counts;
         self.send_all(now_ms);
         if self.wrote {

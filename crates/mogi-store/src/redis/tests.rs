@@ -408,3 +408,26 @@ fn a_session_counts_from_the_moment_it_was_told_of() {
     assert_eq!(is_stored.recv(), Ok(1));
     assert_eq!(server.cli(&["XLEN", "queue:{client-7}"]).trim(), "1");
 }
+
+/// What follows from a packet id when a broker starts again may be retained: it knows of that.
+#[test]
+fn what_is_retained_belatedly_is_known() {
+    let server = Server::start(&[]);
+    let mut store = node(&server, "a");
+    store.commit(&[&[session_set(1)]]).expect("written");
+    let mut lanes = Lanes::new(directory(&server));
+    lanes.directory.learn(SessionNo(1), &"client-1".into());
+    let view = MessageView::internal("t", b"once", QoS::ExactlyOnce, true);
+    let retained = StoreOp::Retained { message: conformance::view_of(&view), version: 5 };
+    lanes.submit(0, 4, vec![received(1, 9), retained], Wait::ForThis, 1);
+    carry_out(&mut lanes, &store, 1);
+    assert_eq!(server.cli(&["GET", "retained:t"]).trim(), "", "it crashes before");
+    let mut found = Vec::new();
+    let visit = &mut |loaded| {
+        if let Loaded::Retained { version, .. } = loaded {
+            found.push(version);
+        }
+    };
+    RedisStore::open(&server.options()).expect("it opens").load(visit).expect("it loads");
+    assert_eq!(found, [5]);
+}
