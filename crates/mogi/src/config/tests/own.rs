@@ -4,9 +4,12 @@ use super::refusal;
 use crate::config::Config;
 use crate::config::table::{self, Kind, Status};
 
+/// A line, and whether a configuration says what it does.
+type Example = (&'static str, fn(&Config) -> bool);
+
 /// Limits, as lines, and what they come to.
 #[rustfmt::skip]
-pub(super) const LIMITS: &[(&str, fn(&Config) -> bool)] = &[
+pub(super) const LIMITS: &[Example] = &[
     ("max_connection_rate 7", |c| c.crowd.per_second == 7),
     ("max_connections_per_address 7", |c| c.crowd.per_address == 7),
     ("max_pending_connections 7", |c| c.crowd.pending == 7),
