@@ -419,7 +419,7 @@ fn what_is_retained_belatedly_is_known() {
     lanes.directory.learn(SessionNo(1), &"client-1".into());
     let view = MessageView::internal("t", b"once", QoS::ExactlyOnce, true);
     let retained = StoreOp::Retained { message: conformance::view_of(&view), version: 5 };
-    lanes.submit(0, 4, vec![received(1, 9), retained], Wait::ForThis, 1);
+    lanes.submit(0, 4, vec![taken(1, 9, 1), retained], Wait::ForThis, 1);
     carry_out(&mut lanes, &store, 1);
     assert_eq!(server.cli(&["GET", "retained:t"]).trim(), "", "it crashes before");
     let mut found = Vec::new();

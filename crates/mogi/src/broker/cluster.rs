@@ -3,23 +3,21 @@
 
 use crate::broker::plan::{Settings, StorePlan};
 use crate::broker::store::{answer_questions, answers, notices, tell, tell_progress};
-use crate::cluster::{ClusterPlan, Links, shadow_of};
+use crate::cluster::{ClusterPlan, Links, RENEWALS, shadow_of};
 use crate::log::why;
 use crate::net::event_loop::EventLoop;
 use crate::net::shared::{LogSink, Shared};
 use mogi_core::LogKind;
 use mogi_core::cluster::{Cluster, NOWHERE};
 use mogi_core::store::{StoredSession, StoredWill};
-use mogi_store::redis::{self, Owner, RedisStore};
+use mogi_store::redis::{self, Nodes, Owner, RedisStore};
 use mogi_store::{LoadReport, Loaded, StoreError};
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
-
-/// The lease of a node that starts, and has no clients that could be missed.
-const STARTING: Duration = Duration::from_secs(30);
 
 /// A node about to join the others.
 pub(super) struct Joining {
@@ -79,9 +77,8 @@ pub(super) fn start(
     let Joining { plan, mut store, slot } = joining;
     let begun = Instant::now();
     let failed = |error: StoreError| error.to_string();
-    let ttl = Duration::from_millis(plan.lease_ms).max(STARTING);
     let nodes = store.nodes();
-    nodes.renew(&plan.advertise, ttl).map_err(failed)?;
+    let keeping = keep_lease(nodes.clone(), &plan)?;
     if let Some(cluster) = shared.node.cluster() {
         let mut places = shared.places.lock().unwrap_or_else(PoisonError::into_inner);
         for seen in nodes.all().map_err(failed)? {
@@ -100,7 +97,25 @@ pub(super) fn start(
     let _ = shared.store.set(Box::new(committer.map_err(failed)?));
     let links = Links::new(plan, slot, shared.now_ms());
     let _ = shared.links.set(Arc::new(links));
+    drop(keeping);
     Ok(())
+}
+
+/// Takes the lease and keeps it while the store is read, which may take longer than it lasts, until
+/// what is given back is dropped. A longer one instead would have others wait for a node that died
+/// over its reading.
+fn keep_lease(nodes: Nodes, plan: &ClusterPlan) -> Result<Sender<()>, String> {
+    let (keeping, kept) = mpsc::channel();
+    let (address, lease) = (plan.advertise.clone(), Duration::from_millis(plan.lease_ms));
+    nodes.renew(&address, lease).map_err(|error| error.to_string())?;
+    let keep = move || {
+        while kept.recv_timeout(lease / RENEWALS) == Err(RecvTimeoutError::Timeout) {
+            // What goes wrong with Redis is told by whoever reads the store.
+            let _ = nodes.renew(&address, lease);
+        }
+    };
+    let thread = std::thread::Builder::new().name("lease".to_owned()).spawn(keep);
+    thread.map(|_| keeping).map_err(|error| format!("Error: no thread: {}.", why(&error)))
 }
 
 /// What is read of the store.

@@ -27,7 +27,7 @@ use tokio::task::{AbortHandle, LocalSet, spawn_local};
 use tokio::time::{sleep, timeout};
 
 /// Renewals within a lease.
-const RENEWALS: u32 = 5;
+pub(crate) const RENEWALS: u32 = 5;
 
 /// How long after the start sessions that are nowhere are left to their clients, and to nodes that
 /// are about to start.

@@ -27,7 +27,7 @@ mod queue;
 
 pub(crate) use barrier::Barrier;
 pub(crate) use links::Links;
-pub(crate) use membership::start;
+pub(crate) use membership::{RENEWALS, start};
 
 use mogi_core::cluster::roster::ShadowRecord;
 use mogi_core::store::StoredSession;

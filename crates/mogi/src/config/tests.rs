@@ -4,6 +4,7 @@
 mod access;
 mod bridge;
 mod cluster;
+mod identity;
 mod own;
 mod transport;
 
@@ -161,7 +162,7 @@ const LISTENER: &[(&str, ExpectedThere)] = &[
 
 #[test]
 fn options_of_the_broker_do_what_they_say() {
-    for (line, holds) in BROKER.iter().chain(cluster::EXAMPLES) {
+    for (line, holds) in BROKER.iter().chain(cluster::EXAMPLES).chain(identity::EXAMPLES) {
         assert!(holds(&read(line)), "{line}");
         assert!(!holds(&read("")), "{line} is the default");
     }
@@ -180,7 +181,7 @@ fn options_of_a_listener_belong_to_the_one_above() {
 fn every_option_that_works_is_tested_here() {
     let there = LISTENER.iter().chain(transport::EXAMPLES).map(|(line, _)| *line);
     let lines = BROKER.iter().chain(cluster::EXAMPLES).chain(own::LIMITS);
-    let lines = lines.map(|(line, _)| *line).chain(there);
+    let lines = lines.chain(identity::EXAMPLES).map(|(line, _)| *line).chain(there);
     let mut tested: HashSet<&str> = lines.filter_map(|line| line.split(' ').next()).collect();
     // These have tests of their own.
     tested.extend(bridge::BRIDGE.iter().filter_map(|(line, _)| line.split(' ').next()));
