@@ -49,12 +49,23 @@ impl Secured {
     /// # Errors
     /// The socket is broken, or the other side does not speak TLS or is not trusted.
     pub(super) fn handshake(&mut self) -> io::Result<bool> {
+        match self.shake_hands() {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn shake_hands(&mut self) -> io::Result<()> {
         loop {
-            match self.send() {
-                Ok(()) if !self.session.is_handshaking() => return Ok(true),
-                Ok(()) if !self.receive()? => return Err(self.ended()),
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            self.send()?;
+            if !self.session.is_handshaking() {
+                return Ok(());
+            }
+            match self.receive() {
+                Ok(true) => {}
+                Ok(false) => return Err(self.ended()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
