@@ -24,7 +24,9 @@ mod outgoing;
 mod trace;
 
 pub use client::Client;
-pub use driver::{Address, DialError, DialOptions, Driver, DriverError, Proxy, Stream, TlsOptions};
+pub use driver::{
+    Address, DialError, DialOptions, Driver, DriverError, Proxy, Stream, TlsOptions, client_config,
+};
 pub use error::{Error, PublishError};
 pub use event::{Event, Message};
 pub use limits::Limits;

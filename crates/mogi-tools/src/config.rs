@@ -219,6 +219,7 @@ impl Config {
             only_tls13: tls.only_tls13,
             alpn: tls.alpn.clone(),
             ciphers: tls.ciphers.clone(),
+            ciphers_tls13: None,
         })
     }
 

@@ -79,8 +79,9 @@ pub struct TlsConfig {
 /// The first of the options that is wrong.
 pub fn build(files: &TlsFiles, rules: &TlsRules) -> Result<TlsConfig, TlsProblem> {
     let mut doubts = Vec::new();
-    let provider = Arc::new(provider(rules, &mut doubts)?);
-    let (key, not_after_s) = certified_key(files, provider.key_provider)?;
+    let provider =
+        Arc::new(provider(rules.ciphers.as_deref(), rules.ciphers_tls13.as_deref(), &mut doubts)?);
+    let (key, not_after_s) = certified_key(&files.certificates, &files.key, provider.key_provider)?;
     let versions = if rules.only_tls13 { &[&TLS13][..] } else { &[&TLS13, &TLS12] };
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
@@ -112,15 +113,24 @@ pub fn build(files: &TlsFiles, rules: &TlsRules) -> Result<TlsConfig, TlsProblem
     Ok(TlsConfig { server: Arc::new(server), not_after_s, doubts })
 }
 
-fn provider(rules: &TlsRules, doubts: &mut Vec<String>) -> Result<CryptoProvider, TlsProblem> {
+/// Cryptography with the ciphers of two lists: of TLS 1.2 in OpenSSL's notation, and of TLS 1.3.
+/// `None`: all there are. What a list has and is left out is appended to `doubts`.
+///
+/// # Errors
+/// A list leaves none: those there are to choose from.
+pub fn provider(
+    ciphers: Option<&str>,
+    ciphers_tls13: Option<&str>,
+    doubts: &mut Vec<String>,
+) -> Result<CryptoProvider, TlsProblem> {
     let mut provider = aws_lc_rs::default_provider();
     let is_13 = |suite: &SupportedCipherSuite| suite.tls13().is_some();
     let (tls13, tls12): (Vec<_>, Vec<_>) = provider.cipher_suites.iter().copied().partition(is_13);
-    let tls13 = match &rules.ciphers_tls13 {
+    let tls13 = match ciphers_tls13 {
         Some(list) => ciphers::tls13(list, &tls13, doubts).map_err(TlsProblem::CiphersTls13)?,
         None => tls13,
     };
-    let tls12 = match &rules.ciphers {
+    let tls12 = match ciphers {
         Some(list) => ciphers::tls12(list, &tls12, doubts).map_err(TlsProblem::Ciphers)?,
         None => tls12,
     };
@@ -128,18 +138,23 @@ fn provider(rules: &TlsRules, doubts: &mut Vec<String>) -> Result<CryptoProvider
     Ok(provider)
 }
 
-/// The server's certificate and key, and when it expires.
-fn certified_key(
-    files: &TlsFiles,
+/// A certificate with those above it and its key, both as PEM, and when it expires, in seconds
+/// since 1970.
+///
+/// # Errors
+/// One of them cannot be read, or they do not belong together.
+pub fn certified_key(
+    certificates: &[u8],
+    key: &[u8],
     keys: &'static dyn KeyProvider,
 ) -> Result<(CertifiedKey, i64), TlsProblem> {
     let wrong = |what: &str| TlsProblem::Certificate(what.to_owned());
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&files.certificates).collect();
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificates).collect();
     let chain = chain.map_err(|error| TlsProblem::Certificate(pem_problem(&error)))?;
     let first = chain.first().ok_or_else(|| wrong("there is no certificate in PEM in it"))?;
     let names = certificate::names(first).map_err(TlsProblem::Certificate)?;
-    let key = PrivateKeyDer::from_pem_slice(&files.key).map_err(|error| {
-        let text = String::from_utf8_lossy(&files.key);
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
+        let text = String::from_utf8_lossy(key);
         TlsProblem::Key(if text.contains("ENCRYPTED") {
             "it is encrypted; write it anew with `openssl pkey`".to_owned()
         } else {

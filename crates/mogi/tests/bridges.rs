@@ -16,6 +16,7 @@ mod bridges {
     mod mosquitto;
     mod reload;
     mod scene;
+    mod secured;
     mod starts;
     mod states;
 }

@@ -22,7 +22,7 @@ const ROOMS: [Room; 9] = [
     Room { name: "mogi-core", may_use: &["mogi-codec"], pure: true },
     Room { name: "mogi-auth", may_use: &["mogi-codec"], pure: true },
     Room { name: "mogi-store", may_use: &["mogi-codec", "mogi-core"], pure: false },
-    Room { name: "mogi-client", may_use: &["mogi-codec"], pure: false },
+    Room { name: "mogi-client", may_use: &["mogi-codec", "mogi-transport"], pure: false },
     Room { name: "mogi-tools", may_use: &["mogi-auth", "mogi-client", "mogi-codec"], pure: false },
     Room { name: "mogi-transport", may_use: &[], pure: false },
     Room {

@@ -8,6 +8,6 @@ mod wrapped;
 
 pub use dial::{Address, DialError, DialOptions, Stream, dial};
 pub use link::{Driver, DriverError};
-pub use secure::TlsOptions;
+pub use secure::{TlsOptions, client_config};
 pub use socks::Proxy;
 pub use wrapped::Wrapped;

@@ -1,14 +1,15 @@
 //! TLS of a client: whom it trusts, and what it shows.
 
+use mogi_transport::tls_config::{self, TlsProblem};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, KeyProvider};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CertificateError, CipherSuite, ClientConfig, DigitallySignedStruct, Error, RootCertStore,
-    SignatureScheme, SupportedCipherSuite,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,20 +32,19 @@ pub struct TlsOptions {
     pub only_tls13: bool,
     /// The protocol to ask for within TLS.
     pub alpn: Option<String>,
-    /// Ciphers of TLS 1.2, by OpenSSL's names, with colons between them; `None`: all there are.
+    /// Ciphers of TLS 1.2, in OpenSSL's notation; `None`: all there are.
     pub ciphers: Option<String>,
+    /// Ciphers of TLS 1.3, with colons between them; `None`: all there are.
+    pub ciphers_tls13: Option<String>,
 }
 
 /// What sessions are made of.
 ///
 /// # Errors
 /// A file cannot be read or is not what it should be; the text names it.
-pub(super) fn config(options: &TlsOptions) -> io::Result<ClientConfig> {
-    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-    if let Some(list) = &options.ciphers {
-        choose(&mut provider, list)?;
-    }
-    let provider = Arc::new(provider);
+pub fn client_config(options: &TlsOptions) -> io::Result<ClientConfig> {
+    let provider = Arc::new(provider(options)?);
+    let keys = provider.key_provider;
     let mut roots = RootCertStore::empty();
     let files = options.cafile.iter().cloned().chain(hashed(options.capath.as_deref()));
     for file in files {
@@ -54,6 +54,9 @@ pub(super) fn config(options: &TlsOptions) -> io::Result<ClientConfig> {
     }
     if options.os_certs {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    if roots.is_empty() {
+        return Err(io::Error::other(nobody(options)));
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone());
     let inner = verifier.build().map_err(io::Error::other)?;
@@ -67,49 +70,59 @@ pub(super) fn config(options: &TlsOptions) -> io::Result<ClientConfig> {
     let mut config = match &options.identity {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
-            let chain = certificates(certificate)?;
-            let pem = std::fs::read(key).map_err(|error| about(key, error))?;
-            let pem = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| about(key, error))?;
-            builder.with_client_auth_cert(chain, pem).map_err(|error| about(key, error))?
+            let identity = identity(certificate, key, keys)?;
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity)))
         }
     };
     config.alpn_protocols = options.alpn.iter().map(|name| name.clone().into_bytes()).collect();
     Ok(config)
 }
 
-/// Ciphers of TLS 1.2, by OpenSSL's names. [openssl-ciphers(1)]
-const CIPHERS: [(&str, CipherSuite); 6] = [
-    ("ECDHE-ECDSA-AES256-GCM-SHA384", CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384),
-    ("ECDHE-ECDSA-AES128-GCM-SHA256", CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
-    ("ECDHE-ECDSA-CHACHA20-POLY1305", CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256),
-    ("ECDHE-RSA-AES256-GCM-SHA384", CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384),
-    ("ECDHE-RSA-AES128-GCM-SHA256", CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256),
-    ("ECDHE-RSA-CHACHA20-POLY1305", CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256),
-];
+/// What has the ciphers asked for. Names that are not known are left out.
+fn provider(options: &TlsOptions) -> io::Result<CryptoProvider> {
+    let (ciphers, tls13) = (options.ciphers.as_deref(), options.ciphers_tls13.as_deref());
+    tls_config::provider(ciphers, tls13, &mut Vec::new()).map_err(|problem| {
+        let (list, why) = match problem {
+            TlsProblem::CiphersTls13(why) => (tls13, why),
+            TlsProblem::Ciphers(why)
+            | TlsProblem::Certificate(why)
+            | TlsProblem::Key(why)
+            | TlsProblem::Authorities(why)
+            | TlsProblem::Revoked(why) => (ciphers, why),
+        };
+        let list = list.unwrap_or_default();
+        io::Error::other(format!("--ciphers: there is none of '{list}' here, but {why}"))
+    })
+}
 
-/// Leaves those of the list, in its order, and what TLS 1.3 has: as with OpenSSL the list is not
-/// about that. Names that are not known are left out.
-fn choose(provider: &mut CryptoProvider, list: &str) -> io::Result<()> {
-    let all = std::mem::take(&mut provider.cipher_suites);
-    let mut chosen: Vec<CipherSuite> = Vec::new();
-    for name in list.split([':', ',', ' ']) {
-        let everything = matches!(name, "ALL" | "DEFAULT" | "HIGH");
-        let named = CIPHERS.iter().filter(|(known, _)| everything || *known == name);
-        chosen.extend(named.map(|(_, suite)| *suite));
+/// Why nobody is trusted.
+fn nobody(options: &TlsOptions) -> String {
+    match &options.capath {
+        Some(folder) => format!(
+            "{}: there is no authority in it, named by its hash as `openssl rehash` does",
+            folder.display()
+        ),
+        None => "there is no authority that is trusted".to_owned(),
     }
-    if chosen.is_empty() {
-        let names: Vec<&str> = CIPHERS.iter().map(|(name, _)| *name).collect();
-        let names = names.join(", ");
-        return Err(io::Error::other(format!(
-            "--ciphers: there is none of '{list}' here, but there are {names}"
-        )));
-    }
-    let position = |suite| chosen.iter().position(|one| *one == suite);
-    let is_13 = |suite: &SupportedCipherSuite| suite.tls13().is_some();
-    provider.cipher_suites =
-        all.into_iter().filter(|it| is_13(it) || position(it.suite()).is_some()).collect();
-    provider.cipher_suites.sort_by_key(|it| if is_13(it) { None } else { position(it.suite()) });
-    Ok(())
+}
+
+/// What this client shows.
+fn identity(
+    certificate: &Path,
+    key: &Path,
+    keys: &'static dyn KeyProvider,
+) -> io::Result<CertifiedKey> {
+    let read = |file: &Path| std::fs::read(file).map_err(|error| about(file, error));
+    let both = tls_config::certified_key(&read(certificate)?, &read(key)?, keys);
+    let (identity, _) = both.map_err(|problem| match problem {
+        TlsProblem::Certificate(why) => about(certificate, why),
+        TlsProblem::Key(why)
+        | TlsProblem::Authorities(why)
+        | TlsProblem::Revoked(why)
+        | TlsProblem::Ciphers(why)
+        | TlsProblem::CiphersTls13(why) => about(key, why),
+    })?;
+    Ok(identity)
 }
 
 fn about(file: &Path, error: impl std::fmt::Display) -> io::Error {
@@ -194,12 +207,12 @@ impl ServerCertVerifier for Verifier {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustls::{CipherSuite, SupportedCipherSuite};
 
     /// What is offered after a list, in order: TLS 1.3 first.
     fn offered(list: &str) -> io::Result<Vec<CipherSuite>> {
-        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-        choose(&mut provider, list)?;
-        Ok(provider.cipher_suites.iter().map(SupportedCipherSuite::suite).collect())
+        let options = TlsOptions { ciphers: Some(list.to_owned()), ..TlsOptions::default() };
+        Ok(provider(&options)?.cipher_suites.iter().map(SupportedCipherSuite::suite).collect())
     }
 
     #[test]

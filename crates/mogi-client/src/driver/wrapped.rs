@@ -62,7 +62,7 @@ impl Wrapped {
             ended: false,
         };
         if let Some(tls) = &how.tls {
-            let config = Arc::new(secure::config(tls)?);
+            let config = Arc::new(secure::client_config(tls)?);
             let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
             let mut session = ClientConnection::new(config, name).map_err(io::Error::other)?;
             session.set_buffer_limit(None);

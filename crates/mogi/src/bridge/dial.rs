@@ -1,7 +1,10 @@
 //! A connection to another broker in the making: names are resolved on a thread of their own, as
-//! that may take long, and sockets connect without anybody waiting.
+//! that may take long, and so are files of TLS read there; sockets connect, and TLS shakes hands,
+//! without anybody waiting.
 
-use super::plan::{Address, SocketPlan};
+use super::link::{Link, Secured};
+use super::plan::{Address, BridgePlan, SecurePlan, SocketPlan};
+use super::secure::Secure;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
@@ -11,7 +14,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Duration;
 
-/// How long one address may take.
+/// How long one address may take, and then as long again for TLS.
 const CONNECT_LIMIT_MS: u64 = 10_000;
 
 /// A connection in the making.
@@ -24,6 +27,7 @@ pub(super) struct Dial {
     left: Vec<SocketAddr>,
     /// The local address to bind to.
     bind: Option<IpAddr>,
+    secure: Option<Secure>,
     last_error: String,
 }
 
@@ -31,12 +35,14 @@ pub(super) struct Dial {
 enum Stage {
     Resolving(Receiver<Result<Resolved, String>>),
     Connecting { stream: TcpStream, until_ms: u64 },
+    Securing { link: Box<Secured>, until_ms: u64 },
 }
 
 #[derive(Debug)]
 struct Resolved {
     addresses: Vec<SocketAddr>,
     bind: Option<IpAddr>,
+    secure: Option<Secure>,
 }
 
 /// How far it is.
@@ -45,7 +51,7 @@ pub(super) enum Progress {
     Pending,
     /// The name has become an address, and the connection is begun.
     Resolved,
-    Connected(TcpStream),
+    Connected(Link),
     /// Why there is none, for the log.
     Failed(String),
 }
@@ -54,34 +60,37 @@ impl Dial {
     /// Begins. `wake` is called when the name is resolved.
     pub(super) fn begin(
         address: &Address,
-        socket: &SocketPlan,
+        plan: &BridgePlan,
         token: Token,
         wake: Arc<dyn Fn() + Send + Sync>,
     ) -> Self {
         let (sender, receiver) = channel();
-        let (address, bind) = (address.clone(), socket.bind.clone());
+        let (address, bind) = (address.clone(), plan.socket.bind.clone());
+        let secure = plan.secure.clone();
         let resolve = move || {
             // Nobody listens any more where the bridge has given up meanwhile.
-            let _ = sender.send(resolve(&address, bind.as_deref()));
+            let _ = sender.send(resolve(&address, bind.as_deref(), secure.as_ref()));
             wake();
         };
         let spawned = std::thread::Builder::new().name("mogi-resolve".to_owned()).spawn(resolve);
         Self {
             token,
-            socket: socket.clone(),
+            socket: plan.socket.clone(),
             stage: Stage::Resolving(receiver),
             left: Vec::new(),
             bind: None,
+            secure: None,
             last_error: spawned.err().map_or_else(String::new, |error| crate::log::why(&error)),
         }
     }
 
     /// Looks what has happened.
     pub(super) fn look(&mut self, now_ms: u64, registry: &Registry) -> Progress {
-        match &self.stage {
+        match &mut self.stage {
             Stage::Resolving(receiver) => match receiver.try_recv() {
                 Ok(Ok(resolved)) => {
                     self.bind = resolved.bind;
+                    self.secure = resolved.secure;
                     self.left = resolved.addresses;
                     self.left.reverse();
                     match self.try_next(now_ms, registry) {
@@ -96,16 +105,19 @@ impl Dial {
                 }
             },
             Stage::Connecting { stream, until_ms } => match connected(stream) {
+                Ok(true) => self.connected(now_ms, registry),
+                Ok(false) if *until_ms > now_ms => Progress::Pending,
+                Ok(false) => self.failed("Connection timed out".to_owned(), now_ms, registry),
+                Err(error) => self.failed(crate::log::why(&error), now_ms, registry),
+            },
+            Stage::Securing { link, until_ms } => match link.handshake() {
                 Ok(true) => self.done(registry),
                 Ok(false) if *until_ms > now_ms => Progress::Pending,
                 Ok(false) => {
-                    "Connection timed out".clone_into(&mut self.last_error);
-                    self.try_next(now_ms, registry)
+                    let why = "TLS: no answer to the handshake; is TLS on there?".to_owned();
+                    self.failed(why, now_ms, registry)
                 }
-                Err(error) => {
-                    self.last_error = crate::log::why(&error);
-                    self.try_next(now_ms, registry)
-                }
+                Err(error) => self.failed(crate::log::why(&error), now_ms, registry),
             },
         }
     }
@@ -114,8 +126,14 @@ impl Dial {
     pub(super) const fn deadline_ms(&self) -> Option<u64> {
         match self.stage {
             Stage::Resolving(_) => None,
-            Stage::Connecting { until_ms, .. } => Some(until_ms),
+            Stage::Connecting { until_ms, .. } | Stage::Securing { until_ms, .. } => Some(until_ms),
         }
+    }
+
+    /// This address is of no use.
+    fn failed(&mut self, why: String, now_ms: u64, registry: &Registry) -> Progress {
+        self.last_error = why;
+        self.try_next(now_ms, registry)
     }
 
     fn try_next(&mut self, now_ms: u64, registry: &Registry) -> Progress {
@@ -148,17 +166,44 @@ impl Dial {
         }
     }
 
-    /// The connection is there: it leaves with its options set.
-    fn done(&mut self, registry: &Registry) -> Progress {
+    /// What there is, leaving nothing behind.
+    fn take(&mut self) -> Stage {
         let (_, receiver) = channel();
-        let stage = std::mem::replace(&mut self.stage, Stage::Resolving(receiver));
-        let Stage::Connecting { mut stream, .. } = stage else {
+        std::mem::replace(&mut self.stage, Stage::Resolving(receiver))
+    }
+
+    /// The socket is connected: its options are set, and TLS begins where it is wanted.
+    fn connected(&mut self, now_ms: u64, registry: &Registry) -> Progress {
+        let Stage::Connecting { stream, until_ms } = self.take() else {
             return Progress::Pending;
         };
-        let prepared = set_options(&stream, &self.socket);
+        if let Err(error) = set_options(&stream, &self.socket) {
+            return Progress::Failed(crate::log::why(&error));
+        }
+        let Some(secure) = &self.secure else {
+            self.stage = Stage::Connecting { stream, until_ms };
+            return self.done(registry);
+        };
+        match Secured::new(stream, secure.clone()) {
+            Ok(link) => {
+                let until_ms = now_ms + CONNECT_LIMIT_MS;
+                self.stage = Stage::Securing { link: Box::new(link), until_ms };
+                self.look(now_ms, registry)
+            }
+            Err(error) => Progress::Failed(crate::log::why(&error)),
+        }
+    }
+
+    /// The connection is there, and leaves.
+    fn done(&mut self, registry: &Registry) -> Progress {
+        let mut link = match self.take() {
+            Stage::Connecting { stream, .. } => Link::Plain(stream),
+            Stage::Securing { link, .. } => Link::Secured(link),
+            Stage::Resolving(_) => return Progress::Pending,
+        };
         // Whoever takes it registers it anew and hears of what has come meanwhile.
-        match prepared.and_then(|()| registry.deregister(&mut stream)) {
-            Ok(()) => Progress::Connected(stream),
+        match registry.deregister(&mut link) {
+            Ok(()) => Progress::Connected(link),
             Err(error) => Progress::Failed(crate::log::why(&error)),
         }
     }
@@ -195,14 +240,19 @@ fn set_options(stream: &TcpStream, plan: &SocketPlan) -> io::Result<()> {
     Ok(())
 }
 
-fn resolve(address: &Address, bind: Option<&str>) -> Result<Resolved, String> {
+fn resolve(
+    address: &Address,
+    bind: Option<&str>,
+    secure: Option<&SecurePlan>,
+) -> Result<Resolved, String> {
+    let secure = secure.map(|plan| Secure::load(plan, address)).transpose()?;
     let all = |host: &str, port: u16| {
         let found = (host, port).to_socket_addrs();
         found.map(Iterator::collect::<Vec<_>>).map_err(|error| crate::log::why(&error))
     };
     let mut addresses = all(&address.host, address.port)?;
     let Some(bind) = bind else {
-        return Ok(Resolved { addresses, bind: None });
+        return Ok(Resolved { addresses, bind: None, secure });
     };
     let own = all(bind, 0).map_err(|why| format!("bridge_bind_address '{bind}': {why}"))?;
     let fits = |own: &SocketAddr, other: &SocketAddr| own.is_ipv4() == other.is_ipv4();
@@ -211,5 +261,5 @@ fn resolve(address: &Address, bind: Option<&str>) -> Result<Resolved, String> {
     if addresses.is_empty() {
         return Err("bridge_bind_address is of another family than the address".to_owned());
     }
-    Ok(Resolved { addresses, bind: bind.map(|own| own.ip()) })
+    Ok(Resolved { addresses, bind: bind.map(|own| own.ip()), secure })
 }

@@ -1,8 +1,9 @@
 //! The thread of the bridges: sockets, clock and log for their machines.
 
 use super::dial::{Dial, Progress};
+use super::link::Link;
 use super::machine::{Action, Machine};
-use super::pipe::Pipe;
+use super::pipe::{End, Pipe};
 use super::plan::BridgePlan;
 use crate::net::mailbox::{Hello, Mail, Moved};
 use crate::net::shared::{BRIDGES, Shared};
@@ -12,7 +13,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use mogi_core::{BridgeEnd, LogKind};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -123,7 +124,7 @@ struct Driver {
 
 struct Slot {
     machine: Machine,
-    remote: Option<Pipe<TcpStream>>,
+    remote: Option<Pipe<Link>>,
     local: Option<Pipe<UnixStream>>,
     dial: Option<Dial>,
     probe: Option<Dial>,
@@ -314,21 +315,21 @@ impl Driver {
             // It fails only when the poll is gone, and then nobody waits.
             let _ = waker.wake();
         };
-        let socket = &slot.machine.plan().socket;
+        let plan = slot.machine.plan();
         match action {
             Action::Dial(address) => {
                 let token = Token(number * TOKENS + DIAL);
-                slot.dial = Some(Dial::begin(&address, socket, token, Arc::new(wake)));
+                slot.dial = Some(Dial::begin(&address, plan, token, Arc::new(wake)));
             }
             Action::Probe(address) => {
                 let token = Token(number * TOKENS + PROBE);
                 if slot.probe.is_none() {
-                    slot.probe = Some(Dial::begin(&address, socket, token, Arc::new(wake)));
+                    slot.probe = Some(Dial::begin(&address, plan, token, Arc::new(wake)));
                 }
             }
             Action::HangUp => {
                 if let Some(remote) = &mut slot.remote {
-                    remote.finish(|stream| stream.shutdown(Shutdown::Write));
+                    remote.finish(Link::shutdown);
                 }
                 (slot.remote, slot.dial, slot.probe) = (None, None, None);
             }
@@ -429,14 +430,14 @@ impl Slot {
         match progress {
             None | Some(Progress::Pending) => {}
             Some(Progress::Resolved) => self.machine.resolved(),
-            Some(Progress::Connected(mut stream)) => {
+            Some(Progress::Connected(mut link)) => {
                 self.dial = None;
                 let interest = Interest::READABLE | Interest::WRITABLE;
                 let token = Token(number * TOKENS + REMOTE);
-                let registered = registry.register(&mut stream, token, interest);
+                let registered = registry.register(&mut link, token, interest);
                 let result = registered.map_err(|error| crate::log::why(&error));
                 if result.is_ok() {
-                    self.remote = Some(Pipe::new(stream));
+                    self.remote = Some(Pipe::new(link));
                 }
                 self.machine.dialed(now_ms, result);
             }
@@ -479,8 +480,10 @@ impl Slot {
             let read = remote.read();
             let consumed = self.machine.remote_bytes(now_ms, &remote.input);
             remote.consumed(consumed);
-            if let Err(why) = read {
-                self.machine.remote_closed(now_ms, &why);
+            match read {
+                Ok(_) => {}
+                Err(End::Closed(why)) => self.machine.remote_closed(now_ms, &why),
+                Err(End::Refused(why)) => self.machine.remote_lost(now_ms, &why),
             }
         }
         if self.local_reads()
@@ -491,7 +494,7 @@ impl Slot {
             let read = local.read();
             let consumed = self.machine.local_bytes(now_ms, &local.input);
             local.consumed(consumed);
-            if let Err(why) = read {
+            if let Err(End::Closed(why) | End::Refused(why)) = read {
                 self.local = None;
                 self.machine.local_lost(now_ms, &why);
             }

@@ -10,6 +10,15 @@ const FINAL_READS: usize = 4;
 /// Bytes that wait to be written before what feeds them is read no further, or dropped.
 const FULL_BYTES: usize = 4 << 20;
 
+/// Why nothing will be received any more, for the log.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It ended, or the system says why.
+    Closed(String),
+    /// What is between the socket and MQTT has failed, or the other side has said so.
+    Refused(String),
+}
+
 /// A socket with its buffers. Readiness is remembered, as it is told only when it changes.
 #[derive(Debug)]
 pub(super) struct Pipe<S> {
@@ -44,8 +53,8 @@ impl<S: Read + Write + Source> Pipe<S> {
     /// Reads once. `Ok(0)`: there is nothing for now.
     ///
     /// # Errors
-    /// Why there will be nothing any more, for the log.
-    pub(super) fn read(&mut self) -> Result<usize, String> {
+    /// There will be nothing any more.
+    pub(super) fn read(&mut self) -> Result<usize, End> {
         let before = self.input.len();
         self.input.resize(before + READ_BYTES, 0);
         let read = loop {
@@ -56,13 +65,16 @@ impl<S: Read + Write + Source> Pipe<S> {
         };
         self.input.truncate(before + *read.as_ref().unwrap_or(&0));
         match read {
-            Ok(0) => Err("connection closed by the other side".to_owned()),
+            Ok(0) => Err(End::Closed("connection closed by the other side".to_owned())),
             Ok(read) => Ok(read),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.readable = false;
                 Ok(0)
             }
-            Err(error) => Err(crate::log::why(&error)),
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                Err(End::Refused(error.to_string()))
+            }
+            Err(error) => Err(End::Closed(crate::log::why(&error))),
         }
     }
 
@@ -81,6 +93,13 @@ impl<S: Read + Write + Source> Pipe<S> {
                 Err(error) => return Err(error),
             }
         }
+        if self.writable {
+            // What TLS has taken and the socket has not.
+            match self.stream.flush() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
+                flushed => flushed?,
+            }
+        }
         if self.written == self.out.len() {
             self.out.clear();
             self.out.shrink_to(READ_BYTES);
@@ -95,9 +114,9 @@ impl<S: Read + Write + Source> Pipe<S> {
     /// Says that nothing more is sent, before the socket is closed. What the other side still
     /// sends is read away first: a socket closed with unread input resets the connection, and what
     /// was sent last may never be seen.
-    pub(super) fn finish(&mut self, shut: impl FnOnce(&S) -> io::Result<()>) {
+    pub(super) fn finish(&mut self, shut: impl FnOnce(&mut S) -> io::Result<()>) {
         // If that fails there is nobody to hear of it.
-        let _ = shut(&self.stream);
+        let _ = shut(&mut self.stream);
         for _ in 0..FINAL_READS {
             self.input.clear();
             match self.read() {

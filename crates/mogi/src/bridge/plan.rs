@@ -1,6 +1,7 @@
 //! What a bridge is to do.
 
 use super::topics::Topics;
+use mogi_client::TlsOptions;
 use mogi_codec::Version;
 
 /// A bridge, as the configuration describes it; each field is an option of mosquitto.conf(5).
@@ -27,6 +28,18 @@ pub(crate) struct BridgePlan {
     pub(crate) remote: RemotePlan,
     pub(crate) local: LocalPlan,
     pub(crate) socket: SocketPlan,
+    /// TLS, if there is any.
+    pub(crate) secure: Option<SecurePlan>,
+}
+
+/// `bridge_cafile` and what stands beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SecurePlan {
+    /// `connection`, for what is said of errors.
+    pub(crate) bridge: String,
+    pub(crate) options: TlsOptions,
+    /// What was in the files when the configuration was read: other contents are another plan.
+    pub(crate) contents: [u8; 32],
 }
 
 /// `notifications`.

@@ -1,6 +1,7 @@
 //! Bridges: `connection` and what stands below it.
 
 use super::apply_bridge::TopicLine;
+use super::bridge_tls::BridgeTls;
 use super::value::Problem;
 use super::{Config, Note};
 use crate::bridge::plan::{
@@ -49,6 +50,7 @@ pub(crate) struct Bridge {
     pub(crate) bind_address: Option<String>,
     pub(crate) tcp_keep_alive: Option<TcpKeepAlive>,
     pub(crate) tcp_user_timeout_ms: Option<u32>,
+    pub(crate) tls: BridgeTls,
 }
 
 impl Bridge {
@@ -87,6 +89,7 @@ impl Bridge {
             bind_address: None,
             tcp_keep_alive: None,
             tcp_user_timeout_ms: None,
+            tls: BridgeTls::new(),
         }
     }
 
@@ -163,6 +166,7 @@ impl Bridge {
                 keep_alive: self.tcp_keep_alive,
                 user_timeout_ms: self.tcp_user_timeout_ms,
             },
+            secure: self.tls.plan(&self.name),
         }
     }
 }
@@ -194,6 +198,7 @@ pub(super) fn check(bridges: &mut [Bridge], notes: &mut Vec<Note>) -> Result<(),
         if bridge.topics.is_empty() {
             return Err(invalid("no topics defined"));
         }
+        bridge.tls.check(name, notes).map_err(|what| invalid(&what))?;
         let mut topics = Topics::default();
         for line in &bridge.topics {
             let said = match line.rule().map(|rule| topics.add(rule)) {

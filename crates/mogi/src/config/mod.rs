@@ -4,7 +4,7 @@
 //! * `value`: one line
 //! * `builder`: where the lines go
 //! * `apply`, `apply_bridge`: options that are more than a value
-//! * `bridge`: what a bridge is
+//! * `bridge`: what a bridge is; `bridge_tls`: how it is secured
 //! * `transport`: those of TLS, WebSocket and PROXY headers, and what they come to together
 //! * `plugins`: plugins that are served here
 //! * `reader`: the files
@@ -18,6 +18,7 @@
 mod apply;
 mod apply_bridge;
 mod bridge;
+mod bridge_tls;
 mod builder;
 mod identity;
 mod page;

@@ -29,7 +29,7 @@ pub(crate) fn load(plan: &TlsPlan) -> Result<TlsConfig, String> {
     let certificates = read(&plan.certfile).map_err(TlsProblem::Certificate).map_err(problem)?;
     let key = read(&plan.keyfile).map_err(TlsProblem::Key).map_err(problem)?;
     let mut authorities = Vec::new();
-    for path in plan.cafile.iter().cloned().chain(hashed_files(plan)) {
+    for path in plan.cafile.iter().cloned().chain(hashed_files(plan.capath.as_deref())) {
         authorities.push(read(&path).map_err(TlsProblem::Authorities).map_err(problem)?);
     }
     let revoked = plan.crlfile.as_deref().map(read).transpose();
@@ -79,8 +79,8 @@ fn say(plan: &TlsPlan, problem: TlsProblem) -> String {
 
 /// The certificates in `capath`, in the order of their names: as OpenSSL, only those named by
 /// their hash, `0123abcd.0`.
-fn hashed_files(plan: &TlsPlan) -> Vec<PathBuf> {
-    let Some(entries) = plan.capath.as_ref().and_then(|path| std::fs::read_dir(path).ok()) else {
+pub(crate) fn hashed_files(capath: Option<&Path>) -> Vec<PathBuf> {
+    let Some(entries) = capath.and_then(|path| std::fs::read_dir(path).ok()) else {
         return Vec::new();
     };
     let is_hash = |name: &str| {
@@ -110,7 +110,7 @@ fn stamps(plan: &TlsPlan) -> Vec<Stamp> {
         Some((data.modified().ok()?, data.len(), data.ino()))
     };
     let named = files.flatten().map(|path| stamp(path));
-    named.chain(hashed_files(plan).iter().map(|path| stamp(path))).collect()
+    named.chain(hashed_files(plan.capath.as_deref()).iter().map(|path| stamp(path))).collect()
 }
 
 /// What a listener's TLS sessions are made of, if it has any.

@@ -1,10 +1,10 @@
-//! Options of bridges. Those of TLS are not built yet.
+//! Options of bridges.
 
 use super::Kind::{Bool, Number, Other, TextOnce};
 use super::Scope::{Bridge, Global};
 use super::Status::{NotYet, Works};
 use super::{ANY, BOOL, Range, Reload, Spec, Status, row};
-use crate::config::apply_bridge as apply;
+use crate::config::{apply_bridge as apply, bridge_tls};
 
 const fn of(
     name: &'static str,
@@ -35,20 +35,35 @@ pub(super) const ROWS: &[Spec] = &[
         .quirk("an IPv6 address needs its port"),
     of("addresses", "host[:port], several", "–", Works(Other(apply::addresses)),
         "the remote broker, at several addresses"),
-    of("bridge_alpn", "text", "–", NotYet, "TLS application protocol"),
+    of("bridge_alpn", "text", "–",
+        Works(TextOnce(|to| &mut to.bridge().tls.alpn)),
+        "application protocol to ask for within TLS"),
     of("bridge_attempt_unsubscribe", BOOL, "true",
         Works(Bool(|to, yes| to.bridge().attempt_unsubscribe = yes)),
         "cancel subscriptions of out topics"),
     of("bridge_bind_address", "an address", "–",
         Works(TextOnce(|to| &mut to.bridge().bind_address)), "local address"),
-    of("bridge_cafile", "a file", "–", NotYet, "TLS authorities"),
-    of("bridge_capath", "a folder", "–", NotYet, "folder of TLS authorities"),
-    of("bridge_certfile", "a file", "–", NotYet, "TLS certificate"),
-    of("bridge_ciphers", "a list", "–", NotYet, "TLS ciphers"),
-    of("bridge_ciphers_tls1.3", "a list", "–", NotYet, "TLS 1.3 ciphers"),
+    of("bridge_cafile", "a file", "–",
+        Works(TextOnce(|to| &mut to.bridge().tls.cafile)),
+        "authorities that are trusted; turns TLS on"),
+    of("bridge_capath", "a folder", "–",
+        Works(TextOnce(|to| &mut to.bridge().tls.capath)),
+        "folder of authorities, named by hash as `openssl rehash` does; turns TLS on"),
+    of("bridge_certfile", "a file", "–",
+        Works(TextOnce(|to| &mut to.bridge().tls.certfile)),
+        "certificate shown to the remote"),
+    of("bridge_ciphers", "a list in OpenSSL's notation", "–",
+        Works(TextOnce(|to| &mut to.bridge().tls.ciphers)),
+        "TLS 1.2 ciphers; names that are not built in are left out, with a warning"),
+    of("bridge_ciphers_tls1.3", "names with colons", "–",
+        Works(TextOnce(|to| &mut to.bridge().tls.ciphers_tls13)),
+        "TLS 1.3 ciphers"),
     of("bridge_identity", "text", "–", NotYet, "TLS-PSK identity"),
-    of("bridge_insecure", BOOL, "false", NotYet, "do not check the host name"),
-    of("bridge_keyfile", "a file", "–", NotYet, "TLS key"),
+    of("bridge_insecure", BOOL, "false", Works(Bool(|to, yes| to.bridge().tls.insecure = yes)),
+        "do not compare the host's name with its certificate"),
+    of("bridge_keyfile", "a file", "–",
+        Works(TextOnce(|to| &mut to.bridge().tls.keyfile)),
+        "key of `bridge_certfile`"),
     of("bridge_max_packet_size", "bytes; below 1: any number", "0",
         Works(Number(ANY, |to, n| to.bridge().max_packet_size = n.max(0) as u32)),
         "largest packet sent; the remote's own limit counts as well"),
@@ -77,8 +92,11 @@ pub(super) const ROWS: &[Spec] = &[
         Works(Number(USER_TIMEOUT,
             |to, n| to.bridge().tcp_user_timeout_ms = Some(n as u32))),
         "how long sent data may stay unacknowledged by TCP"),
-    of("bridge_tls_use_os_certs", BOOL, "false", NotYet, "trust the system's authorities"),
-    of("bridge_tls_version", "`tlsv1.2` or `tlsv1.3`", "tlsv1.2", NotYet, "TLS version"),
+    of("bridge_tls_use_os_certs", BOOL, "false",
+        Works(Bool(|to, yes| to.bridge().tls.os_certs = yes)),
+        "trust the system's authorities; turns TLS on"),
+    of("bridge_tls_version", "`tlsv1.2` or `tlsv1.3`", "tlsv1.2",
+        Works(Other(bridge_tls::bridge_tls_version)), "lowest TLS version"),
     of("cleansession", BOOL, "false", Works(Bool(|to, yes| to.bridge().clean = yes)),
         "clean session on the remote"),
     of("clientid", "text", "HOST.NAME", Works(Other(apply::remote_clientid)),

@@ -3,7 +3,9 @@
 use super::{read, refusal};
 use crate::bridge::plan::{Address, BridgePlan, Restart, StartType, TcpKeepAlive};
 use crate::config::{Config, bridge_plans};
+use mogi_client::TlsOptions;
 use mogi_codec::Version;
+use std::path::Path;
 
 /// A bridge that has what each needs.
 pub(super) const LEAST: &str = "connection b\naddress h\ntopic #\n";
@@ -25,6 +27,22 @@ pub(super) const BRIDGE: &[(&str, Expected)] = &[
     ("bridge_session_expiry_interval 7", |b| b.remote.session_expiry_s == 7),
     ("bridge_tcp_keepalive 7 8 9", |b| b.socket.keep_alive == Some(KEEP_ALIVE)),
     ("bridge_tcp_user_timeout 7", |b| b.socket.user_timeout_ms == Some(7)),
+    ("bridge_cafile a", |b| tls(b, |t| t.cafile.as_deref() == Some(Path::new("a")))),
+    ("bridge_capath a", |b| tls(b, |t| t.capath.as_deref() == Some(Path::new("a")))),
+    ("bridge_certfile a\nbridge_keyfile b\nbridge_cafile c", |b| {
+        tls(b, |t| t.identity == Some(("a".into(), "b".into())))
+    }),
+    ("bridge_keyfile b\nbridge_certfile a\nbridge_cafile c", |b| {
+        tls(b, |t| t.identity == Some(("a".into(), "b".into())))
+    }),
+    ("bridge_ciphers HIGH\nbridge_cafile a", |b| tls(b, |t| t.ciphers.as_deref() == Some("HIGH"))),
+    ("bridge_ciphers_tls1.3 TLS_AES_128_GCM_SHA256\nbridge_cafile a", |b| {
+        tls(b, |t| t.ciphers_tls13.as_deref() == Some("TLS_AES_128_GCM_SHA256"))
+    }),
+    ("bridge_insecure true\nbridge_cafile a", |b| tls(b, |t| t.insecure)),
+    ("bridge_alpn mqtt\nbridge_cafile a", |b| tls(b, |t| t.alpn.as_deref() == Some("mqtt"))),
+    ("bridge_tls_use_os_certs true", |b| tls(b, |t| t.os_certs)),
+    ("bridge_tls_version tlsv1.3\nbridge_cafile a", |b| tls(b, |t| t.only_tls13)),
     ("cleansession true", |b| b.remote.clean && b.local.clean && b.remote.session_expiry_s == 0),
     ("clientid me", |b| b.remote.client_id == "me" && b.local.client_id == "local.me"),
     ("idle_timeout 7", |b| b.idle_timeout_s == 7),
@@ -50,6 +68,10 @@ pub(super) const BRIDGE: &[(&str, Expected)] = &[
 ];
 
 const KEEP_ALIVE: TcpKeepAlive = TcpKeepAlive { idle_s: 7, interval_s: 8, count: 9 };
+
+fn tls(bridge: &BridgePlan, holds: fn(&TlsOptions) -> bool) -> bool {
+    bridge.secure.as_ref().is_some_and(|secure| holds(&secure.options))
+}
 
 #[test]
 fn options_of_a_bridge_belong_to_the_one_above() {
@@ -138,4 +160,47 @@ fn a_lazy_bridge_sees_as_many_messages_as_it_waits_for() {
     let lazy = format!("{LEAST}start_type lazy\nthreshold 500\n");
     assert_eq!(bridge_plans(&read(&lazy))[0].local.receive_maximum, 500);
     assert_eq!(bridge_plans(&read(LEAST))[0].local.receive_maximum, 20);
+}
+
+/// What is said of a bridge with these lines, if it is accepted.
+fn notes(lines: &str) -> String {
+    let folder = super::Folder::new();
+    let loaded = super::load_file(&folder.file("test.conf", &format!("{LEAST}{lines}")));
+    assert!(loaded.config.is_some(), "{:?}", loaded.notes);
+    loaded.notes.into_iter().map(|(_, line)| line + "\n").collect()
+}
+
+#[test]
+fn options_of_tls_that_do_not_do_what_was_meant_are_told() {
+    assert!(notes("bridge_cafile a\nbridge_insecure true\n").contains("'b' using insecure mode."));
+    let said = notes("bridge_certfile a\nbridge_keyfile b\n");
+    assert!(said.contains("'bridge_certfile' of bridge 'b' has no effect"), "{said}");
+    let said = notes("bridge_cafile a\nbridge_ciphers HIGH:AES128-SHA\n");
+    assert!(
+        said.contains("Bridge 'b': 'bridge_ciphers': there is no 'AES128-SHA' here."),
+        "{said}"
+    );
+    for (lines, what) in [
+        ("bridge_cafile a\nbridge_certfile b\n", "bridge_certfile and bridge_keyfile need"),
+        ("bridge_cafile a\nbridge_ciphers RC4\n", "nothing is left of bridge_ciphers \"RC4\": "),
+        ("bridge_cafile a\nbridge_ciphers_tls1.3 x\n", "nothing is left of bridge_ciphers_tls1.3"),
+        ("bridge_tls_version tlsv1.1\n", "'bridge_tls_version tlsv1.1' is broken"),
+        ("bridge_require_ocsp true\n", "The 'bridge_require_ocsp' option is not built"),
+        ("bridge_psk ab\n", "The 'bridge_psk' option is not built"),
+        ("bridge_identity x\n", "The 'bridge_identity' option is not built"),
+    ] {
+        let said = refusal(&format!("{LEAST}{lines}"));
+        assert!(said.contains(what), "{said}");
+    }
+}
+
+#[test]
+fn other_contents_of_a_file_are_another_plan() {
+    let folder = super::Folder::new();
+    let lines = |file: &Path| format!("{LEAST}bridge_cafile {}\n", file.display());
+    let file = folder.file("ca.pem", "one");
+    let before = bridge_plans(&read(&lines(&file)));
+    assert_eq!(before, bridge_plans(&read(&lines(&file))));
+    let file = folder.file("ca.pem", "two");
+    assert_ne!(before, bridge_plans(&read(&lines(&file))));
 }
