@@ -100,8 +100,20 @@ fn distrust(wrong: &CertificateError, secure: &Secure) -> String {
                  name its host in 'address'; 'bridge_insecure true' does not compare them"
             )
         }
-        other => format!("is of no use ({other})"),
+        other => format!("is of no use{} ({other})", known(&format!("{other:?}"))),
     }
+}
+
+/// What people's own certificates often are, of which rustls has only a name.
+fn known(name: &str) -> &'static str {
+    if name.contains("UnsupportedCertVersion") {
+        return ": it is of version 1, make it anew with 'openssl x509 -req -extfile' and a \
+                subjectAltName";
+    }
+    if name.contains("CaUsedAsEndEntity") {
+        return ": it is that of an authority, a server needs one that is signed by it";
+    }
+    ""
 }
 
 fn refusal(alert: AlertDescription, options: &TlsOptions) -> String {

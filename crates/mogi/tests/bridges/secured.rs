@@ -90,6 +90,17 @@ fn ciphers_are_those_of_the_list() {
     remote.expect_log("TLSv1.3 cipher TLS_CHACHA20_POLY1305_SHA256");
 }
 
+#[test]
+fn authorities_may_be_in_a_folder() {
+    let pki = Pki::new("authority");
+    let (_remote, port) = remote(&pki, &pki.server(), "");
+    let broker = bridge(&pki, port, "topic # both\nbridge_capath {dir}\n").start();
+    let dir = broker.dir().display();
+    broker.expect_log(&format!("bridge_capath {dir}: there is no authority in it, named by its"));
+    std::fs::write(broker.dir().join("0123abcd.0"), &pki.authority).expect("a file");
+    await_up(&broker, 1);
+}
+
 /// The other side is not whom it claims to be, until the file is put right.
 #[test]
 fn a_wrong_authority_is_told_until_the_right_one_is_there() {
