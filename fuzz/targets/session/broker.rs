@@ -254,6 +254,7 @@ impl Broker {
                 Next::Flush => self.flush(worker),
                 Next::Store => unreachable!("no store is ever behind here"),
                 Next::Ask => unreachable!("nobody is asked here"),
+                Next::Throttle => unreachable!("nobody is slowed down here"),
                 Next::Drain => {
                     conn.draining = true;
                     return;
@@ -292,6 +293,7 @@ impl Broker {
                 address: "127.0.0.1:1",
                 listener: &listener,
                 epoch: 0,
+                bridge: None,
                 pass: mogi_core::Pass::default(),
             };
             Ok((worker, self.workers[worker].connect(self.now_ms, &arrival)?))

@@ -403,7 +403,7 @@ fn a_session_counts_from_the_moment_it_was_told_of() {
     is_busy.recv().expect("it is claimed");
     committer.learn(SessionNo(7), "client-7".into());
     let batch = vec![enqueued(7, 5, &message("t", b"x"))];
-    committer.submit(0, 1, batch.into(), Wait::ForThis);
+    committer.submit(0, 1, batch, Wait::ForThis);
     go_on.send(()).expect("it waits");
     assert_eq!(is_stored.recv(), Ok(1));
     assert_eq!(server.cli(&["XLEN", "queue:{client-7}"]).trim(), "1");

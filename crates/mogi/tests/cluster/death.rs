@@ -51,7 +51,7 @@ fn clients_of_a_killed_node_go_on_after_its_lease() {
         let mut got = [(); 2].map(|()| {
             let message = client.expect_publish();
             client.complete(&message);
-            message.text().to_string()
+            message.text()
         });
         got.sort_unstable();
         assert_eq!(got, ["one", "two"]);
