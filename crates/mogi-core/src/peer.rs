@@ -349,19 +349,10 @@ impl Entries {
         wanted: impl Fn(QoS) -> bool,
     ) {
         let first = self.0.partition_point(|one| one.session < session);
-        let mut of_client = self.0[first..].iter_mut().take_while(|one| one.session == session);
-        let free = |one: &&mut PeerEntry| one.entry != EntryNo::NONE;
-        let mut found = None;
-        for one in of_client.by_ref().filter(free) {
-            if one.qos == way.qos {
-                found = Some(one);
-                break;
-            }
-            found = found.or_else(|| (!wanted(one.qos)).then_some(one));
-        }
-        if let Some(one) = found {
-            way.qos = one.qos;
-            way.entry = std::mem::take(&mut one.entry);
+        let of_client = self.0[first..].iter_mut().take_while(|one| one.session == session);
+        let entries = of_client.map(|one| (one.qos, &mut one.entry));
+        if let Some((qos, entry)) = take_entry(entries, way.qos, wanted) {
+            (way.qos, way.entry) = (qos, entry);
         }
     }
 
@@ -370,6 +361,24 @@ impl Entries {
         let left = self.0.iter().filter(|one| one.entry != EntryNo::NONE);
         left.map(|one| (one.session, one.entry))
     }
+}
+
+/// Takes the first entry of that QoS, or else the first that nobody else wants, of those of a
+/// session that nobody has taken; see [`Entries::take`].
+pub(crate) fn take_entry<'a>(
+    entries: impl Iterator<Item = (QoS, &'a mut EntryNo)>,
+    qos: QoS,
+    wanted: impl Fn(QoS) -> bool,
+) -> Option<(QoS, EntryNo)> {
+    let mut found = None;
+    for (of, entry) in entries.filter(|(_, entry)| **entry != EntryNo::NONE) {
+        if of == qos {
+            found = Some((of, entry));
+            break;
+        }
+        found = found.or_else(|| (!wanted(of)).then_some((of, entry)));
+    }
+    found.map(|(of, entry)| (of, std::mem::take(entry)))
 }
 
 const QOS: u8 = 0b11;

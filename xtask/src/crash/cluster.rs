@@ -5,13 +5,11 @@ use super::cast::{Cast, WINDOW};
 use super::client::{Client, Context};
 use super::dice::Dice;
 use super::ledger::Ledger;
-use super::link::{Inward, Link};
 use super::options::Options;
 use super::process::{Process, free_port};
 use super::redis::Redis;
-use super::{print_rows, tally_of};
+use super::{print_rows, retained, tally_of};
 use anyhow::{Result, bail};
-use mogi_codec::{Connect, Properties, QoS, Subscribe, SubscribeFilter, SubscribeOptions, Version};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -333,7 +331,7 @@ impl World {
     /// All brokers have the same retained messages, and the right ones.
     fn check_retained(&mut self) -> Result<()> {
         for at in 0..BROKERS {
-            let found = read_retained(self.brokers[at].process.port)?;
+            let found = retained::read(self.brokers[at].process.port, PATIENCE_MS)?;
             for stream in 0..self.ledger.streams.len() {
                 let Some(topic) = retained_topic(&self.ledger, stream) else { continue };
                 let value = found.iter().find(|(name, _)| *name == topic).map(|(_, seq)| *seq);
@@ -422,46 +420,4 @@ impl World {
 fn retained_topic(ledger: &Ledger, stream: usize) -> Option<String> {
     let stream = &ledger.streams[stream];
     stream.retain.then(|| stream.topic.clone())
-}
-
-/// The retained messages of a broker: topics and numbers.
-fn read_retained(port: u16) -> Result<Vec<(String, usize)>> {
-    let version = Version::V311;
-    let begun = Instant::now();
-    let Some(mut link) = Link::open(port, version) else { bail!("nobody listens at {port}") };
-    let connect = Connect {
-        version,
-        bridge: false,
-        clean_start: true,
-        keep_alive_s: 60,
-        properties: Properties::default(),
-        client_id: "reader",
-        will: None,
-        username: None,
-        password: None,
-    };
-    connect.encode(&mut link.output);
-    let options = SubscribeOptions { qos: QoS::AtMostOnce, ..SubscribeOptions::default() };
-    let filter = SubscribeFilter { filter: "r/#", options };
-    Subscribe::encode(version, 1, Properties::default(), &[filter], &mut link.output);
-    link.output.extend_from_slice(&[0xC0, 0]);
-    let mut found = Vec::new();
-    while begun.elapsed() < Duration::from_millis(PATIENCE_MS) {
-        if !link.pump() {
-            std::thread::sleep(Duration::from_micros(200));
-        }
-        while let Some(inward) = link.next() {
-            match inward {
-                Inward::Publish(arrival) => {
-                    let text = String::from_utf8_lossy(&arrival.payload).into_owned();
-                    let seq = text.split(' ').nth(1).and_then(|seq| seq.parse().ok());
-                    found.push((arrival.topic, seq.unwrap_or(usize::MAX)));
-                }
-                // PINGRESP: all that was there has come.
-                Inward::Other => return Ok(found),
-                _ => {}
-            }
-        }
-    }
-    bail!("retained messages do not come from {port}")
 }

@@ -8,7 +8,8 @@
 //! * [`world`]: the clients and the rounds; [`process`]: the broker
 //! * [`cluster`]: the same with three brokers on a Redis Cluster; [`redis`]: its nodes
 //! * [`cast`]: who takes part
-//! * [`client`], [`link`]: a proper MQTT client on a socket that never blocks
+//! * [`client`], [`link`]: a proper MQTT client on a socket that never blocks; [`retained`]: one
+//!   that reads what is retained
 //! * [`ledger`], [`wills`]: what was promised, and what came
 //! * [`options`], [`dice`]: the command line, and decisions from a seed
 
@@ -21,6 +22,7 @@ mod link;
 pub(crate) mod options;
 mod process;
 mod redis;
+mod retained;
 mod wills;
 mod world;
 

@@ -4,11 +4,10 @@ use super::cast::{Cast, WINDOW};
 use super::client::{Client, Context};
 use super::dice::Dice;
 use super::ledger::Ledger;
-use super::link::{Inward, Link};
 use super::options::Options;
 use super::process::{self, Process};
-use anyhow::{Result, bail};
-use mogi_codec::{Connect, Properties, QoS, Subscribe, SubscribeFilter, SubscribeOptions, Version};
+use super::retained;
+use anyhow::{Context as _, Result, bail};
 use std::time::{Duration, Instant};
 
 /// Rounds between two reckonings.
@@ -277,7 +276,8 @@ impl World {
 
     /// Reads all retained messages with a new client, and compares.
     fn check_retained(&mut self, quiet: bool) -> Result<()> {
-        let found = self.read_retained()?;
+        let found = retained::read(self.process.port, PATIENCE_MS)
+            .with_context(|| self.process.end_of_log())?;
         for stream in 0..self.ledger.streams.len() {
             let Stream { topic, retain } = self.stream(stream);
             if retain {
@@ -295,49 +295,6 @@ impl World {
     fn stream(&self, stream: usize) -> Stream {
         let stream = &self.ledger.streams[stream];
         Stream { topic: stream.topic.clone(), retain: stream.retain }
-    }
-
-    fn read_retained(&mut self) -> Result<Vec<(String, usize)>> {
-        let version = Version::V311;
-        let begun = Instant::now();
-        let Some(mut link) = Link::open(self.process.port, version) else {
-            bail!("nobody listens:\n{}", self.process.end_of_log());
-        };
-        let connect = Connect {
-            version,
-            bridge: false,
-            clean_start: true,
-            keep_alive_s: 60,
-            properties: Properties::default(),
-            client_id: "reader",
-            will: None,
-            username: None,
-            password: None,
-        };
-        connect.encode(&mut link.output);
-        let options = SubscribeOptions { qos: QoS::AtMostOnce, ..SubscribeOptions::default() };
-        let filter = SubscribeFilter { filter: "r/#", options };
-        Subscribe::encode(version, 1, Properties::default(), &[filter], &mut link.output);
-        link.output.extend_from_slice(&[0xC0, 0]);
-        let mut found = Vec::new();
-        while begun.elapsed() < Duration::from_millis(PATIENCE_MS) {
-            if !link.pump() {
-                std::thread::sleep(Duration::from_micros(200));
-            }
-            while let Some(inward) = link.next() {
-                match inward {
-                    Inward::Publish(arrival) => {
-                        let text = String::from_utf8_lossy(&arrival.payload).into_owned();
-                        let seq = text.split(' ').nth(1).and_then(|seq| seq.parse().ok());
-                        found.push((arrival.topic, seq.unwrap_or(usize::MAX)));
-                    }
-                    // PINGRESP: all that was there has come.
-                    Inward::Other => return Ok(found),
-                    _ => {}
-                }
-            }
-        }
-        bail!("retained messages do not come:\n{}", self.process.end_of_log());
     }
 
     // --- the clients' turns

@@ -21,7 +21,7 @@ use super::{FIRST_NODE, MAX_NODES};
 use crate::client::Way;
 use crate::interest::{LOCAL, Lasting};
 use crate::message::{Message, MessageView};
-use crate::peer::{PeerEntry, PeerMessage, put_item, put_message, read_message};
+use crate::peer::{PeerEntry, PeerMessage, put_item, put_message, read_message, take_entry};
 use crate::route::Target;
 use crate::shared::{Group, Member};
 use crate::store::{EntryNo, SessionNo, StoreOp};
@@ -379,16 +379,9 @@ impl FarEntries {
         }
         let first = self.0.partition_point(|(other, ..)| *other < session);
         let of_session = self.0[first..].iter_mut().take_while(|(other, ..)| *other == session);
-        let mut found = None;
-        for (_, of, entry) in of_session.filter(|(.., entry)| *entry != EntryNo::NONE) {
-            if *of == qos {
-                found = Some((entry, *of));
-                break;
-            }
-            found = found.or_else(|| (!wanted(*of)).then_some((entry, *of)));
-        }
-        match found {
-            Some((entry, of)) => (std::mem::take(entry), of),
+        let entries = of_session.map(|(_, of, entry)| (*of, entry));
+        match take_entry(entries, qos, wanted) {
+            Some((of, entry)) => (entry, of),
             None => (EntryNo::NONE, qos),
         }
     }

@@ -1,12 +1,10 @@
 //! Brokers that share a Redis server.
 
 use super::server;
-use crate::support::{Broker, Client, Dial, Out, PacketKind, V5, V311, Version};
+pub(super) use crate::support::sessions::{TOLD, begin, resume, resume_with, sleeper};
+use crate::support::{Broker, Client, Out, PacketKind, V5};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};
-
-/// Sessions outlive connections in these; 3.1 does not tell of them.
-pub(super) const TOLD: [Version; 2] = [V311, V5];
 
 /// Nodes with one store, which no other scene uses.
 pub(super) struct Site {
@@ -66,37 +64,6 @@ pub(super) fn three() -> [Broker; 3] {
 pub(super) fn linked(a: &Broker, b: &Broker) {
     a.expect_log("linked to node");
     b.expect_log("linked to node");
-}
-
-/// Connects to a session that has to be there.
-#[track_caller]
-pub(super) fn resume(broker: &Broker, version: Version, id: &str) -> Client {
-    resume_with(broker, &Dial::persistent(version, id))
-}
-
-/// As [`resume`].
-#[track_caller]
-pub(super) fn resume_with(broker: &Broker, dial: &Dial) -> Client {
-    let mut client = broker.dial(dial);
-    let present = client.expect_connected().session_present();
-    assert!(present, "{} has no session any more", dial.client_id);
-    client
-}
-
-/// Makes a session.
-#[track_caller]
-pub(super) fn begin(broker: &Broker, version: Version, id: &str) -> Client {
-    let mut client = broker.dial(&Dial::persistent(version, id));
-    assert!(!client.expect_connected().session_present(), "{id} has a session already");
-    client
-}
-
-/// A session that is away and gets what is published to `filter`.
-#[track_caller]
-pub(super) fn sleeper(broker: &Broker, version: Version, id: &str, filter: &str, qos: u8) {
-    let mut client = begin(broker, version, id);
-    client.subscribe(filter, qos);
-    client.disconnect();
 }
 
 /// Publishes at this QoS from a client that comes and goes.

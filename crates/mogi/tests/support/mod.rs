@@ -5,6 +5,7 @@
 //! * [`dial`]: [`Dial`], a CONNECT under construction.
 //! * [`pki`]: [`Pki`](pki::Pki), an authority and certificates it has signed.
 //! * [`relay`]: the same over TLS or WebSocket.
+//! * [`sessions`]: sessions that are made, left and resumed, over crashes as well.
 //! * [`message`]: [`Out`], a PUBLISH to send; [`Message`], one that was received.
 //! * [`frame`]: [`Frame`], one received packet, and [`Props`], its properties.
 //!
@@ -39,6 +40,7 @@ pub mod frame;
 pub mod message;
 pub mod pki;
 pub mod relay;
+pub mod sessions;
 
 pub use broker::{Broker, other_broker};
 pub use client::Client;
