@@ -150,6 +150,12 @@ impl Socket {
         changed
     }
 
+    /// Whether the client still has to say who it is: its CONNECT, or the AUTH packets after it.
+    /// It has `connect_timeout` for all of that.
+    pub(crate) fn owes_handshake(&self) -> bool {
+        matches!(self.state, State::Handshake | State::Exchanging(_))
+    }
+
     /// Whether the next bytes are those of a TLS handshake.
     pub(crate) fn is_handshaking(&self) -> bool {
         self.layered.as_ref().is_some_and(|layered| layered.layers.is_handshaking())

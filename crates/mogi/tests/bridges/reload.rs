@@ -1,6 +1,6 @@
 //! SIGHUP: bridges that are new start, those that are gone end, changed ones change.
 
-use super::scene::{Server, bridge_to, setup_to};
+use super::scene::{Server, await_up, bridge_to, setup_to};
 use crate::support::{Broker, Out, PacketKind, V311};
 use nix::sys::signal::Signal;
 
@@ -43,6 +43,8 @@ fn bridges_come_and_go() {
     let broker = Broker::setup().conf("user root\nlog_type all\n").start();
     reload(&broker, &bridge_to(first.port(), QUIET));
     let mut client = first.welcome(false);
+    // A bridge that is not up yet has nothing to say good-bye to.
+    await_up(&broker, 1);
     let other = bridge_to(second.port(), QUIET).replace("connection b", "connection c");
     reload(&broker, &other.replace("clientid there", "clientid other"));
     client.expect(PacketKind::Disconnect);

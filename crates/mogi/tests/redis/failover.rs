@@ -26,24 +26,28 @@ fn publish(mut client: Client, topic: &str, stop: &AtomicBool, acked: &AtomicU32
         client.publish(Out::new(topic, number.to_string()).qos(qos));
         acked.store(number, Ordering::Relaxed);
     }
+    // QoS 1 may overtake QoS 2, so each has its own last one.
     client.publish(Out::new(topic, "end").qos(1));
+    client.publish(Out::new(topic, "end").qos(2));
     client.disconnect();
     number
 }
 
-/// Takes everything up to the last one; how often each number came.
+/// Takes everything up to the last ones; how often each number came.
 fn receive(mut client: Client) -> HashMap<u32, u32> {
     let mut seen = HashMap::new();
-    loop {
+    let mut ended = [false; 3];
+    while !(ended[1] && ended[2]) {
         let frame = client.recv();
         let Packet::Publish(_) = frame.packet() else { continue };
         let message = Message::of(&frame);
         client.complete(&message);
         match message.text().parse::<u32>() {
             Ok(number) => *seen.entry(number).or_insert(0) += 1,
-            Err(_) => return seen,
+            Err(_) => ended[message.qos as usize] = true,
         }
     }
+    seen
 }
 
 fn stream(broker: &Broker, master: u16, stop: &Arc<AtomicBool>) -> Stream {

@@ -100,11 +100,11 @@ impl EventLoop {
         if !self.keep(place) {
             return;
         }
-        if let Some(Socket { state: State::Handshake, serial, .. }) =
-            self.sockets.get(place as usize)
+        if let Some(socket) = self.sockets.get(place as usize)
+            && socket.owes_handshake()
         {
             let deadline = now_ms + self.shared.tuning().connect_timeout_ms;
-            self.handshakes.push_back((deadline, place, *serial));
+            self.handshakes.push_back((deadline, place, socket.serial));
         }
     }
 
@@ -343,10 +343,10 @@ impl EventLoop {
     /// Closes connections that did not send a whole CONNECT in time.
     pub(super) fn check_handshakes(&mut self, now_ms: u64) {
         while let Some(&(deadline, place, serial)) = self.handshakes.front() {
-            let unknown = self.sockets.get(place as usize).is_some_and(|socket| {
-                let open = matches!(socket.state, State::Handshake | State::Exchanging(_));
-                socket.serial == serial && open
-            });
+            let unknown = self
+                .sockets
+                .get(place as usize)
+                .is_some_and(|socket| socket.serial == serial && socket.owes_handshake());
             if unknown && deadline > now_ms {
                 return;
             }
