@@ -285,7 +285,8 @@ impl Client {
     fn connected(&mut self, cx: &mut Context<'_>, present: bool) {
         self.online = true;
         let (name, ledger) = (&self.name, &mut *cx.ledger);
-        ledger.note(format!("{name} online, session present {present}"));
+        let port = self.port;
+        ledger.note(format!("{name} online at {port}, session present {present}"));
         if let Some(will) = self.will {
             ledger.will_accepted(will);
         }

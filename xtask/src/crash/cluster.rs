@@ -136,8 +136,9 @@ impl World {
     }
 
     fn run(&mut self, events: u64) -> Result<()> {
-        for broker in &mut self.brokers {
+        for (at, broker) in self.brokers.iter_mut().enumerate() {
             broker.process.start()?;
+            self.ledger.note(format!("broker: n{at} is at {}", broker.process.port));
         }
         self.rest()?;
         for event in 1..=events {
@@ -309,10 +310,21 @@ impl World {
                 break;
             }
         }
-        self.ledger.reckon();
+        for (receiver, payload) in self.ledger.reckon() {
+            self.look_for(&receiver, &payload);
+        }
         self.ledger.reckon_wills();
         self.reckon_stuck();
         self.check_retained()
+    }
+
+    /// Says where Redis still has what was lost.
+    fn look_for(&mut self, receiver: &str, payload: &str) {
+        for client in receiver.split(' ') {
+            let found = self.redis.find(client, payload);
+            self.ledger
+                .case(&format!("{payload}for {client}, in Redis: {found}"), |_| String::new());
+        }
     }
 
     fn reckon_stuck(&mut self) {

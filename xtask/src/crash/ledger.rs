@@ -251,16 +251,21 @@ impl Ledger {
     }
 
     /// Everybody was there long enough: whatever is missing now is lost.
-    pub(super) fn reckon(&mut self) {
+    /// What is lost: the receivers' names, and how the payloads begin.
+    pub(super) fn reckon(&mut self) -> Vec<(String, String)> {
         let mut lost = Vec::new();
         self.each_missing(|receiver, stream, seq| lost.push((receiver, stream, seq)));
         self.tally.lost += lost.len() as u64;
-        for (receiver, stream, seq) in lost {
+        for &(receiver, stream, seq) in &lost {
             self.case("lost", |this| this.history(receiver, stream, seq));
         }
         for stream in &mut self.streams {
             stream.checked = stream.sent.len();
         }
+        let named = lost.iter().map(|&(receiver, stream, seq)| {
+            (self.receivers[receiver].name.clone(), format!("{stream} {seq} "))
+        });
+        named.collect()
     }
 
     /// Compares a topic's retained message (its number) with what it may be: the last acknowledged
@@ -324,11 +329,15 @@ impl Ledger {
             let _ = writeln!(text, "  {at_ms} ms: came to {by}, id {id}, dup {dup}, qos {qos}");
         }
         let sent = &self.streams[stream].sent[seq];
-        let about = |name: &str| name == "broker" || this.name.contains(name);
+        let publisher = self.streams[stream].topic.split('/').nth(1).unwrap_or("");
+        let publisher = publisher.replacen('p', "pub", 1);
+        let about = |name: &str| {
+            name == "broker:" || name == publisher || this.name.split(' ').any(|it| it == name)
+        };
         let near = self.chronicle.iter().filter(|(at_ms, what)| {
-            *at_ms + 500 >= sent.at_ms && about(what.split(' ').next().unwrap_or(""))
+            *at_ms + 2_000 >= sent.at_ms && about(what.split(' ').next().unwrap_or(""))
         });
-        for (at_ms, what) in near.take(30) {
+        for (at_ms, what) in near.take(40) {
             let _ = writeln!(text, "  {at_ms} ms: {what}");
         }
         text

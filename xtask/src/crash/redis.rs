@@ -99,6 +99,28 @@ impl Redis {
         command
     }
 
+    /// Where there is a message for a client whose payload begins so.
+    pub(super) fn find(&self, client: &str, payload: &str) -> String {
+        let port = self.port.to_string();
+        let ask = |words: &[&str]| {
+            let mut ask = Command::new("timeout");
+            let asked = ask.args(["2", "redis-cli", "-c", "-p", &port]).args(words).output();
+            asked.map(|it| String::from_utf8_lossy(&it.stdout).into_owned()).unwrap_or_default()
+        };
+        let mut found = Vec::new();
+        let queue = ask(&["XRANGE", &format!("queue:{{{client}}}"), "-", "+"]);
+        let lines: Vec<&str> = queue.lines().collect();
+        if let Some(at) = lines.iter().position(|line| line.starts_with(payload)) {
+            found.push(format!("queue {:?}", &lines[at.saturating_sub(8)..at]));
+        }
+        for field in ask(&["HGETALL", &format!("inflight:{{{client}}}")]).lines() {
+            if ask(&["HGETALL", &format!("msg:{{{client}}}:{field}")]).contains(payload) {
+                found.push(format!("inflight {field}"));
+            }
+        }
+        if found.is_empty() { "nothing".to_owned() } else { found.join(", ") }
+    }
+
     /// What the nodes have logged of failovers.
     ///
     /// # Errors

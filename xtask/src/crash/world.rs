@@ -254,7 +254,7 @@ impl World {
                 break;
             }
         }
-        self.ledger.reckon();
+        let _ = self.ledger.reckon();
         self.ledger.reckon_wills();
         self.reckon_stuck();
         self.check_retained(true)
