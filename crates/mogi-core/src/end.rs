@@ -246,10 +246,8 @@ impl Worker {
         }
         self.remove_subscriptions(key);
         self.hand_over_all(key);
-        if let Some(will) = self.take_will(key) {
-            // [MQTT-3.1.2-8]: the session ends, so the delay does.
-            self.publish_will(Some(key), &will);
-        }
+        // [MQTT-3.1.2-8]: the session ends, so the delay does.
+        self.publish_will_now(key);
         self.forget(key);
     }
 

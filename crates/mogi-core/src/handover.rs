@@ -7,9 +7,11 @@
 use crate::client::Way;
 use crate::inflight::{Delivery, Stage};
 use crate::message::MessageView;
+use crate::shared::{Group, Member};
 use crate::turn::SharedCopy;
 use crate::worker::Worker;
 use mogi_codec::QoS;
+use std::sync::Arc;
 
 impl Worker {
     /// The member is away, its session stays: what it was not sent goes to members that are there.
@@ -45,19 +47,23 @@ impl Worker {
 
     fn hand_over(&mut self, key: u32, deliveries: Vec<Delivery>) {
         for delivery in deliveries {
-            // It leaves one session and comes to another in the same batch.
-            if let Some(client) = self.clients.get_mut(key) {
-                client.forget_entry(&mut self.turn, delivery.entry);
-            }
+            let Some(client) = self.clients.get_mut(key) else {
+                return;
+            };
+            let (session, entry) = (client.session.number, delivery.entry);
             let (Some(message), Some(group)) = (delivery.message, delivery.group) else {
+                client.forget_entry(&mut self.turn, entry);
                 continue;
             };
             if message.expired(self.turn.now_ms) {
+                client.forget_entry(&mut self.turn, entry);
                 self.turn.stats.dropped_expired += 1;
                 continue;
             }
+            client.session.entry_ended(entry);
             let mut shared = SharedCopy::of(message.clone());
-            self.give_to_group(group.name(), group.filter(), &message.view(), &mut shared);
+            let group = (group.name(), group.filter());
+            self.hand_on(session, entry, group, &message.view(), &mut shared);
         }
     }
 
@@ -69,23 +75,31 @@ impl Worker {
         view: &MessageView<'_>,
         shared: &mut SharedCopy,
     ) {
-        let Some(group) = self.node.interest.group(name, filter) else {
-            return;
-        };
-        self.share_turn = self.share_turn.wrapping_add(1);
-        let cfg = &self.turn.cfg;
-        let (upgrade, queue_qos0) = (cfg.upgrade_outgoing_qos, cfg.queue_qos0_messages);
-        let Some(member) = group.pick(self.share_turn, view.qos, queue_qos0) else {
+        let group = self.node.interest.group(name, filter);
+        let Some((group, member)) = self.pick(group.as_ref(), view) else {
             return;
         };
         if member.worker != self.index {
-            self.outbox.directed(member, &group, &mut self.turn, view, shared);
+            self.outbox.directed(member, group, &mut self.turn, view, shared);
             return;
         }
         let key = member.target.client;
         if let Some(client) = self.clients.current(key, member.generation) {
-            let way = Way::live(&member.target, view, upgrade, Some(&group));
+            let upgrade = self.turn.cfg.upgrade_outgoing_qos;
+            let way = Way::live(&member.target, view, upgrade, Some(group));
             client.deliver(key, &mut self.turn, view, shared, way);
         }
+    }
+
+    /// The member whose turn it is.
+    pub(crate) fn pick<'a>(
+        &mut self,
+        group: Option<&'a Arc<Group>>,
+        view: &MessageView<'_>,
+    ) -> Option<(&'a Arc<Group>, &'a Member)> {
+        let group = group?;
+        self.share_turn = self.share_turn.wrapping_add(1);
+        let member = group.pick(self.share_turn, view.qos, self.turn.cfg.queue_qos0_messages)?;
+        Some((group, member))
     }
 }

@@ -79,5 +79,5 @@ pub use node::Node;
 pub use pass::{Answer, Enhanced, Grant, Pass};
 pub use receive::{Allowance, Next, Received};
 pub use stats::Stats;
-pub use store::{Batch, EntryNo, SessionNo, StoreOp};
+pub use store::{Batch, Cause, EntryNo, SessionNo, StoreOp};
 pub use worker::Worker;

@@ -19,7 +19,7 @@ use crate::interest::PeerSet;
 use crate::message::{Frame, MessageView};
 use crate::route::Target;
 use crate::shared::{Group, Member};
-use crate::store::{EntryNo, SessionNo, StoreOp};
+use crate::store::{EntryNo, SessionNo};
 use crate::turn::{SharedCopy, Turn};
 use crate::worker::Worker;
 use mogi_codec::reader::Reader;
@@ -132,6 +132,11 @@ impl Outbox {
         if let Some(batch) = self.batches.get_mut(usize::from(peer)) {
             batch.extend_from_slice(items);
         }
+    }
+
+    /// An empty one for the same peers.
+    pub(crate) fn another(&self) -> Self {
+        Self::new(self.batches.len() as u16)
     }
 
     /// Everything in it: for workers of this node, and for other nodes.
@@ -273,10 +278,7 @@ impl Worker {
                 return Ok(());
             }
             // The member left while the message was on its way: another gets it.
-            if entry != EntryNo::NONE {
-                self.turn.record(|| StoreOp::Delivered { session, entry });
-            }
-            self.give_to_group(name, filter, &view, &mut shared);
+            self.hand_on(session, entry, (name, filter), &view, &mut shared);
             return Ok(());
         };
         let target = Target::new(key, options, id);

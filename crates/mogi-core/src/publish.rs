@@ -14,7 +14,7 @@ use crate::peer::{Entries, Outbox, PeerEntry, PeerMessage};
 use crate::receive::wants_reasons;
 use crate::retain::{retain, retain_later};
 use crate::shared::Group;
-use crate::store::StoreOp;
+use crate::store::{Cause, SessionNo, StoreOp};
 use crate::turn::SharedCopy;
 use crate::worker::Worker;
 use mogi_codec::{
@@ -126,9 +126,10 @@ impl Worker {
             };
             let (clients, turn) = (&mut self.clients, &mut self.turn);
             let (share_turn, worker) = (&mut self.share_turn, self.index);
+            let session = clients.get(key).map_or(SessionNo::NONE, |it| it.session.number);
             let deferred = Deferring { clients, turn, outbox, share_turn, worker }.run(
-                key,
-                publish.packet_id,
+                Some(key),
+                (session, Cause::PacketId(publish.packet_id)),
                 &view,
                 &mut shared,
                 route,
@@ -228,7 +229,7 @@ impl Worker {
         Ok(())
     }
 
-    fn route_of(&mut self, topic: &[u8], interest_version: u64) -> u32 {
+    pub(crate) fn route_of(&mut self, topic: &[u8], interest_version: u64) -> u32 {
         match self.routing.find(topic, interest_version) {
             Some(route) => route,
             None => {

@@ -83,22 +83,12 @@ impl Worker {
         alive_at_ms: u64,
     ) {
         self.turn.now_ms = now_ms;
-        let view = stored.message.view();
-        let will = Will {
-            topic: stored.message.topic().to_owned(),
-            payload: view.payload.to_vec(),
-            qos: view.qos,
-            retain: view.retain,
-            properties: view.properties.to_vec(),
-            expiry_s: stored.expiry_s,
-            delay_s: stored.delay_s,
-        };
+        let will = revived(stored);
         let key = self.clients.by_id.get(client).copied();
         let Some((key, client)) = key.and_then(|key| Some((key, self.clients.get_mut(key)?)))
         else {
             // [MQTT-3.1.2-8]: the session has ended, so the delay has.
-            self.turn.record(|| StoreOp::WillEnd { client: Arc::clone(client) });
-            return self.publish_will(None, &will);
+            return self.publish_will(None, Some(Arc::clone(client)), &will);
         };
         let delay_ms = u64::from(stored.delay_s) * 1000;
         let at_ms = stored.due_at_ms.unwrap_or_else(|| alive_at_ms.min(now_ms) + delay_ms);
@@ -115,6 +105,11 @@ impl Worker {
             // Another crash is not to begin the delay anew.
             self.record_will(key);
         }
+    }
+
+    /// Publishes the will of a connection of that client which is no more, on whichever node it was.
+    pub(crate) fn publish_left_will(&mut self, client: &Arc<str>, stored: &StoredWill) {
+        self.publish_will(None, Some(Arc::clone(client)), &revived(stored));
     }
 
     fn restore_subscription(&mut self, key: u32, filter: &Arc<str>, options: u8, id: u32) {
@@ -177,6 +172,20 @@ impl Flight {
             }
         }
         flight.live()
+    }
+}
+
+/// A will as it was.
+fn revived(stored: &StoredWill) -> Will {
+    let view = stored.message.view();
+    Will {
+        topic: stored.message.topic().to_owned(),
+        payload: view.payload.to_vec(),
+        qos: view.qos,
+        retain: view.retain,
+        properties: view.properties.to_vec(),
+        expiry_s: stored.expiry_s,
+        delay_s: stored.delay_s,
     }
 }
 

@@ -106,6 +106,16 @@ pub enum StoreOp {
         /// The entry's number.
         entry: EntryNo,
     },
+    /// It is given to another member of its group.
+    HandedOver {
+        /// The session.
+        session: SessionNo,
+        /// The entry's number.
+        entry: EntryNo,
+        /// How many of the next changes give it to the other: they are to be seen only if it is
+        /// taken from this one.
+        follows: u32,
+    },
     /// A QoS 2 PUBLISH of the client was taken; its packet id is in use until released.
     Received {
         /// The session.
@@ -144,11 +154,31 @@ pub enum StoreOp {
         /// The will.
         will: Arc<StoredWill>,
     },
-    /// It is published, or will not be.
+    /// It will not be published.
     WillEnd {
         /// The client id.
         client: Arc<str>,
     },
+    /// It is published.
+    WillTaken {
+        /// The client id.
+        client: Arc<str>,
+        /// How many of the next changes are its message: they are to be seen only if the will is
+        /// taken.
+        follows: u32,
+    },
+}
+
+/// What other changes follow from: [`StoreOp::Received`], [`StoreOp::HandedOver`] or
+/// [`StoreOp::WillTaken`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// A packet id that was received.
+    PacketId(u16),
+    /// An entry that was handed over.
+    Entry(EntryNo),
+    /// The will of a client.
+    Will(Arc<str>),
 }
 
 /// What is known of a session.

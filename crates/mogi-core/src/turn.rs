@@ -112,11 +112,16 @@ impl Turn {
         }
     }
 
-    /// If the change at `first` is a packet id: all changes since then followed from it.
+    /// If the change at `first` is one that others follow from: all changes since then did.
     #[inline]
     pub(crate) fn follow(&mut self, first: usize) {
         let since = self.ops.len().saturating_sub(first + 1);
-        if let Some(StoreOp::Received { follows, .. }) = self.ops.get_mut(first) {
+        if let Some(
+            StoreOp::Received { follows, .. }
+            | StoreOp::HandedOver { follows, .. }
+            | StoreOp::WillTaken { follows, .. },
+        ) = self.ops.get_mut(first)
+        {
             *follows = since as u32;
         }
     }

@@ -27,14 +27,6 @@ impl Worker {
         self.record_will(key);
     }
 
-    /// Takes the client's will, to publish or to forget it.
-    pub(crate) fn take_will(&mut self, key: u32) -> Option<Box<Will>> {
-        let client = self.clients.get_mut(key)?;
-        let will = client.session.will.take();
-        self.set_will(key, None);
-        will
-    }
-
     /// Tells the store what the client's will is now, if any.
     pub(crate) fn record_will(&mut self, key: u32) {
         let Some(client) = self.clients.get_mut(key) else {
@@ -129,13 +121,29 @@ impl Worker {
 
     /// Publishes the client's will, if it has one.
     pub(crate) fn publish_will_now(&mut self, key: u32) {
-        if let Some(will) = self.take_will(key) {
-            self.publish_will(Some(key), &will);
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        client.session.will_at_ms = None;
+        let stored =
+            std::mem::take(&mut client.session.will_stored).then(|| Arc::clone(&client.id));
+        if let Some(will) = client.session.will.take() {
+            self.publish_will(Some(key), stored, &will);
         }
     }
 
-    /// Publishes a will; `client` is whose it is, if it is still there.
-    pub(crate) fn publish_will(&mut self, client: Option<u32>, will: &Will) {
+    /// Publishes a will; `client` is whose it is, if it is still there, `stored` whose the one is
+    /// that is in the store.
+    pub(crate) fn publish_will(
+        &mut self,
+        client: Option<u32>,
+        stored: Option<Arc<str>>,
+        will: &Will,
+    ) {
+        let first = self.turn.ops.len();
+        if let Some(id) = &stored {
+            self.turn.record(|| StoreOp::WillTaken { client: Arc::clone(id), follows: 0 });
+        }
         // What only the broker may say is not said by a will (attack P27).
         let denied = client.is_some_and(|key| !self.may_will(key, will));
         if is_the_brokers(will.topic.as_bytes()) || denied || is_too_long(will) {
@@ -144,7 +152,13 @@ impl Worker {
         }
         let now_ms = self.turn.now_ms;
         let expires_at_ms = will.expiry_s.map_or(NEVER, |s| now_ms + u64::from(s) * 1000);
-        self.publish_from(client, &will_view(will, expires_at_ms));
+        let view = will_view(will, expires_at_ms);
+        match stored.filter(|_| self.node.cluster.is_some() && self.turn.cfg.durable) {
+            // The client may have come to another node, which publishes it.
+            Some(id) => self.publish_once_taken(client, id, &view),
+            None => self.publish_from(client, &view),
+        }
+        self.turn.follow(first);
     }
 }
 

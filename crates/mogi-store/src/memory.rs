@@ -144,13 +144,16 @@ impl State {
             StoreOp::WillSet { client, will } => {
                 self.wills.insert(client.clone(), StoredWill::clone(will));
             }
-            StoreOp::WillEnd { client } => drop(self.wills.remove(client)),
+            StoreOp::WillEnd { client } | StoreOp::WillTaken { client, .. } => {
+                self.wills.remove(client);
+            }
             StoreOp::SubscriptionSet { session, .. }
             | StoreOp::SubscriptionEnd { session, .. }
             | StoreOp::Enqueued { session, .. }
             | StoreOp::Assigned { session, .. }
             | StoreOp::Released { session, .. }
             | StoreOp::Delivered { session, .. }
+            | StoreOp::HandedOver { session, .. }
             | StoreOp::Received { session, .. }
             | StoreOp::ReceivedEnd { session, .. } => {
                 if let Some(session) = self.sessions.get_mut(session) {
@@ -213,7 +216,9 @@ impl Session {
                     entry.delivery = None;
                 }
             }
-            StoreOp::Delivered { entry, .. } => drop(self.entries.remove(entry)),
+            StoreOp::Delivered { entry, .. } | StoreOp::HandedOver { entry, .. } => {
+                drop(self.entries.remove(entry))
+            }
             StoreOp::Received { packet_id, .. } => drop(self.received.insert(*packet_id)),
             StoreOp::ReceivedEnd { packet_id, .. } => drop(self.received.remove(packet_id)),
             _ => {}

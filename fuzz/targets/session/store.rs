@@ -29,11 +29,14 @@ impl Store {
                         assert!(before.is_none(), "{entry:?} twice");
                     }
                 }
-                StoreOp::Delivered { session, entry } => {
+                StoreOp::Delivered { session, entry }
+                | StoreOp::HandedOver { session, entry, .. } => {
                     self.entries.remove(&(session, entry));
                 }
                 StoreOp::WillSet { client, .. } => drop(self.wills.insert(client)),
-                StoreOp::WillEnd { client } => drop(self.wills.remove(&client)),
+                StoreOp::WillEnd { client } | StoreOp::WillTaken { client, .. } => {
+                    self.wills.remove(&client);
+                }
                 _ => {}
             }
         }

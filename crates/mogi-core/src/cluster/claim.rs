@@ -107,14 +107,15 @@ impl Worker {
             }
             Claimed::Nothing { will } => {
                 // One that is here without a lasting session is taken over as anywhere.
-                let here = self.resident(client).map(|it| it.number_if_lasting());
-                if here.is_some_and(|number| number != SessionNo::NONE) {
+                let lasts = |it: &mut Session| it.number_if_lasting() != SessionNo::NONE;
+                if self.resident(client).is_some_and(lasts) {
                     self.leave_if_here(client);
-                } else if here.is_none()
-                    && let Some(will) = will
-                {
-                    // Its connection ended, or does now ([MQTT-3.1.2-8]).
-                    self.restore_will(now_ms, client, &will, now_ms);
+                }
+                // That of one that is here is its own; or else its connection ended, or does now
+                // ([MQTT-3.1.2-8]).
+                let own = self.resident(client).is_some_and(|it| it.will_stored);
+                if let Some(will) = will.filter(|_| !own) {
+                    self.publish_left_will(client, &will);
                 }
                 // Whatever was known of one: it has ended.
                 cluster.settled_here(&node.interest, client, SessionNo::NONE);

@@ -330,10 +330,7 @@ impl Worker {
                 client.session.number == session && client.session.has_caught(entry)
             });
             if here && !caught {
-                if entry != EntryNo::NONE {
-                    self.turn.record(|| StoreOp::Delivered { session, entry });
-                }
-                self.give_to_group(name, filter, &view, &mut shared);
+                self.hand_on(session, entry, (name, filter), &view, &mut shared);
             }
             return Ok(());
         };

@@ -130,9 +130,9 @@ impl Site {
         }
         self.spread_retained(claim.undone.iter().flat_map(|(_, ops)| ops), now_ms);
         let session = claim.session.as_ref().map(|it| it.session);
-        for ((packet_id, _), session) in claim.undone.iter().zip(session) {
-            let (epoch, packet_id) = (claim.epoch, *packet_id);
-            let settled = Ask::Settled { epoch, session, packet_id };
+        for (cause, _) in &claim.undone {
+            let session = session.unwrap_or(SessionNo::NONE);
+            let settled = Ask::Settled { epoch: claim.epoch, session, cause: cause.clone() };
             self.unsettled.push((cluster.log().seq(), of_client(client), settled));
         }
     }
@@ -313,10 +313,10 @@ impl Site {
         }
         if let Some(turn) = request.turn {
             if let Ask::Own { ops, .. } = &request.ask
-                && let Some(StoreOp::Received { session, packet_id, .. }) = ops.first()
+                && let Some((session, cause)) = ops.first().and_then(crate::parts::cause_of)
             {
                 let worker = &mut self.workers[usize::from(turn.0)];
-                worker.not_received(turn.1, *session, *packet_id);
+                worker.not_stored(turn.1, session, cause);
             }
             self.follow(store, turn, request.number, false);
             self.one_done(store, turn);

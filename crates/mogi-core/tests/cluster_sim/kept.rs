@@ -5,7 +5,7 @@ use mogi_core::store::{
     SessionRecord, StoredDelivery, StoredFlight, StoredSession, StoredSubscription, StoredWaiting,
     StoredWill,
 };
-use mogi_core::{EntryNo, Message, SessionNo, StoreOp};
+use mogi_core::{Cause, EntryNo, Message, SessionNo, StoreOp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ pub(crate) struct Kept {
     pub(crate) owner: Option<usize>,
     pub(crate) session: Option<KeptSession>,
     pub(crate) will: Option<Arc<StoredWill>>,
+    /// A will that is taken, and what follows from it until it has.
+    pub(crate) published: Option<(Cause, Vec<StoreOp>)>,
     /// Entries that were added at some time: each counts but once.
     marks: BTreeSet<EntryNo>,
     /// Of a topic: version and message.
@@ -30,8 +32,8 @@ pub(crate) struct KeptSession {
     pub(crate) number: SessionNo,
     pub(crate) record: SessionRecord,
     pub(crate) subscriptions: BTreeMap<Arc<str>, StoredSubscription>,
-    /// QoS 2 ids, and what is to follow from each until it has.
-    pub(crate) received: BTreeMap<u16, Vec<StoreOp>>,
+    /// QoS 2 ids and entries handed over, and what is to follow from each until it has.
+    pub(crate) received: BTreeMap<Cause, Vec<StoreOp>>,
     pub(crate) entries: BTreeMap<EntryNo, KeptEntry>,
 }
 
@@ -59,6 +61,11 @@ impl Kept {
                 }
                 StoreOp::WillSet { will, .. } => self.will = Some(Arc::clone(will)),
                 StoreOp::WillEnd { .. } => self.will = None,
+                StoreOp::WillTaken { client, .. } => {
+                    self.will = None;
+                    self.published = (!follows.is_empty())
+                        .then(|| (Cause::Will(Arc::clone(client)), follows.to_vec()));
+                }
                 other => {
                     let session = session_of(other);
                     let kept = self.session.as_mut().filter(|kept| Some(kept.number) == session);
@@ -121,9 +128,17 @@ impl KeptSession {
             }
             StoreOp::SubscriptionEnd { filter, .. } => drop(self.subscriptions.remove(filter)),
             StoreOp::Received { packet_id, .. } => {
-                self.received.insert(*packet_id, follows.to_vec());
+                self.received.insert(Cause::PacketId(*packet_id), follows.to_vec());
             }
-            StoreOp::ReceivedEnd { packet_id, .. } => drop(self.received.remove(packet_id)),
+            StoreOp::ReceivedEnd { packet_id, .. } => {
+                drop(self.received.remove(&Cause::PacketId(*packet_id)));
+            }
+            StoreOp::HandedOver { entry, .. } => {
+                self.entries.remove(entry);
+                if !follows.is_empty() {
+                    self.received.insert(Cause::Entry(*entry), follows.to_vec());
+                }
+            }
             StoreOp::Assigned { entry, packet_id, .. } => {
                 if let Some(kept) = self.entries.get_mut(entry) {
                     kept.packet_id = Some(*packet_id);
@@ -150,7 +165,7 @@ impl KeptSession {
             session: self.number,
             record: self.record.clone(),
             subscriptions: self.subscriptions.values().cloned().collect(),
-            received: self.received.keys().copied().collect(),
+            received: self.received.keys().filter_map(packet_id_of).collect(),
             flights: self.entries.iter().filter_map(flight).collect(),
             waiting: Vec::new(),
         }
@@ -166,6 +181,13 @@ impl KeptSession {
     }
 }
 
+fn packet_id_of(cause: &Cause) -> Option<u16> {
+    match cause {
+        Cause::PacketId(packet_id) => Some(*packet_id),
+        Cause::Entry(_) | Cause::Will(_) => None,
+    }
+}
+
 /// The session a change is of.
 pub(crate) const fn session_of(op: &StoreOp) -> Option<SessionNo> {
     match op {
@@ -177,6 +199,7 @@ pub(crate) const fn session_of(op: &StoreOp) -> Option<SessionNo> {
         | StoreOp::Assigned { session, .. }
         | StoreOp::Released { session, .. }
         | StoreOp::Delivered { session, .. }
+        | StoreOp::HandedOver { session, .. }
         | StoreOp::Received { session, .. }
         | StoreOp::ReceivedEnd { session, .. } => Some(*session),
         _ => None,

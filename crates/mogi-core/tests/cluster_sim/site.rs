@@ -7,7 +7,7 @@ use crate::store::{Ask, Key, Store, Turn, of_client};
 use crate::trace::note;
 use mogi_core::cluster::{Cluster, FarBatch};
 use mogi_core::output::MAX_SLICES;
-use mogi_core::{Ending, Fetch, Next, Node, SessionNo, StoreOp, Wait, Worker};
+use mogi_core::{Cause, Ending, Fetch, Next, Node, SessionNo, StoreOp, Wait, Worker};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -66,7 +66,9 @@ pub(crate) struct Pending {
     /// What follows packet ids: publisher's slot, session, id, changes.
     pub(crate) follows: Vec<Follow>,
     /// What ends when everything else is there.
-    pub(crate) ends: Vec<(StoreOp, Turn)>,
+    pub(crate) ends: Vec<(StoreOp, Vec<StoreOp>, Turn)>,
+    /// Everything else is there.
+    pub(crate) whole: bool,
     /// Sessions messages are written down for.
     pub(crate) sessions: BTreeSet<SessionNo>,
 }
@@ -77,7 +79,7 @@ pub(crate) struct Follow {
     pub(crate) request: u64,
     pub(crate) key: Key,
     pub(crate) session: SessionNo,
-    pub(crate) packet_id: u16,
+    pub(crate) cause: Cause,
     pub(crate) ops: Vec<StoreOp>,
     /// What later turns change about that.
     pub(crate) behind: Vec<(StoreOp, Turn)>,
@@ -228,6 +230,7 @@ impl Site {
                 far: stored,
                 follows: Vec::new(),
                 ends: Vec::new(),
+                whole: false,
                 sessions: BTreeSet::new(),
             };
             self.pending.insert(turn, pending);
@@ -265,19 +268,24 @@ impl Site {
         }
         let parts = crate::parts::split(batch);
         let mut asked = 0;
-        let mut pending = self.pending.remove(&turn).expect("begun");
-        for (op, ops) in parts.received {
-            let StoreOp::Received { session, packet_id, .. } = op else { unreachable!() };
-            pending.sessions.extend(ops.iter().filter_map(crate::parts::entry_of));
-            let request = self.ask_for(store, turn, op, &ops).expect("a session of its own");
-            let (key, _) = self.key_of(session).expect("a session of its own");
+        for (op, ops) in parts.causes {
+            if crate::parts::cause_of(&op).is_none() {
+                asked += usize::from(self.ask_or_hold(store, turn, op));
+                continue;
+            }
             asked += 1;
-            let (behind, begun) = (Vec::new(), false);
-            pending.follows.push(Follow { request, key, session, packet_id, ops, behind, begun });
+            let pending = self.pending.get_mut(&turn).expect("begun");
+            pending.sessions.extend(ops.iter().filter_map(crate::parts::entry_of));
+            if let Some(pending) = self.holder_of_will(&op) {
+                pending.ends.push((op, ops, turn));
+                continue;
+            }
+            self.begin_cause(store, turn, op, ops);
         }
-        pending.ends = parts.ends.into_iter().map(|op| (op, turn)).collect();
-        pending.left += pending.ends.len();
-        self.pending.insert(turn, pending);
+        let pending = self.pending.get_mut(&turn).expect("begun");
+        let count = parts.ends.len();
+        pending.ends.extend(parts.ends.into_iter().map(|op| (op, Vec::new(), turn)));
+        pending.left += count;
         for op in parts.plain {
             let session = crate::parts::entry_of(&op);
             asked += usize::from(self.ask_or_hold(store, turn, op));
@@ -303,15 +311,39 @@ impl Site {
             follow.behind.push((op, turn));
             return true;
         }
-        let will = crate::parts::will_of(&op);
-        let ends = |it: &&mut Pending| {
-            it.ends.iter().any(|(end, _)| will.is_some() && crate::parts::will_of(end) == will)
-        };
-        if let Some(pending) = self.pending.values_mut().find(ends) {
-            pending.ends.push((op, turn));
+        if let Some(pending) = self.holder_of_will(&op) {
+            pending.ends.push((op, Vec::new(), turn));
             return true;
         }
         self.ask_for(store, turn, op, &[]).is_some()
+    }
+
+    /// The turn whose taking of the same will a change has to follow.
+    fn holder_of_will(&mut self, op: &StoreOp) -> Option<&mut Pending> {
+        let will = crate::parts::will_of(op)?;
+        let taken = |follow: &Follow| match &follow.cause {
+            Cause::Will(client) => &**client == will,
+            _ => false,
+        };
+        let mut all = self.pending.values_mut().rev();
+        all.find(|it| {
+            it.ends.iter().any(|(end, ..)| crate::parts::will_of(end) == Some(will))
+                || !it.whole && it.follows.iter().any(taken)
+        })
+    }
+
+    /// Writes down what others follow from.
+    fn begin_cause(&mut self, store: &mut Store, turn: Turn, op: StoreOp, ops: Vec<StoreOp>) {
+        let (session, cause) = crate::parts::cause_of(&op).expect("others follow from it");
+        let request = self.ask_for(store, turn, op, &ops).expect("a session of its own");
+        let key = match &cause {
+            Cause::Will(client) => of_client(client),
+            _ => self.key_of(session).expect("a session of its own").0,
+        };
+        let pending = self.pending.get_mut(&turn).expect("it waits");
+        pending.whole = false;
+        let (behind, begun) = (Vec::new(), false);
+        pending.follows.push(Follow { request, key, session, cause, ops, behind, begun });
     }
 
     /// Asks for entries, behind everything of theirs.
@@ -364,9 +396,11 @@ impl Site {
                 (crate::store::of_topic(message.topic()), Ask::Retain(op))
             }
             StoreOp::RetainedEnd { topic, .. } => (crate::store::of_topic(topic), Ask::Retain(op)),
-            StoreOp::WillSet { client, .. } | StoreOp::WillEnd { client } => {
+            StoreOp::WillSet { client, .. }
+            | StoreOp::WillEnd { client }
+            | StoreOp::WillTaken { client, .. } => {
                 let (key, epoch) = (of_client(client), self.epoch(client));
-                (key, Ask::Own { epoch, ops: vec![op], follows: Vec::new() })
+                (key, Ask::Own { epoch, ops: vec![op], follows: follows.to_vec() })
             }
             StoreOp::Enqueued { session, .. } => (self.key_of(*session)?.0, Ask::Add(op)),
             other => {
@@ -383,12 +417,18 @@ impl Site {
     pub(crate) fn one_done(&mut self, store: &mut Store, turn: Turn) {
         let Some(pending) = self.pending.get_mut(&turn) else { return };
         pending.left -= 1;
-        let own = pending.ends.iter().filter(|(_, of)| *of == turn).count();
-        if pending.left > own || pending.ends.is_empty() {
+        let own = pending.ends.iter().filter(|(.., of)| *of == turn).count();
+        if pending.left > own {
             return;
         }
-        for (op, turn) in std::mem::take(&mut pending.ends) {
-            if !self.ask_or_hold(store, turn, op) {
+        pending.whole = true;
+        for (op, ops, turn) in std::mem::take(&mut pending.ends) {
+            if crate::parts::cause_of(&op).is_some() {
+                match self.holder_of_will(&op) {
+                    Some(holder) => holder.ends.push((op, ops, turn)),
+                    None => self.begin_cause(store, turn, op, ops),
+                }
+            } else if !self.ask_or_hold(store, turn, op) {
                 self.one_done(store, turn);
             }
         }
@@ -397,10 +437,13 @@ impl Site {
     /// A turn of which all is durable: its packet ids stand for nothing more.
     fn settle_turn(&self, store: &mut Store, pending: &Pending) {
         for follow in pending.follows.iter().filter(|follow| !follow.ops.is_empty()) {
-            let (session, packet_id) = (follow.session, follow.packet_id);
-            let client = self.clients.get(&session);
+            let (session, cause) = (follow.session, follow.cause.clone());
+            let client = match &cause {
+                Cause::Will(client) => Some(client),
+                _ => self.clients.get(&session),
+            };
             let epoch = client.map_or(0, |client| self.epoch(client));
-            store.ask(self.index, &follow.key, Ask::Settled { epoch, session, packet_id }, None);
+            store.ask(self.index, &follow.key, Ask::Settled { epoch, session, cause }, None);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::kept::Kept;
 use crate::rng::Rng;
 use crate::trace::note;
 use mogi_core::store::{StoredDelivery, StoredSession, StoredWaiting, StoredWill};
-use mogi_core::{EntryNo, Fetch, SessionNo, StoreOp};
+use mogi_core::{Cause, EntryNo, Fetch, SessionNo, StoreOp};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -48,11 +48,11 @@ pub(crate) enum Ask {
     Claim,
     Waiting(SessionNo),
     Fetch(u16, Fetch),
-    /// What was to follow from a packet id has followed.
+    /// What was to follow has followed.
     Settled {
         epoch: u64,
         session: SessionNo,
-        packet_id: u16,
+        cause: Cause,
     },
 }
 
@@ -75,7 +75,7 @@ pub(crate) struct Claim {
     pub(crate) session: Option<StoredSession>,
     pub(crate) will: Option<Arc<StoredWill>>,
     /// What was left undone by the owner before.
-    pub(crate) undone: Vec<(u16, Vec<StoreOp>)>,
+    pub(crate) undone: Vec<(Cause, Vec<StoreOp>)>,
 }
 
 /// A request on its way.
@@ -226,9 +226,11 @@ impl Store {
 
     /// A site that starts does at once what it had left undone; the sessions that concerns.
     pub(crate) fn roll_forward(&mut self, owner: usize, clients: &Clients) -> Vec<SessionNo> {
-        let own = self.slots.values().filter(|slot| slot.live.owner == Some(owner));
-        let received = own.filter_map(|slot| slot.live.session.as_ref());
+        let own = || self.slots.values().filter(|slot| slot.live.owner == Some(owner));
+        let received = own().filter_map(|slot| slot.live.session.as_ref());
         let undone = received.flat_map(|session| session.received.values().flatten());
+        let published = own().filter_map(|slot| slot.live.published.as_ref());
+        let undone = undone.chain(published.flat_map(|(_, follows)| follows));
         let undone: Vec<StoreOp> = undone.cloned().collect();
         let mut concerned = Vec::new();
         for op in undone {
@@ -301,12 +303,22 @@ impl Kept {
                 let found = fetch.entries.iter().filter_map(find).collect();
                 Answer::Found(*worker, fetch.clone(), found)
             }
-            Ask::Settled { epoch, session, packet_id } => {
+            Ask::Settled { epoch, session, cause } => {
+                if *epoch < self.epoch {
+                    return Answer::Done;
+                }
+                if self.published.as_ref().is_some_and(|(of, _)| of == cause) {
+                    self.published = None;
+                }
                 let kept = self.session.as_mut().filter(|kept| kept.number == *session);
-                if *epoch >= self.epoch
-                    && let Some(follows) = kept.and_then(|it| it.received.get_mut(packet_id))
-                {
-                    follows.clear();
+                if let Some(kept) = kept {
+                    match cause {
+                        Cause::PacketId(_) => {
+                            kept.received.entry(cause.clone()).and_modify(Vec::clear);
+                        }
+                        Cause::Entry(_) => drop(kept.received.remove(cause)),
+                        Cause::Will(_) => {}
+                    }
                 }
                 Answer::Done
             }
@@ -319,12 +331,13 @@ impl Kept {
         self.owner = Some(site);
         let received = self.session.iter().flat_map(|kept| &kept.received);
         let undone = received.filter(|(_, follows)| !follows.is_empty());
+        let undone = undone.map(|(cause, follows)| (cause.clone(), follows.clone()));
         Answer::Claimed(Box::new(Claim {
             epoch: self.epoch,
             before,
             session: self.session.as_ref().map(|kept| kept.stored()),
             will: self.will.clone(),
-            undone: undone.map(|(id, follows)| (*id, follows.clone())).collect(),
+            undone: undone.chain(self.published.clone()).collect(),
         }))
     }
 }

@@ -513,7 +513,9 @@ fn brief(ops: &[StoreOp]) -> String {
             format!("{}: {} as {packet_id}", session.0, entry.0)
         }
         StoreOp::Released { session, entry } => format!("{}: {} released", session.0, entry.0),
-        StoreOp::Delivered { session, entry } => format!("{}: -{}", session.0, entry.0),
+        StoreOp::Delivered { session, entry } | StoreOp::HandedOver { session, entry, .. } => {
+            format!("{}: -{}", session.0, entry.0)
+        }
         StoreOp::Retained { message, version } => {
             format!("{} retains {:?} as of {version}", message.topic(), id_of(message.payload()))
         }

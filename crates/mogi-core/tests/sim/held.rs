@@ -67,7 +67,9 @@ impl Held {
                 self.retain(topic.to_string(), version, None);
             }
             StoreOp::WillSet { client, will } => drop(self.wills.insert(client, will)),
-            StoreOp::WillEnd { client } => drop(self.wills.remove(&client)),
+            StoreOp::WillEnd { client } | StoreOp::WillTaken { client, .. } => {
+                self.wills.remove(&client);
+            }
             StoreOp::SubscriptionSet { session, .. }
             | StoreOp::SubscriptionEnd { session, .. }
             | StoreOp::Received { session, .. }
@@ -75,7 +77,8 @@ impl Held {
             | StoreOp::Enqueued { session, .. }
             | StoreOp::Assigned { session, .. }
             | StoreOp::Released { session, .. }
-            | StoreOp::Delivered { session, .. } => {
+            | StoreOp::Delivered { session, .. }
+            | StoreOp::HandedOver { session, .. } => {
                 if let StoreOp::Enqueued { entry, .. } = op {
                     self.last_entry = self.last_entry.max(entry);
                 }
@@ -170,7 +173,9 @@ impl Kept {
                     kept.delivery = None;
                 }
             }
-            StoreOp::Delivered { entry, .. } => drop(self.entries.remove(&entry)),
+            StoreOp::Delivered { entry, .. } | StoreOp::HandedOver { entry, .. } => {
+                drop(self.entries.remove(&entry))
+            }
             other => unreachable!("{other:?} is not of one session"),
         }
     }

@@ -125,7 +125,8 @@ impl Ledger {
                 StoreOp::Enqueued { session, entry, delivery } => {
                     unwritten.insert((*session, *entry), Some(delivery));
                 }
-                StoreOp::Delivered { session, entry } => {
+                StoreOp::Delivered { session, entry }
+                | StoreOp::HandedOver { session, entry, .. } => {
                     unwritten.insert((*session, *entry), None);
                 }
                 _ => {}

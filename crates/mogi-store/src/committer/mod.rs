@@ -17,7 +17,7 @@ mod tests;
 pub use status::{Notice, Status};
 
 use crate::error::{ErrorKind, StoreError};
-use crate::ops::{Batch, EntryNo, SessionNo, StoreOp, StoredDelivery, StoredSession};
+use crate::ops::{Batch, Cause, EntryNo, SessionNo, StoreOp, StoredDelivery, StoredSession};
 use crate::store::{Store, Usage};
 use mogi_core::Wait;
 use std::path::Path;
@@ -73,15 +73,15 @@ pub enum Answer {
         /// The session, with what waits by its numbers.
         session: Option<Box<StoredSession>>,
     },
-    /// Another node has claimed a publisher: the QoS 2 packet id of that turn was refused, and what
-    /// follows from its message was not written. It is told before the turn is.
-    NotReceived {
+    /// Another node has claimed a session: a change of that turn which others follow from was refused,
+    /// and they were not written. It is told before the turn is.
+    NotStored {
         /// The turn.
         turn: u64,
-        /// The publisher's session.
+        /// The session.
         session: SessionNo,
-        /// The packet id.
-        packet_id: u16,
+        /// What was refused.
+        cause: Cause,
     },
     /// Another node has claimed the client id: what was changed here was refused, and the client
     /// is to be dropped. The worker it is told to is `u16::MAX`: whoever owns the client id.
@@ -303,7 +303,7 @@ pub(crate) fn bytes_of(op: &StoreOp) -> u64 {
         StoreOp::Retained { message, .. } => message.weight(),
         StoreOp::RetainedEnd { topic, .. } => topic.len(),
         StoreOp::WillSet { client, will } => client.len() + will.message.weight(),
-        StoreOp::WillEnd { client } => client.len(),
+        StoreOp::WillEnd { client } | StoreOp::WillTaken { client, .. } => client.len(),
         StoreOp::SessionSet { record, .. } => {
             record.client.len() + len(&record.username) + len(&record.mount)
         }
@@ -313,6 +313,7 @@ pub(crate) fn bytes_of(op: &StoreOp) -> u64 {
         | StoreOp::Assigned { .. }
         | StoreOp::Released { .. }
         | StoreOp::Delivered { .. }
+        | StoreOp::HandedOver { .. }
         | StoreOp::Received { .. }
         | StoreOp::ReceivedEnd { .. } => 0,
     };

@@ -66,7 +66,9 @@ impl Survey {
                     self.heavy.entry(message.as_bytes().as_ptr() as usize).or_default().0 += 1;
                 }
             }
-            StoreOp::Assigned { .. } | StoreOp::Delivered { .. } => self.asked = true,
+            StoreOp::Assigned { .. } | StoreOp::Delivered { .. } | StoreOp::HandedOver { .. } => {
+                self.asked = true
+            }
             _ => {}
         }
     }
@@ -113,7 +115,7 @@ impl<'a> Stage<'a> {
                     stage.insert(|it| &it.state, key);
                 });
             }
-            StoreOp::WillEnd { client } => {
+            StoreOp::WillEnd { client } | StoreOp::WillTaken { client, .. } => {
                 self.with_text_key(&[keys::WILL], client, |stage, key| {
                     stage.remove(|it| &it.state, key);
                 });
@@ -125,6 +127,7 @@ impl<'a> Stage<'a> {
             | StoreOp::Assigned { session, .. }
             | StoreOp::Released { session, .. }
             | StoreOp::Delivered { session, .. }
+            | StoreOp::HandedOver { session, .. }
             | StoreOp::Received { session, .. }
             | StoreOp::ReceivedEnd { session, .. } => {
                 // What comes after the session's end counts for nothing.
@@ -185,7 +188,7 @@ impl<'a> Stage<'a> {
                     self.set_flight(session, *entry, Flight { released: true, ..flight });
                 }
             }
-            StoreOp::Delivered { entry, .. } => {
+            StoreOp::Delivered { entry, .. } | StoreOp::HandedOver { entry, .. } => {
                 self.remove_entry(session, *entry)?;
                 if !self.mind.flights.is_empty()
                     && self.mind.flights.remove(&(session, *entry)).is_some()

@@ -6,14 +6,15 @@
 
 use super::directory::Directory;
 use super::encode::Found;
-use super::keys::{Keys, Of, Per, Tag};
+use super::journal::{self, Parts};
+use super::keys::{Keys, Of, PUBLISHED, Per, Tag};
 use super::link::Link;
 use super::read::{self, Partial};
 use super::store::RedisStore;
 use super::wire::{Commands, Reply, Request, Value, slot_of};
 use crate::clock::now_ms;
 use crate::error::StoreError;
-use crate::ops::{SessionNo, StoreOp, StoredSession, StoredWill};
+use crate::ops::{Cause, SessionNo, StoreOp, StoredSession, StoredWill};
 use crate::store::Damage;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,8 @@ pub(super) struct Claiming {
     /// What was claimed; `None` until it is.
     claimed: Option<Claimed>,
     pub(super) partial: Option<Partial>,
+    /// What became of a will and may not be in all queues.
+    will: Option<Parts>,
     damage: Damage,
     /// Nothing is claimed.
     only_reads: bool,
@@ -59,7 +62,16 @@ impl Claiming {
     pub(super) fn new(client: &Arc<str>) -> Self {
         let damage = Damage::default();
         let (client, tag) = (Arc::clone(client), Tag::of(client));
-        Self { client, tag, claimed: None, partial: None, damage, only_reads: false, read: false }
+        Self {
+            client,
+            tag,
+            claimed: None,
+            partial: None,
+            will: None,
+            damage,
+            only_reads: false,
+            read: false,
+        }
     }
 
     /// A look at what there is, without a claim.
@@ -136,6 +148,7 @@ impl Claiming {
         if let Some(claimed) = &mut self.claimed {
             claimed.will = Found::of(will).will().map(|(_, will)| will);
         }
+        self.will = Found::of(will).get(PUBLISHED).and_then(journal::read);
         self.partial = read::begin(&self.client, session, &mut self.damage);
         self.read = true;
         Ok(())
@@ -144,6 +157,13 @@ impl Claiming {
     /// Whether nothing is left to be read.
     pub(super) fn is_complete(&self, directory: &Directory) -> bool {
         self.read && self.partial.as_ref().is_none_or(|it| it.rest(directory).is_empty())
+    }
+
+    /// What the owner before may have left undone; asked once.
+    pub(super) fn take_undone(&mut self) -> Vec<(Cause, Parts)> {
+        let of_session = self.partial.as_mut().map(|it| std::mem::take(&mut it.pending));
+        let will = self.will.take().map(|parts| (Cause::Will(Arc::clone(&self.client)), parts));
+        of_session.unwrap_or_default().into_iter().chain(will).collect()
     }
 
     /// The epoch, once it was claimed.
@@ -412,12 +432,12 @@ impl RedisStore {
             claiming.take(values).map_err(|what| self.link.told(what))?;
             let session = claiming.partial.as_ref().map(|it| it.session.session);
             self.directory.claimed(client, claiming.epoch(), session);
-            let pending = claiming.partial.as_mut().map(|it| std::mem::take(&mut it.pending));
-            let pending = pending.unwrap_or_default();
-            for (packet_id, parts) in &pending {
-                self.roll_forward(client, *packet_id, parts)?;
+            let undone = claiming.take_undone();
+            let again = !undone.is_empty();
+            for (cause, parts) in undone {
+                self.roll_forward(client, cause, &parts)?;
             }
-            if !pending.is_empty() {
+            if again {
                 claiming.begin_anew();
             } else if claiming.is_complete(&self.directory) {
                 return claiming.finish().ok_or_else(|| self.link.told("it was not claimed"));

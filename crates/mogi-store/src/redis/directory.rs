@@ -2,7 +2,7 @@
 
 use super::keys::{Keys, Of, Tag};
 use super::wire::slot_of;
-use crate::ops::{SessionNo, StoreOp};
+use crate::ops::{Cause, SessionNo, StoreOp};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -48,7 +48,9 @@ impl Directory {
             }
             StoreOp::Retained { message, .. } => return Some(self.retained_slot(message.topic())),
             StoreOp::RetainedEnd { topic, .. } => return Some(self.retained_slot(topic)),
-            StoreOp::WillSet { client, .. } | StoreOp::WillEnd { client } => {
+            StoreOp::WillSet { client, .. }
+            | StoreOp::WillEnd { client }
+            | StoreOp::WillTaken { client, .. } => {
                 return Some(Tag::of(client).slot);
             }
             other => session_of(other)?,
@@ -131,6 +133,20 @@ impl Directory {
     }
 }
 
+/// What others follow from, and the session it is of, if it is of one.
+pub(super) fn cause_of(op: &StoreOp) -> Option<(SessionNo, Cause)> {
+    match op {
+        StoreOp::Received { session, packet_id, .. } => {
+            Some((*session, Cause::PacketId(*packet_id)))
+        }
+        StoreOp::HandedOver { session, entry, .. } => Some((*session, Cause::Entry(*entry))),
+        StoreOp::WillTaken { client, .. } => {
+            Some((SessionNo::NONE, Cause::Will(Arc::clone(client))))
+        }
+        _ => None,
+    }
+}
+
 /// The session a change is of.
 pub(super) const fn session_of(op: &StoreOp) -> Option<SessionNo> {
     match op {
@@ -142,11 +158,13 @@ pub(super) const fn session_of(op: &StoreOp) -> Option<SessionNo> {
         | StoreOp::Assigned { session, .. }
         | StoreOp::Released { session, .. }
         | StoreOp::Delivered { session, .. }
+        | StoreOp::HandedOver { session, .. }
         | StoreOp::Received { session, .. }
         | StoreOp::ReceivedEnd { session, .. } => Some(*session),
         StoreOp::Retained { .. }
         | StoreOp::RetainedEnd { .. }
         | StoreOp::WillSet { .. }
-        | StoreOp::WillEnd { .. } => None,
+        | StoreOp::WillEnd { .. }
+        | StoreOp::WillTaken { .. } => None,
     }
 }

@@ -155,6 +155,12 @@ local function own(keys, argv)
       local n = tonumber(argv[at + 1])
       if here then flights = flights - delivered(keys, msg, argv, at + 2, n) end
       at = at + 2 + n
+    elseif what == 'm' then
+      if here then
+        flights = flights - delivered(keys, msg, argv, at + 1, 1)
+        if argv[at + 3] ~= '' then redis.call('HSET', keys[RECV], argv[at + 2], argv[at + 3]) end
+      end
+      at = at + 4
     elseif what == 'A' then
       if here then flights = flights + assigned(keys, msg, argv[at + 1], argv[at + 2]) end
       at = at + 3
@@ -256,10 +262,15 @@ local function retain(keys, argv)
   return there and -1 or 0
 end
 
--- keys: session, will, wills:{t}. argv: epoch, client id, and of a will: its fields.
+-- keys: session, will, wills:{t}. argv: epoch, client id, and of a will: its fields; or 'done':
+-- what the will became is in all queues.
 local function will(keys, argv)
   local stored = redis.call('HGET', keys[1], 'epoch')
   if is_fenced(stored, argv[1]) then return fenced(stored) end
+  if argv[3] == 'done' then
+    if redis.call('HEXISTS', keys[2], 'published') == 0 then return 0 end
+    argv[3] = nil
+  end
   redis.call('UNLINK', keys[2])
   if argv[3] then
     redis.call('HSET', keys[2], unpack(argv, 3))

@@ -11,7 +11,7 @@
 //! ```
 
 use super::wire::{SLOTS, slot_of};
-use crate::ops::EntryNo;
+use crate::ops::{Cause, EntryNo};
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 
@@ -188,6 +188,29 @@ pub fn entry_id(entry: EntryNo) -> String {
     // Writing to a string does not fail.
     let _ = write!(id, "{}-{}", entry.0 >> REST_BITS, entry.0 & ((1 << REST_BITS) - 1));
     id
+}
+
+/// The field of `will:{C}` for the message of a will that is taken.
+pub(super) const PUBLISHED: &str = "published";
+
+/// What stands before the id of an entry in `recv:{C}`.
+const HANDED: &str = "to:";
+
+/// The field for what follows from something: of `recv:{C}`, or of `will:{C}` where it is a will.
+pub(super) fn field_of(cause: &Cause) -> String {
+    match cause {
+        Cause::PacketId(packet_id) => packet_id.to_string(),
+        Cause::Entry(entry) => format!("{HANDED}{}", entry_id(*entry)),
+        Cause::Will(_) => PUBLISHED.to_owned(),
+    }
+}
+
+/// What a field of `recv:{C}` stands for.
+pub(super) fn cause_of(field: &[u8]) -> Option<Cause> {
+    match field.strip_prefix(HANDED.as_bytes()) {
+        Some(id) => entry_of(id).map(Cause::Entry),
+        None => std::str::from_utf8(field).ok()?.parse().ok().map(Cause::PacketId),
+    }
 }
 
 /// The number of the entry with this id; `None` for ids no number has.

@@ -9,22 +9,25 @@
 //! itself. Nothing here waits, and nothing here does I/O.
 //!
 //! A **unit** keeps an order over slots. A QoS 2 message of a lasting publisher is one: first its
-//! packet id is written, with what is to follow from it ([`super::journal`]), then that follows.
+//! packet id is written, with what is to follow from it ([`super::journal`]), then that follows. A
+//! message of a shared group that goes to another member is one: it leaves the queue of the first
+//! with the note where it goes to.
 //! What ends something whose message goes elsewhere in the same turn is one too: first the message
 //! is there, then the end.
 
 mod claims;
 mod free;
 
-use super::directory::{Directory, session_of};
+use super::directory::{Directory, cause_of, session_of};
 use super::journal;
+use super::keys::Tag;
 use super::ops::{Extra, Outcome, Plan, Planner};
 use super::order::{is_exactly_once, moves_messages};
 use super::tickets::{TicketNo, Tickets};
 use super::wire::{Commands, Value};
 use crate::committer::Answer;
 use crate::committer::compact::Compactor;
-use crate::ops::{Batch, EntryNo, SessionNo, StoreOp};
+use crate::ops::{Batch, Cause, EntryNo, SessionNo, StoreOp};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use mogi_core::Wait;
@@ -49,12 +52,12 @@ pub(super) struct Lanes {
     last_unit: UnitNo,
     /// Entries of units that are not on their way yet: what concerns them follows them.
     held: Map<EntryNo, UnitNo>,
-    /// The same for wills, by client id.
+    /// Units of wills that are taken, by client id.
     held_wills: Map<Arc<str>, UnitNo>,
     compactor: Compactor,
     pub(super) fenced: Vec<Fenced>,
-    /// Packet ids that were refused: worker, turn, session, id.
-    pub(super) refused: Vec<(u16, u64, SessionNo, u16)>,
+    /// What others follow from, and was refused: worker, turn, session, cause.
+    pub(super) refused: Vec<(u16, u64, SessionNo, Cause)>,
     pub(super) counts: Counts,
 }
 
@@ -82,10 +85,10 @@ pub(super) struct Counts {
 struct Lane {
     ops: Batch,
     waiters: Vec<Waiter>,
-    /// Units whose packet ids are in `ops`.
+    /// Units whose causes are in `ops`.
     taken: Vec<UnitNo>,
-    /// Packet ids whose messages are in all queues.
-    settled: Vec<(SessionNo, u16)>,
+    /// Causes of which all that follows is in all queues.
+    settled: Vec<(SessionNo, Cause)>,
     flight: Option<Flight>,
     /// A second request, that only gives memory back.
     freeing: Option<(Plan, Batch)>,
@@ -122,13 +125,32 @@ struct Unit {
     parts: Batch,
     /// Turns of which it is a part.
     turns: Vec<TicketNo>,
-    /// The packet id it belongs to.
-    packet: Option<(SessionNo, u16)>,
+    /// What it follows from.
+    cause: Option<(SessionNo, Cause)>,
     follows: bool,
     /// There was something to follow.
     routed: bool,
     /// Units that wait for this one.
     behind: Vec<UnitNo>,
+    /// What comes when all of it is done.
+    later: Batch,
+}
+
+/// The unit that changes follow in.
+#[derive(Clone, Copy)]
+struct Following {
+    no: UnitNo,
+    /// Messages of any QoS do.
+    all: bool,
+    /// They come when all of the unit is done.
+    later: bool,
+}
+
+impl Following {
+    fn takes(self, op: &StoreOp) -> bool {
+        let of_message = matches!(op, StoreOp::Enqueued { .. } | StoreOp::Retained { .. });
+        is_exactly_once(op) || (self.all && of_message)
+    }
 }
 
 impl Lanes {
@@ -157,7 +179,7 @@ impl Lanes {
         let moves = moves_messages(&batch);
         // What ends something, while its message goes elsewhere.
         let mut ends = Batch::new();
-        let (mut unit, mut following): (Option<UnitNo>, u32) = (None, 0);
+        let (mut unit, mut following): (Option<Following>, u32) = (None, 0);
         let mut units = Vec::new();
         self.touched.clear();
         for op in batch {
@@ -165,20 +187,16 @@ impl Lanes {
             unit = unit.filter(|_| following > 0);
             following = following.saturating_sub(1);
             match &op {
-                StoreOp::Received { session, packet_id, follows } => {
-                    unit = self.take_packet(*session, *packet_id, ticket);
+                StoreOp::Received { follows, .. }
+                | StoreOp::HandedOver { follows, .. }
+                | StoreOp::WillTaken { follows, .. } => {
                     following = *follows;
-                    units.extend(unit);
+                    unit = self.take_cause(op, Waiter::Turn(ticket));
+                    units.extend(unit.map(|unit| unit.no));
                 }
-                StoreOp::Delivered { .. }
-                | StoreOp::SessionEnd { .. }
-                | StoreOp::WillEnd { .. }
-                    if moves =>
-                {
-                    ends.push(op);
-                }
-                _ => match unit.filter(|_| is_exactly_once(&op)) {
-                    Some(unit) => self.hold(unit, op),
+                StoreOp::SessionEnd { .. } if moves => ends.push(op),
+                _ => match unit.filter(|unit| unit.takes(&op)) {
+                    Some(unit) => self.hold_in(unit, op),
                     None => self.route(op, Waiter::Turn(ticket)),
                 },
             }
@@ -299,18 +317,15 @@ impl Lanes {
     /// Sends a change its way; `waiter` is told when it has arrived.
     fn route(&mut self, op: StoreOp, waiter: Waiter) {
         if let Some(unit) = self.unit_before(&op) {
-            if let Waiter::Turn(ticket) = waiter {
-                self.tickets.add(ticket);
-                if let Some(unit) = self.units.get_mut(&unit) {
-                    unit.turns.push(ticket);
-                }
-            }
-            return self.hold(unit, op);
+            self.join(unit, waiter);
+            let later = self.is_of_will(unit);
+            return self.hold_in(Following { no: unit, all: true, later }, op);
         }
         let Some(slot) = self.directory.route(&op) else { return };
         let lane = self.lanes.entry(slot).or_default();
         if let StoreOp::ReceivedEnd { session, packet_id } = &op {
-            lane.settled.retain(|known| known != &(*session, *packet_id));
+            let cause = Cause::PacketId(*packet_id);
+            lane.settled.retain(|known| (known.0, &known.1) != (*session, &cause));
         }
         lane.ops.push(op);
         self.dirty.push_back(slot);
@@ -336,34 +351,65 @@ impl Lanes {
         }
     }
 
-    /// A packet id was received: a unit for what follows from it.
-    fn take_packet(
-        &mut self,
-        session: SessionNo,
-        packet_id: u16,
-        ticket: TicketNo,
-    ) -> Option<UnitNo> {
-        let op = StoreOp::Received { session, packet_id, follows: 0 };
+    /// Something others follow from: a unit for those.
+    fn take_cause(&mut self, op: StoreOp, waiter: Waiter) -> Option<Following> {
+        let (session, cause) = cause_of(&op)?;
+        if let Some(before) = self.unit_before(&op) {
+            // What it is about is not on its way itself: it and what follows come when it is.
+            self.join(before, waiter);
+            let following = Following { no: before, all: true, later: self.is_of_will(before) };
+            self.hold_in(following, op);
+            return Some(following);
+        }
         let slot = self.directory.route(&op)?;
-        let no = self.open_unit(vec![ticket], Some((session, packet_id)));
+        let turns = match waiter {
+            Waiter::Turn(ticket) => vec![ticket],
+            Waiter::Unit(_) => Vec::new(),
+        };
+        let no = self.open_unit(turns, Some((session, cause.clone())));
+        if let Waiter::Unit(outer) = waiter {
+            self.put_behind(no, outer);
+        }
+        if let Cause::Will(client) = &cause {
+            self.held_wills.insert(Arc::clone(client), no);
+        }
         let lane = self.lanes.entry(slot).or_default();
         // The id was used before: what is settled of it is history.
-        lane.settled.retain(|known| known != &(session, packet_id));
+        lane.settled.retain(|known| (known.0, &known.1) != (session, &cause));
         lane.ops.push(op);
         lane.taken.push(no);
         self.dirty.push_back(slot);
         self.wait_for(slot, Waiter::Unit(no));
-        Some(no)
+        Some(Following { no, all: !matches!(cause, Cause::PacketId(_)), later: false })
+    }
+
+    /// `outer` is done only when the unit is.
+    fn put_behind(&mut self, no: UnitNo, outer: UnitNo) {
+        if let Some(unit) = self.units.get_mut(&no) {
+            unit.behind.push(outer);
+        }
+        if let Some(outer) = self.units.get_mut(&outer) {
+            outer.left += 1;
+        }
+    }
+
+    /// Who waits for a change waits for that unit.
+    fn join(&mut self, no: UnitNo, waiter: Waiter) {
+        match waiter {
+            Waiter::Turn(ticket) => {
+                self.tickets.add(ticket);
+                if let Some(unit) = self.units.get_mut(&no) {
+                    unit.turns.push(ticket);
+                }
+            }
+            Waiter::Unit(outer) if outer != no => self.put_behind(no, outer),
+            Waiter::Unit(_) => {}
+        }
     }
 
     /// Ends follow when everything of the turn so far is durable.
     fn end_behind(&mut self, ticket: TicketNo, units: &[UnitNo], ends: Batch) {
         let no = self.open_unit(vec![ticket], None);
-        for op in &ends {
-            if let StoreOp::WillEnd { client } = op {
-                self.held_wills.insert(Arc::clone(client), no);
-            }
-        }
         for slot in std::mem::take(&mut self.touched) {
             self.wait_for(slot, Waiter::Unit(no));
         }
@@ -384,17 +430,18 @@ impl Lanes {
         }
     }
 
-    fn open_unit(&mut self, turns: Vec<TicketNo>, packet: Option<(SessionNo, u16)>) -> UnitNo {
+    fn open_unit(&mut self, turns: Vec<TicketNo>, cause: Option<(SessionNo, Cause)>) -> UnitNo {
         self.last_unit += 1;
         turns.iter().for_each(|turn| self.tickets.add(*turn));
         let unit = Unit {
             left: 0,
             parts: Batch::new(),
             turns,
-            packet,
+            cause,
             follows: false,
             routed: false,
             behind: Vec::new(),
+            later: Batch::new(),
         };
         self.units.insert(self.last_unit, unit);
         self.last_unit
@@ -406,16 +453,34 @@ impl Lanes {
             StoreOp::Assigned { entry, .. }
             | StoreOp::Released { entry, .. }
             | StoreOp::Delivered { entry, .. }
+            | StoreOp::HandedOver { entry, .. }
                 if !self.held.is_empty() =>
             {
                 self.held.get(entry).copied()
             }
-            StoreOp::WillSet { client, .. } | StoreOp::WillEnd { client }
+            StoreOp::WillSet { client, .. }
+            | StoreOp::WillEnd { client }
+            | StoreOp::WillTaken { client, .. }
                 if !self.held_wills.is_empty() =>
             {
                 self.held_wills.get(client).copied()
             }
             _ => None,
+        }
+    }
+
+    /// Whether what concerns the same will waits until all of the unit is done: the place of the
+    /// will is taken until then.
+    fn is_of_will(&self, no: UnitNo) -> bool {
+        let cause = self.units.get(&no).and_then(|unit| unit.cause.as_ref());
+        cause.is_some_and(|(_, cause)| matches!(cause, Cause::Will(_)))
+    }
+
+    fn hold_in(&mut self, following: Following, op: StoreOp) {
+        if !following.later {
+            self.hold(following.no, op);
+        } else if let Some(unit) = self.units.get_mut(&following.no) {
+            unit.later.push(op);
         }
     }
 
@@ -428,24 +493,34 @@ impl Lanes {
         }
     }
 
-    /// What stands for the packet ids of these units, as far as there is anything.
-    fn parts_of(&mut self, taken: &[UnitNo]) -> Map<(SessionNo, u16), Vec<u8>> {
+    /// What follows in these units, as far as there is anything.
+    fn parts_of(&mut self, taken: &[UnitNo]) -> Map<(SessionNo, Cause), Vec<u8>> {
         let mut all = Map::default();
         for no in taken {
             let Some(unit) = self.units.get_mut(no) else { continue };
-            let Some(packet) = unit.packet else { continue };
+            let Some(cause) = unit.cause.clone() else { continue };
             let before = unit.parts.len();
             let dropped = self.compactor.compact(std::slice::from_mut(&mut unit.parts));
             debug_assert_eq!(before, dropped + unit.parts.len());
             self.counts.compacted += dropped as u64;
             let directory = &self.directory;
-            let parts = unit.parts.iter().filter_map(|op| match session_of(op) {
+            let handed = |entry: &EntryNo| {
+                unit.parts
+                    .iter()
+                    .any(|op| matches!(op, StoreOp::HandedOver { entry: it, .. } if it == entry))
+            };
+            // What has gone to another member already is of that one.
+            let parts = unit.parts.iter().filter(|op| match op {
+                StoreOp::Enqueued { entry, .. } => !handed(entry),
+                _ => true,
+            });
+            let parts = parts.filter_map(|op| match session_of(op) {
                 Some(session) => Some((Some(&*directory.home(session)?.client), op)),
                 None => Some((None, op)),
             });
             let parts: Vec<_> = parts.collect();
             if !parts.is_empty() {
-                all.insert(packet, journal::encode(parts.into_iter()));
+                all.insert(cause, journal::encode(parts.into_iter()));
             }
         }
         all
@@ -484,32 +559,72 @@ impl Lanes {
         unit.routed |= !parts.is_empty();
         if !std::mem::replace(&mut unit.follows, true) {
             for op in &parts {
-                match op {
-                    StoreOp::Enqueued { entry, .. } => drop(self.held.remove(entry)),
-                    StoreOp::WillEnd { client } => drop(self.held_wills.remove(client)),
-                    _ => {}
+                if let StoreOp::Enqueued { entry, .. } = op {
+                    self.held.remove(entry);
                 }
             }
             // Those that made up for one another are held no more, too.
             self.held.retain(|_, unit| *unit != no);
         }
-        for op in parts {
-            self.route(op, Waiter::Unit(no));
-        }
+        self.send_parts(no, parts);
         let Some(unit) = self.units.get(&no) else { return };
         if unit.left > 0 {
             return;
         }
         let Some(unit) = self.units.remove(&no) else { return };
+        if let Some((session, cause)) = &unit.cause {
+            self.settle_cause(*session, cause, unit.routed);
+        }
+        if !unit.later.is_empty() {
+            return self.send_later(unit);
+        }
         unit.turns.iter().for_each(|turn| self.tickets.done(*turn));
         for behind in unit.behind {
             self.one_less(behind);
         }
-        if let Some((session, packet_id)) = unit.packet
-            && unit.routed
-            && let Some(home) = self.directory.home(session)
-        {
-            self.lanes.entry(home.tag.slot).or_default().settled.push((session, packet_id));
+    }
+
+    /// All that follows is done; `any`: there was something.
+    fn settle_cause(&mut self, session: SessionNo, cause: &Cause, any: bool) {
+        let slot = match cause {
+            Cause::Will(client) => {
+                self.held_wills.remove(client);
+                Some(Tag::of(client).slot)
+            }
+            _ => self.directory.home(session).map(|home| home.tag.slot),
+        };
+        if let Some(slot) = slot.filter(|_| any) {
+            self.lanes.entry(slot).or_default().settled.push((session, cause.clone()));
+        }
+    }
+
+    /// What waited for all of a unit goes its way; whoever waited for the unit waits for that, too.
+    fn send_later(&mut self, unit: Unit) {
+        let no = self.open_unit(Vec::new(), None);
+        if let Some(next) = self.units.get_mut(&no) {
+            (next.turns, next.behind, next.follows) = (unit.turns, unit.behind, true);
+        }
+        self.send_parts(no, unit.later);
+        if self.units.get(&no).is_some_and(|unit| unit.left == 0) {
+            self.advance(no);
+        }
+    }
+
+    /// What follows goes its way; some of it others follow from.
+    fn send_parts(&mut self, no: UnitNo, parts: Batch) {
+        let (mut inner, mut following): (Option<Following>, u32) = (None, 0);
+        for op in parts {
+            inner = inner.filter(|_| following > 0);
+            following = following.saturating_sub(1);
+            if let StoreOp::HandedOver { follows, .. } | StoreOp::WillTaken { follows, .. } = &op {
+                following = *follows;
+                inner = self.take_cause(op, Waiter::Unit(no));
+                continue;
+            }
+            match inner.filter(|inner| inner.takes(&op)) {
+                Some(inner) => self.hold_in(inner, op),
+                None => self.route(op, Waiter::Unit(no)),
+            }
         }
     }
 
@@ -518,15 +633,22 @@ impl Lanes {
         self.counts.flights += outcome.flights;
         self.counts.retained += outcome.retained;
         for session in &outcome.fenced {
-            self.drop_units_of(*session);
+            self.drop_units_of(*session, None);
             if let Some(home) = self.directory.home(*session) {
                 let (client, epoch) = (Arc::clone(&home.client), home.epoch);
                 self.fenced.push(Fenced { client, session: *session, epoch });
             }
         }
         for index in &outcome.fenced_wills {
-            if let Some(StoreOp::WillSet { client, .. } | StoreOp::WillEnd { client }) =
-                ops.get(*index)
+            let op = ops.get(*index);
+            if let Some(StoreOp::WillTaken { client, .. }) = op {
+                self.drop_units_of(SessionNo::NONE, Some(client));
+            }
+            if let Some(
+                StoreOp::WillSet { client, .. }
+                | StoreOp::WillEnd { client }
+                | StoreOp::WillTaken { client, .. },
+            ) = op
             {
                 let (client, epoch) = (Arc::clone(client), self.directory.epoch(client));
                 self.fenced.push(Fenced { client, session: SessionNo::NONE, epoch });
@@ -534,14 +656,20 @@ impl Lanes {
         }
     }
 
-    /// Messages of a publisher that belongs to another node were not taken: it sends them there.
-    fn drop_units_of(&mut self, session: SessionNo) {
+    /// Another node has the session, and what it decides there counts: messages its publisher sends
+    /// there once more, and those that it has there itself, are not given to others from here.
+    fn drop_units_of(&mut self, session: SessionNo, will: Option<&Arc<str>>) {
         for (no, unit) in &mut self.units {
-            if unit.packet.is_some_and(|(of, _)| of == session) && !unit.follows {
+            let is_its = |(of, cause): &(SessionNo, Cause)| match cause {
+                Cause::Will(client) => Some(client) == will,
+                _ => *of == session,
+            };
+            if let Some((_, cause)) = unit.cause.as_ref().filter(|cause| is_its(cause))
+                && !unit.follows
+            {
                 unit.parts.clear();
-                let packet_id = unit.packet.map_or(0, |(_, id)| id);
                 let turns = unit.turns.iter().filter_map(|turn| self.tickets.turn(*turn));
-                self.refused.extend(turns.map(|(by, turn)| (by, turn, session, packet_id)));
+                self.refused.extend(turns.map(|(by, turn)| (by, turn, session, cause.clone())));
                 self.held.retain(|_, held| held != no);
             }
         }

@@ -3,13 +3,13 @@
 use super::RedisStore;
 use super::encode::{self, Found};
 use super::journal::Parts;
-use super::keys::{Of, Per, Tag, slot_tag};
+use super::keys::{Of, PUBLISHED, Per, Tag, cause_of, slot_tag};
 use super::read;
 use super::store::{Owner, Purpose};
 use super::wire::{Commands, Reply, Request, SLOTS, Value};
 use crate::clock::now_ms;
 use crate::error::{ErrorKind, StoreError};
-use crate::ops::{EntryNo, SessionNo};
+use crate::ops::{Cause, EntryNo, SessionNo};
 use crate::store::{LoadReport, Loaded};
 use std::path::Path;
 use std::sync::Arc;
@@ -168,7 +168,7 @@ impl Load<'_> {
         }
         let sessions = std::mem::take(&mut self.sessions);
         let keys = self.store.directory.keys.clone();
-        let mut left: Vec<(Arc<str>, u16, Parts)> = Vec::new();
+        let mut left: Vec<(Arc<str>, Cause, Parts)> = Vec::new();
         for some in sessions.chunks(SESSIONS_AT_ONCE) {
             let requests = some.iter().map(|(_, client)| {
                 let tag = Tag::of(client);
@@ -180,26 +180,56 @@ impl Load<'_> {
             let replies = self.store.link.call(requests.collect())?;
             for ((_, client), Reply { values, .. }) in some.iter().zip(replies) {
                 let [recv, owner] = &values[..] else { continue };
-                let owner = owner.text().unwrap_or_default();
-                // Another node that lives does it itself; whoever claims the session from a dead
-                // one does it then.
-                let others = !owner.is_empty() && owner != &*self.store.node;
-                if others && self.store.purpose != Purpose::Move {
+                if !self.is_left_to_us(owner) {
                     continue;
                 }
-                for (packet_id, state) in Found::of(recv).pairs() {
-                    let id = std::str::from_utf8(packet_id).ok().and_then(|id| id.parse().ok());
-                    if let (Some(id), Some(parts)) = (id, super::journal::read(state)) {
-                        left.push((Arc::clone(client), id, parts));
+                for (field, state) in Found::of(recv).pairs() {
+                    if let (Some(cause), Some(parts)) =
+                        (cause_of(field), super::journal::read(state))
+                    {
+                        left.push((Arc::clone(client), cause, parts));
                     }
                 }
             }
         }
         self.sessions = sessions;
-        for (client, packet_id, parts) in left {
-            self.store.roll_forward(&client, packet_id, &parts)?;
+        self.left_of_wills(&mut left)?;
+        for (client, cause, parts) in left {
+            self.store.roll_forward(&client, cause, &parts)?;
         }
         Ok(())
+    }
+
+    /// Wills that are taken, and not in all queues.
+    fn left_of_wills(&self, left: &mut Vec<(Arc<str>, Cause, Parts)>) -> Result<(), StoreError> {
+        let keys = &self.store.directory.keys;
+        for some in self.wills.chunks(SESSIONS_AT_ONCE) {
+            let requests = some.iter().map(|client| {
+                let tag = Tag::of(client);
+                let (will, session) = (keys.of(&tag, Of::Will), keys.of(&tag, Of::Session));
+                let mut commands = Commands::new();
+                commands.push(&[b"HGET", will.as_bytes(), PUBLISHED.as_bytes()]);
+                commands.push(&[b"HGET", session.as_bytes(), b"node"]);
+                Request { aside: true, ..Request::new(tag.slot, commands) }
+            });
+            for (client, Reply { values, .. }) in
+                some.iter().zip(self.store.link.call(requests.collect())?)
+            {
+                let [parts, owner] = &values[..] else { continue };
+                let parts = parts.bytes().and_then(super::journal::read);
+                if let Some(parts) = parts.filter(|_| self.is_left_to_us(owner)) {
+                    left.push((Arc::clone(client), Cause::Will(Arc::clone(client)), parts));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Another node that lives does it itself; whoever claims the session from a dead one does it
+    /// then.
+    fn is_left_to_us(&self, owner: &Value) -> bool {
+        let owner = owner.text().unwrap_or_default();
+        owner.is_empty() || owner == &*self.store.node || self.store.purpose == Purpose::Move
     }
 
     fn all_sessions(&mut self) -> Result<(), StoreError> {
@@ -264,7 +294,8 @@ impl Load<'_> {
                         self.report.wills += 1;
                         (self.visit)(Loaded::Will { client, will }, None);
                     }
-                    None if found.is_empty() => {}
+                    // It is published, and nobody's any more.
+                    None if found.is_empty() || found.get(PUBLISHED).is_some() => {}
                     None => self.strange("will", Tag::of(client).slot),
                 }
             }

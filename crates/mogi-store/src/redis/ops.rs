@@ -11,13 +11,14 @@
 
 use super::directory::{Directory, Home, session_of};
 use super::encode;
-use super::keys::{Of, Per, Tag, entry_id};
+use super::keys::{Of, Per, Tag, entry_id, field_of};
 use super::wire::{Commands, Value, slot_of};
-use crate::ops::{EntryNo, SessionNo, StoreOp, StoredDelivery};
+use crate::ops::{Cause, EntryNo, SessionNo, StoreOp, StoredDelivery};
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 use mogi_codec::QoS;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Changes and entries one call takes at most, so that none keeps Redis busy for long.
 const CALL_OPS: usize = 500;
@@ -41,6 +42,8 @@ enum Kind {
     Retained,
     /// The change with this index is of a will.
     Will(usize),
+    /// What became of a will is in all queues.
+    WillDone,
 }
 
 /// What came of a plan.
@@ -60,13 +63,13 @@ pub(super) struct Outcome {
     pub(super) error: Option<String>,
 }
 
-/// What else is to stand in Redis with changes, by session and packet id.
+/// What else is to stand in Redis with changes, by session and cause.
 #[derive(Debug, Default)]
 pub(super) struct Extra {
-    /// What a received packet id stands for until it is in all queues.
-    pub(super) parts: HashMap<(SessionNo, u16), Vec<u8>, RandomState>,
-    /// Packet ids for which it is.
-    pub(super) settled: Vec<(SessionNo, u16)>,
+    /// What follows from a change until it is in all queues.
+    pub(super) parts: HashMap<(SessionNo, Cause), Vec<u8>, RandomState>,
+    /// Changes for which it is.
+    pub(super) settled: Vec<(SessionNo, Cause)>,
 }
 
 /// Makes plans.
@@ -96,7 +99,7 @@ impl Planner<'_> {
         let mut order: Vec<SessionNo> = Vec::new();
         for (index, op) in ops.iter().enumerate() {
             let Some(session) = session_of(op) else {
-                self.other(&mut plan, index, op);
+                self.other(&mut plan, index, op, extra);
                 continue;
             };
             if matches!(op, StoreOp::SessionSet { .. }) && !sessions.contains_key(&session) {
@@ -134,9 +137,23 @@ impl Planner<'_> {
                 self.flush(&mut plan, session, gathered, extra);
             }
         }
-        for (session, packet_id) in &extra.settled {
+        for (session, cause) in &extra.settled {
+            let what: &[u8] = match cause {
+                Cause::PacketId(_) => b"c",
+                Cause::Entry(_) => b"q",
+                Cause::Will(client) => {
+                    self.will(
+                        &mut plan,
+                        Kind::WillDone,
+                        b"mogi1_unwill",
+                        client,
+                        &[text("done".to_owned())],
+                    );
+                    continue;
+                }
+            };
             if let Some(home) = self.directory.home(*session) {
-                let words = vec![Cow::Borrowed(&b"c"[..]), number(u64::from(*packet_id))];
+                let words = vec![Cow::Borrowed(what), text(field_of(cause))];
                 self.call_own(&mut plan, home, *session, words, false);
             }
         }
@@ -278,7 +295,7 @@ impl Planner<'_> {
     }
 
     /// A change that is of no session.
-    fn other(&self, plan: &mut Plan, index: usize, op: &StoreOp) {
+    fn other(&self, plan: &mut Plan, index: usize, op: &StoreOp, extra: &Extra) {
         let keys = &self.directory.keys;
         let retained = |plan: &mut Plan, topic: &str, version: u64, message: Option<&[&[u8]]>| {
             let key = keys.retained(topic);
@@ -305,16 +322,35 @@ impl Planner<'_> {
             }
             StoreOp::RetainedEnd { topic, version } => retained(plan, topic, *version, None),
             StoreOp::WillSet { client, will } => {
-                self.will(plan, index, client, &encode::will(client, will));
+                let fields = encode::will(client, will);
+                self.will(plan, Kind::Will(index), b"mogi1_will", client, &fields);
             }
-            StoreOp::WillEnd { client } => self.will(plan, index, client, &[]),
+            StoreOp::WillEnd { client } => {
+                self.will(plan, Kind::Will(index), b"mogi1_unwill", client, &[]);
+            }
+            StoreOp::WillTaken { client, .. } => {
+                let cause = Cause::Will(Arc::clone(client));
+                let field = text(field_of(&cause));
+                let parts = extra.parts.get(&(SessionNo::NONE, cause));
+                let words = parts.map(|parts| [field, Cow::Borrowed(&parts[..])]);
+                let words = words.as_ref().map_or(&[][..], |words| &words[..]);
+                // What it stands for may take memory.
+                let name: &[u8] = if words.is_empty() { b"mogi1_unwill" } else { b"mogi1_will" };
+                self.will(plan, Kind::Will(index), name, client, words);
+            }
             _ => {}
         }
     }
 
-    fn will(&self, plan: &mut Plan, index: usize, client: &str, fields: &[Cow<'_, [u8]>]) {
+    fn will(
+        &self,
+        plan: &mut Plan,
+        kind: Kind,
+        name: &[u8],
+        client: &str,
+        fields: &[Cow<'_, [u8]>],
+    ) {
         let (keys, tag) = (&self.directory.keys, Tag::of(client));
-        let name: &[u8] = if fields.is_empty() { b"mogi1_unwill" } else { b"mogi1_will" };
         let commands = &mut plan.commands;
         commands.begin(8 + fields.len()).word(b"FCALL").word(name).number(3);
         commands.word(keys.of(&tag, Of::Session).as_bytes());
@@ -324,7 +360,7 @@ impl Planner<'_> {
         for word in fields.iter() {
             commands.word(word);
         }
-        plan.kinds.push(Kind::Will(index));
+        plan.kinds.push(kind);
     }
 }
 
@@ -342,6 +378,8 @@ impl Plan {
                     Kind::Own(session) if error.code() == "FENCED" => {
                         outcome.fenced.push(*session);
                     }
+                    // Whoever has the client now does it.
+                    Kind::WillDone if error.code() == "FENCED" => {}
                     Kind::Will(index) if error.code() == "FENCED" => {
                         outcome.fenced_wills.push(*index);
                     }
@@ -360,7 +398,7 @@ impl Plan {
                     outcome.flights += by(1);
                 }
                 Kind::Retained => outcome.retained += value.int().unwrap_or(0),
-                Kind::Entry(_) | Kind::Entries | Kind::Will(_) => {}
+                Kind::Entry(_) | Kind::Entries | Kind::Will(_) | Kind::WillDone => {}
             }
         }
         outcome
@@ -396,9 +434,16 @@ fn put_own<'a>(
         }
         StoreOp::Released { entry, .. } => words.extend([letter("R"), text(entry_id(*entry))]),
         StoreOp::Received { session, packet_id, .. } => {
-            let parts = extra.parts.get(&(*session, *packet_id));
+            let parts = extra.parts.get(&(*session, Cause::PacketId(*packet_id)));
             words.extend([letter("r"), number((*packet_id).into())]);
             words.push(parts.map_or_else(|| letter("received"), |it| Cow::Borrowed(&it[..])));
+            return parts.is_some();
+        }
+        StoreOp::HandedOver { session, entry, .. } => {
+            let cause = Cause::Entry(*entry);
+            words.extend([letter("m"), text(entry_id(*entry)), text(field_of(&cause))]);
+            let parts = extra.parts.get(&(*session, cause));
+            words.push(parts.map_or_else(|| letter(""), |it| Cow::Borrowed(&it[..])));
             return parts.is_some();
         }
         StoreOp::ReceivedEnd { packet_id, .. } => {
@@ -413,7 +458,8 @@ const fn entry_named(op: &StoreOp) -> Option<EntryNo> {
     match op {
         StoreOp::Assigned { entry, .. }
         | StoreOp::Released { entry, .. }
-        | StoreOp::Delivered { entry, .. } => Some(*entry),
+        | StoreOp::Delivered { entry, .. }
+        | StoreOp::HandedOver { entry, .. } => Some(*entry),
         _ => None,
     }
 }

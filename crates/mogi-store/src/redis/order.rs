@@ -3,23 +3,12 @@
 use crate::ops::StoreOp;
 use mogi_codec::QoS;
 
-/// Whether a message goes to a queue in this turn because of what ends in it: a will, or a message
-/// of a shared group that another member gets.
+/// Whether a message goes to a queue in this turn because of what ends in it: a session whose
+/// messages of a shared group other members get.
 pub(super) fn moves_messages(batch: &[StoreOp]) -> bool {
-    let ends = |op: &StoreOp| matches!(op, StoreOp::SessionEnd { .. } | StoreOp::WillEnd { .. });
-    let mut grouped = false;
-    let mut enqueued = false;
-    for op in batch {
-        match op {
-            StoreOp::Enqueued { delivery, .. } => {
-                enqueued = true;
-                grouped |= delivery.group.is_some();
-            }
-            StoreOp::Retained { .. } => enqueued = true,
-            _ => {}
-        }
-    }
-    enqueued && (grouped || batch.iter().any(ends))
+    let ends = |op: &StoreOp| matches!(op, StoreOp::SessionEnd { .. });
+    let goes = |op: &StoreOp| matches!(op, StoreOp::Enqueued { .. } | StoreOp::Retained { .. });
+    batch.iter().any(goes) && batch.iter().any(ends)
 }
 
 /// Whether a change belongs to a QoS 2 message.

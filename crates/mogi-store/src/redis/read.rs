@@ -3,11 +3,11 @@
 use super::directory::Directory;
 use super::encode::{self, Found};
 use super::journal;
-use super::keys::{Of, Tag, entry_of};
+use super::keys::{Of, Tag, cause_of, entry_of};
 use super::link::Link;
 use super::wire::{Commands, Reply, Request, Value};
 use crate::error::StoreError;
-use crate::ops::{EntryNo, SessionNo, StoredFlight, StoredSession, StoredWaiting};
+use crate::ops::{Cause, EntryNo, SessionNo, StoredFlight, StoredSession, StoredWaiting};
 use crate::store::Damage;
 use std::sync::Arc;
 
@@ -39,8 +39,8 @@ pub(crate) struct Partial {
     /// The node that owns it and its epoch, as far as it was claimed.
     pub(super) owner: Option<Arc<str>>,
     pub(super) epoch: u64,
-    /// What received packet ids stand for that may not be in all queues yet.
-    pub(super) pending: Vec<(u16, journal::Parts)>,
+    /// What follows from received packet ids and handed over entries, and may not be in all queues.
+    pub(super) pending: Vec<(Cause, journal::Parts)>,
     /// Packet ids of messages in flight that are still to be read.
     flights: Vec<(EntryNo, u16)>,
     /// Behind which id to go on reading what waits; empty: that is all.
@@ -72,15 +72,17 @@ pub(super) fn begin(client: &Arc<str>, values: &[Value], damage: &mut Damage) ->
         }
     }
     let mut pending = Vec::new();
-    for (packet_id, state) in Found::of(recv).pairs() {
-        let Some(packet_id) = parsed(packet_id) else {
+    for (field, state) in Found::of(recv).pairs() {
+        let Some(cause) = cause_of(field) else {
             strange(damage, "recv", client);
             continue;
         };
-        session.received.push(packet_id);
+        if let Cause::PacketId(packet_id) = cause {
+            session.received.push(packet_id);
+        }
         if state != b"received" {
             match journal::read(state) {
-                Some(parts) => pending.push((packet_id, parts)),
+                Some(parts) => pending.push((cause, parts)),
                 None => strange(damage, "recv", client),
             }
         }

@@ -11,7 +11,7 @@ use super::store::{Marks, RedisStore};
 use super::wire::{Commands, Request, Value};
 use crate::clock::now_ms;
 use crate::committer::{Answer, Notice, OnAnswer, OnNotice};
-use crate::ops::{Batch, EntryNo, SessionNo, StoreOp};
+use crate::ops::{Batch, Cause, EntryNo, SessionNo, StoreOp};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use mogi_core::Wait;
@@ -82,8 +82,8 @@ struct Claim {
     claiming: Claiming,
     /// The turn of the committer's own with what the owner before left undone.
     rolls: Option<u64>,
-    /// Packet ids of which that is done, and sessions that got something by it.
-    done: Vec<u16>,
+    /// Of what that is done, and sessions that got something by it.
+    done: Vec<Cause>,
     reached: Vec<SessionNo>,
     retained: Vec<StoreOp>,
 }
@@ -412,8 +412,9 @@ impl Runner {
         };
         let (only_read, slot) = (claiming.only_reads(), claiming.tag.slot);
         if let Some(mut found) = claiming.finish() {
-            if let Some(session) = found.session.as_ref().filter(|_| !done.is_empty()) {
-                self.lanes.rolled(slot, session.session, &done);
+            if !done.is_empty() {
+                let session = found.session.as_ref().map(|session| session.session);
+                self.lanes.rolled(slot, session, done);
             }
             (found.reached, found.retained) = (reached, retained);
             let answer = match only_read {
@@ -438,13 +439,12 @@ impl Runner {
         let client = Arc::clone(&claim.claiming.client);
         let session = claim.claiming.partial.as_ref().map(|it| it.session.session);
         self.lanes.directory.claimed(&client, claim.claiming.epoch(), session);
-        let pending = claim.claiming.partial.as_mut().map(|it| std::mem::take(&mut it.pending));
         let mut left = Batch::new();
-        for (packet_id, parts) in pending.unwrap_or_default() {
-            if claim.done.contains(&packet_id) {
+        for (cause, parts) in claim.claiming.take_undone() {
+            if claim.done.contains(&cause) {
                 continue;
             }
-            claim.done.push(packet_id);
+            claim.done.push(cause);
             for (client, op) in parts {
                 if let StoreOp::Enqueued { session, .. } = &op {
                     claim.reached.push(*session);
@@ -477,8 +477,8 @@ impl Runner {
             let Fenced { client, session, epoch } = fenced;
             answers.push((OWN, Answer::Fenced { session, client, epoch }));
         }
-        for (worker, turn, session, packet_id) in self.lanes.refused.drain(..) {
-            answers.push((worker, Answer::NotReceived { turn, session, packet_id }));
+        for (worker, turn, session, cause) in self.lanes.refused.drain(..) {
+            answers.push((worker, Answer::NotStored { turn, session, cause }));
         }
         self.lanes.answers(&mut answers);
         let (bytes, ops) = self.lanes.tickets.take_done();

@@ -4,14 +4,14 @@ use super::RedisOptions;
 use super::directory::Directory;
 use super::fetch::Search;
 use super::journal::Parts;
-use super::keys::Keys;
+use super::keys::{Keys, Of, Per, Tag, field_of};
 use super::link::Link;
 use super::ops::{Extra, Outcome, Plan, Planner};
 use super::wire::{Commands, Request, Value, slot_of};
 use super::{encode::Found, load};
 use crate::clock::now_ms;
 use crate::error::StoreError;
-use crate::ops::{EntryNo, SessionNo, StoreOp, StoredDelivery};
+use crate::ops::{Cause, EntryNo, SessionNo, StoreOp, StoredDelivery};
 use crate::store::{LoadReport, Loaded, Store, Usage};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -107,7 +107,7 @@ impl RedisStore {
     pub(super) fn roll_forward(
         &mut self,
         publisher: &Arc<str>,
-        packet_id: u16,
+        cause: Cause,
         parts: &Parts,
     ) -> Result<(), StoreError> {
         let mut ops = Vec::new();
@@ -119,9 +119,20 @@ impl RedisStore {
         }
         self.write_all(&ops)?;
         // It is done: nobody needs to do it again. If this is lost, it counts but once anyway.
-        let key = self.directory.keys.of(&super::keys::Tag::of(publisher), super::keys::Of::Recv);
-        let id = packet_id.to_string();
-        let commands = Commands::one(&[b"HSET", key.as_bytes(), id.as_bytes(), b"received"]);
+        let (keys, tag) = (&self.directory.keys, Tag::of(publisher));
+        let (key, field) = (keys.of(&tag, Of::Recv), field_of(&cause));
+        let commands = match cause {
+            Cause::Will(_) => {
+                let (will, wills) = (keys.of(&tag, Of::Will), keys.per(tag.slot, Per::Wills));
+                let mut commands = Commands::one(&[b"UNLINK", will.as_bytes()]);
+                commands.push(&[b"HDEL", wills.as_bytes(), publisher.as_bytes()]);
+                commands
+            }
+            Cause::PacketId(_) => {
+                Commands::one(&[b"HSET", key.as_bytes(), field.as_bytes(), b"received"])
+            }
+            Cause::Entry(_) => Commands::one(&[b"HDEL", key.as_bytes(), field.as_bytes()]),
+        };
         self.link.call(vec![Request::new(slot_of(key.as_bytes()), commands)])?;
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::conformance::{
     self, Open, assigned, delivery, enqueued, message, received, session_set,
 };
 use crate::keeper::Keeper;
-use crate::ops::{EntryNo, SessionNo, StoreOp, StoredWill};
+use crate::ops::{Cause, EntryNo, SessionNo, StoreOp, StoredWill};
 use crate::store::{Loaded, Store};
 use mogi_codec::QoS;
 use mogi_core::{MessageView, Wait};
@@ -306,25 +306,125 @@ fn mqtt_4_3_3_10_a_message_of_several_slots_is_there_as_a_whole_and_once() {
     }
 }
 
-#[test]
-fn what_ends_goes_behind_what_comes_of_it() {
-    let server = Server::start(&[]);
-    let mut store = node(&server, "a");
-    let will =
-        StoredWill { message: message("w", b"gone"), expiry_s: None, delay_s: 0, due_at_ms: None };
-    let set = StoreOp::WillSet { client: "client-1".into(), will: Arc::new(will) };
-    store.commit(&[&[session_set(1), session_set(2), set]]).expect("written");
-    let mut lanes = Lanes::new(directory(&server));
+/// Lanes that know sessions 1 and 2 of `client-1` and `client-2`, which are in the store.
+fn two_sessions(server: &Server) -> (RedisStore, Lanes) {
+    let mut store = node(server, "a");
+    store.commit(&[&[session_set(1), session_set(2)]]).expect("written");
+    let mut lanes = Lanes::new(directory(server));
     lanes.directory.learn(SessionNo(1), &"client-1".into());
     lanes.directory.learn(SessionNo(2), &"client-2".into());
-    let end = StoreOp::WillEnd { client: "client-1".into() };
-    let batch = vec![end, enqueued(2, 5, &message("w", b"gone"))];
-    lanes.submit(0, 1, batch, Wait::ForThis, 1);
-    assert_eq!(carry_out(&mut lanes, &store, 1), [], "the will is still to be ended");
-    assert_eq!(server.cli(&["EXISTS", "will:{client-1}"]), "1\n");
-    assert_eq!(server.cli(&["XLEN", "queue:{client-2}"]), "1\n");
-    assert_eq!(carry_out(&mut lanes, &store, 9), [(0, Answer::Stored { turn: 1 })]);
-    assert_eq!(server.cli(&["EXISTS", "will:{client-1}"]), "0\n");
+    (store, lanes)
+}
+
+/// What a broker that starts finds: wills, and by session how much waits.
+fn found_later(server: &Server) -> (usize, Vec<usize>) {
+    let (mut wills, mut waiting) = (0, Vec::new());
+    let mut after = RedisStore::open(&server.options()).expect("it opens");
+    let report = after.load(&mut |loaded| match loaded {
+        Loaded::Session(session) => waiting.push(session.waiting.len()),
+        Loaded::Will { .. } => wills += 1,
+        _ => {}
+    });
+    assert_eq!(report.expect("it loads").damage.records, 0);
+    (wills, waiting)
+}
+
+fn will_set(client: &str) -> StoreOp {
+    let will =
+        StoredWill { message: message("w", b"gone"), expiry_s: None, delay_s: 0, due_at_ms: None };
+    StoreOp::WillSet { client: client.into(), will: Arc::new(will) }
+}
+
+fn will_taken(follows: u32) -> StoreOp {
+    StoreOp::WillTaken { client: "client-1".into(), follows }
+}
+
+const fn handed_over(entry: u64, follows: u32) -> StoreOp {
+    StoreOp::HandedOver { session: SessionNo(1), entry: EntryNo(entry), follows }
+}
+
+/// [MQTT-3.1.2-8]: whatever moment a broker ends at, a will is there, or its message is, once.
+#[test]
+fn mqtt_3_1_2_8_a_will_is_published_as_a_whole_and_once() {
+    let server = Server::start(&[]);
+    for crash_after in 0..4 {
+        server.cli(&["FLUSHALL"]);
+        let (mut store, mut lanes) = two_sessions(&server);
+        store.commit(&[&[will_set("client-1")]]).expect("written");
+        // The next will of the same client comes when this one has gone its way.
+        let batch = vec![will_taken(1), exactly_once(2, 20), will_set("client-1")];
+        lanes.submit(0, 4, batch, Wait::ForThis, 1);
+        let answers = carry_out(&mut lanes, &store, crash_after);
+        assert_eq!(!answers.is_empty(), crash_after >= 3, "{crash_after}");
+        drop(lanes);
+        for _ in 0..2 {
+            let expected = match crash_after {
+                0 => (1, vec![0, 0]),
+                1 | 2 => (0, vec![0, 1]),
+                _ => (1, vec![0, 1]),
+            };
+            assert_eq!(found_later(&server), expected, "{crash_after}");
+        }
+    }
+    assert_eq!(server.cli(&["HEXISTS", "will:{client-1}", "published"]), "0\n");
+}
+
+/// Whatever moment a broker ends at, a message of a group is with one member.
+#[test]
+fn a_message_that_is_handed_over_is_with_one_member() {
+    let server = Server::start(&[]);
+    for crash_after in 0..4 {
+        server.cli(&["FLUSHALL"]);
+        let (mut store, mut lanes) = two_sessions(&server);
+        store.commit(&[&[exactly_once(1, 10)]]).expect("written");
+        lanes.submit(0, 4, vec![handed_over(10, 1), exactly_once(2, 20)], Wait::ForThis, 1);
+        carry_out(&mut lanes, &store, crash_after);
+        drop(lanes);
+        for _ in 0..2 {
+            let expected = if crash_after == 0 { vec![1, 0] } else { vec![0, 1] };
+            assert_eq!(found_later(&server), (0, expected), "{crash_after}");
+        }
+    }
+}
+
+/// A message that is still to be written for one member, and goes to another by then.
+#[test]
+fn a_message_that_is_handed_over_at_once_is_with_one_member() {
+    let server = Server::start(&[]);
+    for crash_after in 0..6 {
+        server.cli(&["FLUSHALL"]);
+        let (mut store, mut lanes) = two_sessions(&server);
+        store.commit(&[&[session_set(3)]]).expect("written");
+        lanes.directory.learn(SessionNo(3), &"client-3".into());
+        lanes.submit(0, 4, vec![taken(3, 9, 1), exactly_once(1, 10)], Wait::ForThis, 1);
+        lanes.submit(0, 5, vec![handed_over(10, 1), exactly_once(2, 20)], Wait::ForThis, 1);
+        carry_out(&mut lanes, &store, crash_after);
+        drop(lanes);
+        for _ in 0..2 {
+            let (_, waiting) = found_later(&server);
+            let sum: usize = waiting.iter().sum();
+            assert_eq!(sum, usize::from(crash_after > 0), "{crash_after}: {waiting:?}");
+        }
+    }
+}
+
+/// Another node has the client by now, with its will, and its messages of a group.
+#[test]
+fn what_another_node_has_is_not_given_away() {
+    let server = Server::start(&[]);
+    let (mut a, mut lanes) = two_sessions(&server);
+    a.commit(&[&[exactly_once(1, 10), will_set("client-1")]]).expect("written");
+    let client: Arc<str> = "client-1".into();
+    let ours = a.claim(&client).expect("it is claimed");
+    lanes.directory.claimed(&client, ours.epoch, Some(SessionNo(1)));
+    let theirs = node(&server, "b").claim(&client).expect("it is claimed");
+    assert!(theirs.will.is_some());
+    let batch = vec![handed_over(10, 1), exactly_once(2, 20), will_taken(1), exactly_once(2, 21)];
+    lanes.submit(0, 4, batch, Wait::ForThis, 1);
+    carry_out(&mut lanes, &a, 9);
+    let refused: Vec<_> = lanes.refused.iter().map(|(.., cause)| cause.clone()).collect();
+    assert_eq!(refused, [Cause::Entry(EntryNo(10)), Cause::Will(client)]);
+    assert_eq!(found_later(&server), (1, vec![1, 0]));
 }
 
 /// What a subscriber acknowledges while a slot's request is out is never written.

@@ -94,9 +94,7 @@ pub(super) fn answers(shared: &Arc<Shared>) -> OnAnswer {
             Answer::Stored { turn } => Mail::Stored { turn },
             Answer::Fetched { token, entries, .. } => Mail::Fetched { token, entries },
             Answer::StoredOne { turn } => Mail::StoredOne { turn },
-            Answer::NotReceived { turn, session, packet_id } => {
-                Mail::NotReceived { turn, session, packet_id }
-            }
+            Answer::NotStored { turn, session, cause } => Mail::NotStored { turn, session, cause },
             Answer::Claimed { token, claimed } => Mail::Claimed { token, claimed },
             Answer::Read { token, session } => Mail::Read { token, session },
             Answer::Fenced { client, session, epoch } => {

@@ -3,7 +3,6 @@
 use super::ClusterPlan;
 use super::queue::LinkQueue;
 use mogi_core::cluster::{FIRST_NODE, MAX_NODES};
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -25,8 +24,6 @@ pub(crate) struct Links {
     generation: AtomicU64,
     /// Whether other nodes have yet to tell what they have.
     hearing: AtomicBool,
-    /// The other nodes that live.
-    living: RwLock<BTreeSet<String>>,
 }
 
 impl Links {
@@ -41,7 +38,6 @@ impl Links {
             safe_until_ms: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             hearing: AtomicBool::new(true),
-            living: RwLock::default(),
         }
     }
 
@@ -89,16 +85,6 @@ impl Links {
         if let Some(Some(queue)) = at.and_then(|at| queues.get(at)) {
             queue.push(bytes);
         }
-    }
-
-    /// Whether that node has a lease.
-    pub(crate) fn lives(&self, node: &str) -> bool {
-        self.living.read().unwrap_or_else(PoisonError::into_inner).contains(node)
-    }
-
-    /// Takes note of who has one.
-    pub(super) fn set_living(&self, living: BTreeSet<String>) {
-        *self.living.write().unwrap_or_else(PoisonError::into_inner) = living;
     }
 
     /// Hands messages over for all nodes.

@@ -320,7 +320,6 @@ impl Membership {
         let others = nodes.into_iter().filter(|node| node.node != *me);
         let others: BTreeMap<String, String> =
             others.map(|node| (node.node, node.address)).collect();
-        self.links.set_living(others.keys().cloned().collect());
         let moved = |id: &String, address: &String| others.get(id) != Some(address);
         let tasks = self.tasks.iter();
         let gone: Vec<String> = tasks

@@ -7,7 +7,7 @@ use crate::net::stream::{Peer, Stream};
 use mio::Waker;
 use mogi_core::cluster::roster::Eviction;
 use mogi_core::store::{StoredDelivery, StoredSession};
-use mogi_core::{BridgeEnd, CoreConfig, EntryNo, Pass, Rights, SessionNo};
+use mogi_core::{BridgeEnd, Cause, CoreConfig, EntryNo, Pass, Rights, SessionNo};
 use mogi_store::redis::Claimed;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -30,7 +30,7 @@ pub(crate) enum Mail {
     /// The changes of that turn are durable, though others before it may not be.
     StoredOne { turn: u64 },
     /// The store refuses the packet id of a QoS 2 message: another node has the publisher.
-    NotReceived { turn: u64, session: SessionNo, packet_id: u16 },
+    NotStored { turn: u64, session: SessionNo, cause: Cause },
     /// The store refuses changes of the session: another node has it.
     Fenced { session: SessionNo, epoch: u64 },
     /// Other nodes know of more changes of interest than they did.

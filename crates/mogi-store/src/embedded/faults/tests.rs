@@ -246,6 +246,7 @@ impl Rig {
             | StoreOp::Assigned { session, .. }
             | StoreOp::Released { session, .. }
             | StoreOp::Delivered { session, .. }
+            | StoreOp::HandedOver { session, .. }
             | StoreOp::Received { session, .. }
             | StoreOp::ReceivedEnd { session, .. } => living.contains(session),
             _ => true,

@@ -62,7 +62,7 @@ impl Writer {
                 put_head(RELEASED, *session, out);
                 coding::put_u64(entry.0, out);
             }
-            StoreOp::Delivered { session, entry } => {
+            StoreOp::Delivered { session, entry } | StoreOp::HandedOver { session, entry, .. } => {
                 put_head(DELIVERED, *session, out);
                 coding::put_u64(entry.0, out);
             }
@@ -89,7 +89,7 @@ impl Writer {
                 out.push(WILL_SET);
                 sized(out, |out| coding::put_will(client, will, out));
             }
-            StoreOp::WillEnd { client } => {
+            StoreOp::WillEnd { client } | StoreOp::WillTaken { client, .. } => {
                 out.push(WILL_END);
                 coding::put_text(client, out);
             }

@@ -105,13 +105,16 @@ impl Young {
             }
             StoreOp::RetainedEnd { topic, version } => self.retain(topic, *version, None),
             StoreOp::WillSet { client, will } => self.will(client, Some(will)),
-            StoreOp::WillEnd { client } => self.will(client, None),
+            StoreOp::WillEnd { client } | StoreOp::WillTaken { client, .. } => {
+                self.will(client, None)
+            }
             StoreOp::SubscriptionSet { session, .. }
             | StoreOp::SubscriptionEnd { session, .. }
             | StoreOp::Enqueued { session, .. }
             | StoreOp::Assigned { session, .. }
             | StoreOp::Released { session, .. }
             | StoreOp::Delivered { session, .. }
+            | StoreOp::HandedOver { session, .. }
             | StoreOp::Received { session, .. }
             | StoreOp::ReceivedEnd { session, .. } => {
                 // What comes after the session's end counts for nothing.

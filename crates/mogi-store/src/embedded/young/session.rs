@@ -99,7 +99,9 @@ impl Session {
                 };
                 self.change(*entry, settled, change)
             }
-            StoreOp::Delivered { entry, .. } => self.deliver(*entry, settled),
+            StoreOp::Delivered { entry, .. } | StoreOp::HandedOver { entry, .. } => {
+                self.deliver(*entry, settled)
+            }
             _ => Cost::default(),
         })
     }

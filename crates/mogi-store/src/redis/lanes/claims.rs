@@ -1,7 +1,7 @@
 //! Claims on their way: what is changed behind one waits until it is known under which.
 
 use super::Lanes;
-use crate::ops::SessionNo;
+use crate::ops::{Cause, SessionNo};
 use std::sync::Arc;
 
 impl Lanes {
@@ -23,9 +23,17 @@ impl Lanes {
         }
     }
 
-    /// The messages of these packet ids, which another node had left undone, are in all queues.
-    pub(in crate::redis) fn rolled(&mut self, slot: u16, session: SessionNo, packets: &[u16]) {
+    /// What follows from these, which another node had left undone, is in all queues.
+    pub(in crate::redis) fn rolled(
+        &mut self,
+        slot: u16,
+        session: Option<SessionNo>,
+        causes: Vec<Cause>,
+    ) {
         let lane = self.lanes.entry(slot).or_default();
-        lane.settled.extend(packets.iter().map(|id| (session, *id)));
+        lane.settled.extend(causes.into_iter().filter_map(|cause| match cause {
+            Cause::Will(_) => Some((SessionNo::NONE, cause)),
+            _ => Some((session?, cause)),
+        }));
     }
 }

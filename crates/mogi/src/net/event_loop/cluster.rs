@@ -151,11 +151,8 @@ impl EventLoop {
         let was_here = links.is_some_and(|it| old_owner.as_deref() == Some(&*it.plan.node));
         let number = session.as_ref().map_or(SessionNo::NONE, |session| session.session);
         let claimed = match session {
-            None => {
-                // A node that lives publishes it itself when it hears of the new connection.
-                let lives = links.zip(old_owner).is_some_and(|(links, it)| links.lives(&it));
-                Claimed::Nothing { will: will.filter(|_| !lives) }
-            }
+            // Whoever had it before cannot take it any more.
+            None => Claimed::Nothing { will },
             Some(_) if was_here && self.worker.holds(&client, number, epoch_before) => {
                 Claimed::Ours
             }

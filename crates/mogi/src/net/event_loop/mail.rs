@@ -71,8 +71,8 @@ impl EventLoop {
                 Mail::Disown => self.disown(now_ms),
                 Mail::CatchUp => self.catch_up_all(),
                 Mail::CatchUpOne { client } => self.catch_up(client),
-                Mail::NotReceived { turn, session, packet_id } => {
-                    self.worker.not_received(turn, session, packet_id);
+                Mail::NotStored { turn, session, cause } => {
+                    self.worker.not_stored(turn, session, cause);
                 }
                 Mail::AdoptWill { client } => self.adopt_will(client),
                 Mail::Adopt { client } => self.adopt(client),
