@@ -81,7 +81,9 @@ impl Worker {
         let mut generation = 0;
         if let Some(client) = self.clients.get_mut(key) {
             generation = client.generation;
-            client.session.inflight.restart();
+            if let Some(inflight) = client.session.inflight.made() {
+                inflight.restart();
+            }
             client.session.table = arrival.listener.rights;
             client.session.grant = arrival.pass.grant.clone();
             client.session.gate = None;
@@ -190,7 +192,7 @@ impl Worker {
             id: Arc::clone(&id),
             generation: self.clients.generations,
             link: None,
-            session: Session::new(expiry, username, mount, self.node.hash(), &self.node.queued),
+            session: Session::new(expiry, username, mount, &self.node.queued),
         })) as u32;
         self.clients.by_id.insert(id, key);
         self.node.sessions.fetch_add(1, Ordering::Relaxed);

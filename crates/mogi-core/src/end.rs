@@ -198,13 +198,20 @@ impl Worker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let dropped = client.session.queue.settle(limit, qos0, self.turn.cfg.durable);
-        self.turn.stats.dropped_queue_full += dropped;
+        if let Some(queue) = client.session.queue.made() {
+            let dropped = queue.settle(limit, qos0, self.turn.cfg.durable);
+            self.turn.stats.dropped_queue_full += dropped;
+        }
         if client.session.number != SessionNo::NONE {
             client.keep_all(&mut self.turn);
-            client.session.queue.page_out();
+            if let Some(queue) = client.session.queue.made() {
+                queue.page_out();
+            }
         }
         self.hand_over_waiting(key);
+        if let Some(client) = self.clients.get_mut(key) {
+            client.session.release();
+        }
     }
 
     /// Notes when the client left, and when its session ends.
@@ -327,14 +334,16 @@ impl Client {
         if session == SessionNo::NONE {
             return;
         }
-        self.session.queue.for_each_unkept(|delivery| {
-            let Some(message) = &delivery.message else {
-                return;
-            };
-            let way = delivery.way();
-            let mut shared = SharedCopy::of(message.clone());
-            delivery.entry = enqueue(turn, session, &message.view(), &mut shared, &way);
-        });
+        if let Some(queue) = self.session.queue.made() {
+            queue.for_each_unkept(|delivery| {
+                let Some(message) = &delivery.message else {
+                    return;
+                };
+                let way = delivery.way();
+                let mut shared = SharedCopy::of(message.clone());
+                delivery.entry = enqueue(turn, session, &message.view(), &mut shared, &way);
+            });
+        }
         for flight in self.session.inflight.iter() {
             let (entry, packet_id) = (flight.delivery.entry, flight.packet_id);
             let unknown = flight.delivery.qos == QoS::AtLeastOnce && entry != EntryNo::NONE;

@@ -7,8 +7,9 @@ use crate::client::Client;
 use crate::cluster::change::Change;
 use crate::inflight::Flight;
 use crate::numbers::claim_at;
-use crate::session::{Expiry, Session, Subscription, Will};
+use crate::session::{Expiry, Session, Will};
 use crate::store::{EntryNo, StoreOp, StoredFlight, StoredSession, StoredWaiting, StoredWill};
+use crate::subscriptions::Subscription;
 use crate::timers::Due;
 use crate::worker::Worker;
 use mogi_codec::{QoS, SubscribeOptions, Version};
@@ -37,8 +38,7 @@ impl Worker {
         }
         self.clients.generations = self.clients.generations.wrapping_add(1);
         let (username, mount) = (record.username, record.mount);
-        let mut session =
-            Session::new(expiry, username, mount, self.node.hash(), &self.node.queued);
+        let mut session = Session::new(expiry, username, mount, &self.node.queued);
         session.number = number;
         session.epoch = epoch;
         session.left_at_ms = Some(record.left_at_ms.unwrap_or(alive_at_ms).min(now_ms));
@@ -117,14 +117,14 @@ impl Worker {
         }
     }
 
-    fn restore_subscription(&mut self, key: u32, filter: &Arc<str>, options: u8, id: u32) {
+    fn restore_subscription(&mut self, key: u32, filter: &str, options: u8, id: u32) {
         let (Ok(options), Some(client)) =
             (SubscribeOptions::decode(Version::V5, options), self.clients.get_mut(key))
         else {
             return;
         };
         let subscription = Subscription { options, id, replay: false };
-        if client.session.subscriptions.insert(Arc::clone(filter), subscription).is_none() {
+        if client.session.subscriptions.insert(filter, subscription) {
             self.turn.stats.subscriptions += 1;
             let shared = mogi_codec::topic::Shared::parse(filter);
             self.turn.stats.shared_subscriptions += u64::from(matches!(shared, Ok(Some(_))));

@@ -3,11 +3,12 @@
 use crate::authority::{Gate, NO_TABLE};
 use crate::idset::IdSet;
 use crate::inflight::Inflight;
-use crate::map::Map;
 use crate::pass::Grant;
 use crate::queue::Queue;
+use crate::seldom::Seldom;
 use crate::store::{EntryNo, SessionNo};
-use mogi_codec::{QoS, SubscribeOptions};
+use crate::subscriptions::Subscriptions;
+use mogi_codec::QoS;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -47,16 +48,6 @@ impl Expiry {
     }
 }
 
-/// A subscription as its client asked for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Subscription {
-    pub(crate) options: SubscribeOptions,
-    /// 0: none.
-    pub(crate) id: u32,
-    /// Whether its retained messages are asked for, and not fetched yet.
-    pub(crate) replay: bool,
-}
-
 /// A will message.
 #[derive(Debug)]
 pub(crate) struct Will {
@@ -86,11 +77,11 @@ pub(crate) struct Session {
     pub(crate) gate: Option<Box<Gate>>,
     /// Its number in the store; [`SessionNo::NONE`]: the store does not know it.
     pub(crate) number: SessionNo,
-    pub(crate) subscriptions: Map<Arc<str>, Subscription>,
-    pub(crate) inflight: Inflight,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) inflight: Seldom<Inflight>,
     /// QoS 2 packet ids received and not yet released ([MQTT-4.3.3-10]).
-    pub(crate) received: IdSet,
-    pub(crate) queue: Queue,
+    pub(crate) received: Seldom<IdSet>,
+    pub(crate) queue: Seldom<Queue>,
     /// Filters whose retained messages are to be fetched, see [`crate::replay`]; `None`: no more.
     #[expect(clippy::box_collection, reason = "nearly all sessions have none: 8 bytes, not 32")]
     pub(crate) replays: Option<Box<VecDeque<Arc<str>>>>,
@@ -127,7 +118,6 @@ impl Session {
         expiry: Expiry,
         username: Option<Arc<str>>,
         mount: Option<Arc<str>>,
-        seed: foldhash::fast::FixedState,
         queued: &Arc<AtomicU64>,
     ) -> Self {
         Self {
@@ -138,10 +128,10 @@ impl Session {
             grant: None,
             gate: None,
             number: SessionNo::NONE,
-            subscriptions: Map::with_hasher(seed),
-            inflight: Inflight::default(),
-            received: IdSet::default(),
-            queue: Queue::counted_in(queued),
+            subscriptions: Subscriptions::default(),
+            inflight: Seldom::default(),
+            received: Seldom::default(),
+            queue: Seldom::new(Arc::clone(queued)),
             replays: None,
             will: None,
             will_stored: false,
@@ -152,6 +142,13 @@ impl Session {
             epoch: 0,
             catching: None,
         }
+    }
+
+    /// Its client has left: what it may have needed there goes, as far as it is empty.
+    pub(crate) fn release(&mut self) {
+        self.inflight.release();
+        self.received.release();
+        self.queue.release();
     }
 
     /// Notes from now on which entries end.

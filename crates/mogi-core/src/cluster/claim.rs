@@ -18,10 +18,11 @@ use crate::event::Wait;
 use crate::handshake::decode;
 use crate::numbers::{claim_at, numbers_at};
 use crate::paging::Missing;
-use crate::session::{Catching, Session, Subscription};
+use crate::session::{Catching, Session};
 use crate::store::{
     EntryNo, SessionNo, StoredSession, StoredSubscription, StoredWaiting, StoredWill,
 };
+use crate::subscriptions::Subscription;
 use crate::worker::Worker;
 use mogi_codec::Connect;
 use std::collections::BTreeSet;
@@ -349,8 +350,8 @@ fn lately(now_ms: u64, entries: impl Iterator<Item = EntryNo>) -> BTreeSet<Entry
 const LATELY_MS: u64 = 60_000;
 
 fn stored_subscriptions(session: &Session) -> Vec<StoredSubscription> {
-    let stored = |(filter, subscription): (&Arc<str>, &Subscription)| StoredSubscription {
-        filter: Arc::clone(filter),
+    let stored = |(filter, subscription): (&str, Subscription)| StoredSubscription {
+        filter: filter.into(),
         options: subscription.options.encode(),
         id: subscription.id,
     };
