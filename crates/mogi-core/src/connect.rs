@@ -172,7 +172,6 @@ impl Worker {
                 if resumes && let Some(client) = client {
                     client.session.expiry = expiry;
                     client.session.left_at_ms = None;
-                    client.session.ends_at_ms = None;
                     self.turn.stats.clients_disconnected -= 1;
                     self.persist_session(key);
                     self.refresh_interest(key);
@@ -449,5 +448,6 @@ fn make_will(connect: &Connect<'_>, mount: Option<&str>) -> Option<Box<Will>> {
         properties,
         expiry_s: will.properties.int(PropertyId::MessageExpiryInterval),
         delay_s: will.properties.int(PropertyId::WillDelayInterval).unwrap_or(0),
+        due_at_ms: None,
     }))
 }

@@ -6,7 +6,6 @@ use crate::cluster::change::Change;
 use crate::event::LogKind;
 use crate::inflight::Stage;
 use crate::link::Link;
-use crate::session::Expiry;
 use crate::store::{EntryNo, SessionNo, StoreOp};
 use crate::timers::Due;
 use crate::turn::{SharedCopy, Turn};
@@ -220,10 +219,8 @@ impl Worker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let left_at_ms = *client.session.left_at_ms.get_or_insert(now_ms);
-        if let Expiry::After(seconds) = client.session.expiry {
-            let at_ms = left_at_ms + u64::from(seconds) * 1000;
-            client.session.ends_at_ms = Some(at_ms);
+        client.session.left_at_ms.get_or_insert(now_ms);
+        if let Some(at_ms) = client.session.ends_at_ms() {
             let generation = client.generation;
             self.timers.add(at_ms, key, generation, Due::SessionEnd);
         }
@@ -276,7 +273,7 @@ impl Worker {
     /// Ends the session of an absent client if its time is over, else says when that is, if ever.
     pub(crate) fn end_if_over(&mut self, key: u32) -> Option<u64> {
         let client = self.clients.get(key).filter(|client| client.link.is_none())?;
-        let at_ms = client.session.ends_at_ms?;
+        let at_ms = client.session.ends_at_ms()?;
         if at_ms > self.turn.now_ms {
             return Some(at_ms);
         }

@@ -33,6 +33,7 @@ pub mod handshake;
 mod idset;
 mod inflight;
 pub mod interest;
+mod lasting;
 mod link;
 mod map;
 mod memory;

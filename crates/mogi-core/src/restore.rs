@@ -84,7 +84,7 @@ impl Worker {
     ) {
         self.turn.now_ms = now_ms;
         let view = stored.message.view();
-        let will = Will {
+        let mut will = Will {
             topic: stored.message.topic().to_owned(),
             payload: view.payload.to_vec(),
             qos: view.qos,
@@ -92,6 +92,7 @@ impl Worker {
             properties: view.properties.to_vec(),
             expiry_s: stored.expiry_s,
             delay_s: stored.delay_s,
+            due_at_ms: None,
         };
         let key = self.clients.by_id.get(client).copied();
         let Some((key, client)) = key.and_then(|key| Some((key, self.clients.get_mut(key)?)))
@@ -102,9 +103,9 @@ impl Worker {
         };
         let delay_ms = u64::from(stored.delay_s) * 1000;
         let at_ms = stored.due_at_ms.unwrap_or_else(|| alive_at_ms.min(now_ms) + delay_ms);
+        will.due_at_ms = Some(at_ms);
         client.session.will = Some(Box::new(will));
         client.session.will_stored = true;
-        client.session.will_at_ms = Some(at_ms);
         if at_ms <= now_ms {
             // Not later: the client could be back by then, and is not back in time.
             return self.publish_will_now(key);
@@ -140,7 +141,7 @@ impl Worker {
                 Flight::restored(flight.packet_id, flight.entry, delivery)
             })
             .collect();
-        if let Some(client) = self.clients.get_mut(key) {
+        if let Some(client) = self.clients.get_mut(key).filter(|_| !flights.is_empty()) {
             client.session.inflight.restore(flights);
         }
     }

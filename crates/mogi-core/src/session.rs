@@ -59,6 +59,8 @@ pub(crate) struct Will {
     pub(crate) properties: Vec<u8>,
     pub(crate) expiry_s: Option<u32>,
     pub(crate) delay_s: u32,
+    /// When it is due, once the connection is gone.
+    pub(crate) due_at_ms: Option<u64>,
 }
 
 /// The state of a client, connected or not ([MQTT-4.1.0-1]).
@@ -88,12 +90,8 @@ pub(crate) struct Session {
     pub(crate) will: Option<Box<Will>>,
     /// Whether the store has a will of the client.
     pub(crate) will_stored: bool,
-    /// When the will is due, once the connection is gone.
-    pub(crate) will_at_ms: Option<u64>,
     /// Since when the connection is gone.
     pub(crate) left_at_ms: Option<u64>,
-    /// When the session ends, once the connection is gone.
-    pub(crate) ends_at_ms: Option<u64>,
     /// Whether "messages are being dropped" was logged already.
     pub(crate) drop_logged: bool,
     /// Among several nodes: rises when it moves, or its client connects.
@@ -135,12 +133,18 @@ impl Session {
             replays: None,
             will: None,
             will_stored: false,
-            will_at_ms: None,
             left_at_ms: None,
-            ends_at_ms: None,
             drop_logged: false,
             epoch: 0,
             catching: None,
+        }
+    }
+
+    /// When the session ends; only that of an absent client does.
+    pub(crate) fn ends_at_ms(&self) -> Option<u64> {
+        match self.expiry {
+            Expiry::After(seconds) => Some(self.left_at_ms? + u64::from(seconds) * 1000),
+            Expiry::AtDisconnect | Expiry::Never => None,
         }
     }
 

@@ -22,7 +22,6 @@ impl Worker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        client.session.will_at_ms = None;
         client.session.will = will;
         self.record_will(key);
     }
@@ -49,7 +48,7 @@ impl Worker {
             return;
         };
         client.session.will_stored = true;
-        let due_at_ms = client.session.will_at_ms;
+        let due_at_ms = will.due_at_ms;
         // CONNACK promises the will, whether the session lasts or not.
         self.turn.durable(|| {
             let message = Message::new(&will_view(will, NEVER), &mut Vec::new());
@@ -74,7 +73,7 @@ impl Worker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let Some(will) = &client.session.will else {
+        let Some(will) = &mut client.session.will else {
             return;
         };
         let session_ends = !client.session.expiry.outlives_connection()
@@ -86,7 +85,7 @@ impl Worker {
                 return;
             }
             let at_ms = now_ms + u64::from(will.delay_s) * 1000;
-            client.session.will_at_ms = Some(at_ms);
+            will.due_at_ms = Some(at_ms);
             let generation = client.generation;
             self.timers.add(at_ms, key, generation, Due::Will);
             self.record_will(key);
@@ -100,7 +99,7 @@ impl Worker {
         let Some(client) = self.clients.current(key, generation) else {
             return;
         };
-        let Some(at_ms) = client.session.will_at_ms else {
+        let Some(at_ms) = client.session.will.as_ref().and_then(|will| will.due_at_ms) else {
             return;
         };
         if client.link.is_some() {
