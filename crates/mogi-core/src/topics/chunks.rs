@@ -30,7 +30,8 @@ impl<T> Chunks<T> {
         let at = self.len();
         if at.is_multiple_of(PIECE) {
             // A small tree is to stay small; the pieces of a large one are made whole.
-            let room = if self.pieces.is_empty() { 4 } else { PIECE };
+            let room = if at == 0 { 1 } else { PIECE };
+            self.pieces.reserve_exact(if at == 0 { 1 } else { self.pieces.len() });
             self.pieces.push(Vec::with_capacity(room));
         }
         if let Some(last) = self.pieces.last_mut() {
@@ -222,7 +223,7 @@ mod tests {
     #[test]
     fn few_items_take_little_and_many_leave_no_more_than_a_piece_empty() {
         let mut chunks = Chunks::new();
-        for (len, most) in [(1, 4), (3000, 3000 + PIECE), (100_000, 100_000 + PIECE)] {
+        for (len, most) in [(1, 1), (3000, 3000 + PIECE), (100_000, 100_000 + PIECE)] {
             while chunks.len() < len {
                 chunks.push(0u64);
             }
