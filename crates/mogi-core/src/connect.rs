@@ -137,7 +137,7 @@ impl Worker {
         let Some(limit) = self.turn.cfg.global_max_clients else {
             return Ok(());
         };
-        let known = self.clients.by_id.contains_key(client_id);
+        let known = self.clients.find(client_id).is_some();
         if known || self.node.sessions.load(Ordering::Relaxed) < limit {
             return Ok(());
         }
@@ -151,17 +151,17 @@ impl Worker {
     /// Ends the connection the client id has, if it has one, and finds or makes its session.
     fn find_or_make(&mut self, connect: &Connect<'_>, arrival: &Arrival<'_>) -> Found {
         let expiry = session_expiry(connect).capped(self.turn.cfg.persistent_client_expiration_s);
-        if let Some(&key) = self.clients.by_id.get(arrival.client_id) {
+        if let Some(key) = self.clients.find(arrival.client_id) {
             // Nobody may have looked at the clock yet ([MQTT-3.1.2-8], [MQTT-3.1.2-23]).
             if let Some(generation) = self.clients.get(key).map(|client| client.generation) {
                 self.check_will(key, generation);
             }
             self.end_if_over(key);
         }
-        if let Some(&key) = self.clients.by_id.get(arrival.client_id) {
+        if let Some(key) = self.clients.find(arrival.client_id) {
             self.take_over(key, connect.clean_start);
             // Taking over ends a session that was not to outlive its connection.
-            if self.clients.by_id.get(arrival.client_id) == Some(&key) {
+            if self.clients.find(arrival.client_id) == Some(key) {
                 let client = self.clients.get_mut(key);
                 let mount = arrival.listener.mount_point.as_deref();
                 let resumes = !connect.clean_start
@@ -184,16 +184,14 @@ impl Worker {
             }
         }
         self.clients.generations = self.clients.generations.wrapping_add(1);
-        let id: Arc<str> = arrival.client_id.into();
         let username = connect.username.map(Arc::from);
         let mount = arrival.listener.mount_point.as_deref().map(Arc::from);
-        let key = self.clients.slab.insert(Box::new(Client {
-            id: Arc::clone(&id),
+        let key = self.clients.add(Client {
+            id: arrival.client_id.into(),
             generation: self.clients.generations,
             link: None,
             session: Session::new(expiry, username, mount, &self.node.queued),
-        })) as u32;
-        self.clients.by_id.insert(id, key);
+        });
         self.node.sessions.fetch_add(1, Ordering::Relaxed);
         self.persist_session(key);
         Found::New(key)

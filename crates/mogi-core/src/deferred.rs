@@ -11,6 +11,7 @@
 //! from here ([MQTT-4.3.3-10]).
 
 use crate::client::{Way, enqueue};
+use crate::clients::Clients;
 use crate::cluster::NOWHERE;
 use crate::interest::{Lasting, bit};
 use crate::message::MessageView;
@@ -19,7 +20,7 @@ use crate::retain::Promised;
 use crate::route::Route;
 use crate::store::SessionNo;
 use crate::turn::{SharedCopy, Turn};
-use crate::worker::{Clients, Worker};
+use crate::worker::Worker;
 use mogi_codec::QoS;
 use mogi_codec::reader::Reader;
 

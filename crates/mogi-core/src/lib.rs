@@ -20,6 +20,7 @@
 
 pub mod authority;
 mod client;
+mod clients;
 pub mod cluster;
 pub mod config;
 pub mod connect;

@@ -30,7 +30,7 @@ impl Worker {
         let StoredSession { session: number, record, subscriptions, received, flights, waiting } =
             stored;
         let expiry = Expiry::from_s(record.expiry_s);
-        if !expiry.outlives_connection() || self.clients.by_id.contains_key(&record.client) {
+        if !expiry.outlives_connection() || self.clients.find(&record.client).is_some() {
             // It was to end with its connection. Two of one client id are no work of ours: one
             // has to do.
             self.turn.record(|| StoreOp::SessionEnd { session: number });
@@ -51,9 +51,7 @@ impl Worker {
             cluster.log().push(&Change::Home { session: number, epoch, client });
         }
         let generation = self.clients.generations;
-        let client = Client { id: Arc::clone(&id), generation, link: None, session };
-        let key = self.clients.slab.insert(Box::new(client)) as u32;
-        self.clients.by_id.insert(id, key);
+        let key = self.clients.add(Client { id, generation, link: None, session });
         self.node.sessions.fetch_add(1, Ordering::Relaxed);
         self.turn.stats.clients_disconnected += 1;
         for stored in subscriptions {
@@ -94,7 +92,7 @@ impl Worker {
             delay_s: stored.delay_s,
             due_at_ms: None,
         };
-        let key = self.clients.by_id.get(client).copied();
+        let key = self.clients.find(client);
         let Some((key, client)) = key.and_then(|key| Some((key, self.clients.get_mut(key)?)))
         else {
             // [MQTT-3.1.2-8]: the session has ended, so the delay has.
