@@ -7,12 +7,12 @@
 //! Where nobody limits anything, all of it is one comparison.
 
 use crate::client::Client;
+use crate::clients::Clients;
 use crate::link::Link;
 use crate::map::Map;
 use crate::pass::{Answer, Grant, behind};
 use crate::session::Session;
 use crate::turn::Turn;
-use crate::worker::Clients;
 use std::fmt;
 use std::sync::Arc;
 

@@ -81,7 +81,9 @@ impl Worker {
         let mut generation = 0;
         if let Some(client) = self.clients.get_mut(key) {
             generation = client.generation;
-            client.session.inflight.restart();
+            if let Some(inflight) = client.session.inflight.made() {
+                inflight.restart();
+            }
             client.session.table = arrival.listener.rights;
             client.session.grant = arrival.pass.grant.clone();
             client.session.gate = None;
@@ -135,7 +137,7 @@ impl Worker {
         let Some(limit) = self.turn.cfg.global_max_clients else {
             return Ok(());
         };
-        let known = self.clients.by_id.contains_key(client_id);
+        let known = self.clients.find(client_id).is_some();
         if known || self.node.sessions.load(Ordering::Relaxed) < limit {
             return Ok(());
         }
@@ -149,17 +151,17 @@ impl Worker {
     /// Ends the connection the client id has, if it has one, and finds or makes its session.
     fn find_or_make(&mut self, connect: &Connect<'_>, arrival: &Arrival<'_>) -> Found {
         let expiry = session_expiry(connect).capped(self.turn.cfg.persistent_client_expiration_s);
-        if let Some(&key) = self.clients.by_id.get(arrival.client_id) {
+        if let Some(key) = self.clients.find(arrival.client_id) {
             // Nobody may have looked at the clock yet ([MQTT-3.1.2-8], [MQTT-3.1.2-23]).
             if let Some(generation) = self.clients.get(key).map(|client| client.generation) {
                 self.check_will(key, generation);
             }
             self.end_if_over(key);
         }
-        if let Some(&key) = self.clients.by_id.get(arrival.client_id) {
+        if let Some(key) = self.clients.find(arrival.client_id) {
             self.take_over(key, connect.clean_start);
             // Taking over ends a session that was not to outlive its connection.
-            if self.clients.by_id.get(arrival.client_id) == Some(&key) {
+            if self.clients.find(arrival.client_id) == Some(key) {
                 let client = self.clients.get_mut(key);
                 let mount = arrival.listener.mount_point.as_deref();
                 let resumes = !connect.clean_start
@@ -170,7 +172,6 @@ impl Worker {
                 if resumes && let Some(client) = client {
                     client.session.expiry = expiry;
                     client.session.left_at_ms = None;
-                    client.session.ends_at_ms = None;
                     self.turn.stats.clients_disconnected -= 1;
                     self.persist_session(key);
                     self.refresh_interest(key);
@@ -183,16 +184,14 @@ impl Worker {
             }
         }
         self.clients.generations = self.clients.generations.wrapping_add(1);
-        let id: Arc<str> = arrival.client_id.into();
         let username = connect.username.map(Arc::from);
         let mount = arrival.listener.mount_point.as_deref().map(Arc::from);
-        let key = self.clients.slab.insert(Box::new(Client {
-            id: Arc::clone(&id),
+        let key = self.clients.add(Client {
+            id: arrival.client_id.into(),
             generation: self.clients.generations,
             link: None,
-            session: Session::new(expiry, username, mount, self.node.hash(), &self.node.queued),
-        })) as u32;
-        self.clients.by_id.insert(id, key);
+            session: Session::new(expiry, username, mount, &self.node.queued),
+        });
         self.node.sessions.fetch_add(1, Ordering::Relaxed);
         self.persist_session(key);
         Found::New(key)
@@ -447,5 +446,6 @@ fn make_will(connect: &Connect<'_>, mount: Option<&str>) -> Option<Box<Will>> {
         properties,
         expiry_s: will.properties.int(PropertyId::MessageExpiryInterval),
         delay_s: will.properties.int(PropertyId::WillDelayInterval).unwrap_or(0),
+        due_at_ms: None,
     }))
 }

@@ -13,6 +13,7 @@
 //! and have its message there, or a client, and that node publish its will.
 
 use crate::client::{Way, enqueue};
+use crate::clients::Clients;
 use crate::cluster::NOWHERE;
 use crate::event::Wait;
 use crate::interest::{Lasting, bit};
@@ -22,7 +23,7 @@ use crate::retain::{Promised, retain_later};
 use crate::route::Route;
 use crate::store::{Cause, EntryNo, SessionNo, StoreOp};
 use crate::turn::{SharedCopy, Turn};
-use crate::worker::{Clients, Worker};
+use crate::worker::Worker;
 use mogi_codec::QoS;
 use mogi_codec::reader::Reader;
 use std::sync::Arc;

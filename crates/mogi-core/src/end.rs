@@ -6,7 +6,6 @@ use crate::cluster::change::Change;
 use crate::event::LogKind;
 use crate::inflight::Stage;
 use crate::link::Link;
-use crate::session::Expiry;
 use crate::store::{EntryNo, SessionNo, StoreOp};
 use crate::timers::Due;
 use crate::turn::{SharedCopy, Turn};
@@ -198,13 +197,20 @@ impl Worker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let dropped = client.session.queue.settle(limit, qos0, self.turn.cfg.durable);
-        self.turn.stats.dropped_queue_full += dropped;
+        if let Some(queue) = client.session.queue.made() {
+            let dropped = queue.settle(limit, qos0, self.turn.cfg.durable);
+            self.turn.stats.dropped_queue_full += dropped;
+        }
         if client.session.number != SessionNo::NONE {
             client.keep_all(&mut self.turn);
-            client.session.queue.page_out();
+            if let Some(queue) = client.session.queue.made() {
+                queue.page_out();
+            }
         }
         self.hand_over_waiting(key);
+        if let Some(client) = self.clients.get_mut(key) {
+            client.session.release();
+        }
     }
 
     /// Notes when the client left, and when its session ends.
@@ -213,10 +219,8 @@ impl Worker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let left_at_ms = *client.session.left_at_ms.get_or_insert(now_ms);
-        if let Expiry::After(seconds) = client.session.expiry {
-            let at_ms = left_at_ms + u64::from(seconds) * 1000;
-            client.session.ends_at_ms = Some(at_ms);
+        client.session.left_at_ms.get_or_insert(now_ms);
+        if let Some(at_ms) = client.session.ends_at_ms() {
             let generation = client.generation;
             self.timers.add(at_ms, key, generation, Due::SessionEnd);
         }
@@ -267,7 +271,7 @@ impl Worker {
     /// Ends the session of an absent client if its time is over, else says when that is, if ever.
     pub(crate) fn end_if_over(&mut self, key: u32) -> Option<u64> {
         let client = self.clients.get(key).filter(|client| client.link.is_none())?;
-        let at_ms = client.session.ends_at_ms?;
+        let at_ms = client.session.ends_at_ms()?;
         if at_ms > self.turn.now_ms {
             return Some(at_ms);
         }
@@ -325,14 +329,16 @@ impl Client {
         if session == SessionNo::NONE {
             return;
         }
-        self.session.queue.for_each_unkept(|delivery| {
-            let Some(message) = &delivery.message else {
-                return;
-            };
-            let way = delivery.way();
-            let mut shared = SharedCopy::of(message.clone());
-            delivery.entry = enqueue(turn, session, &message.view(), &mut shared, &way);
-        });
+        if let Some(queue) = self.session.queue.made() {
+            queue.for_each_unkept(|delivery| {
+                let Some(message) = &delivery.message else {
+                    return;
+                };
+                let way = delivery.way();
+                let mut shared = SharedCopy::of(message.clone());
+                delivery.entry = enqueue(turn, session, &message.view(), &mut shared, &way);
+            });
+        }
         for flight in self.session.inflight.iter() {
             let (entry, packet_id) = (flight.delivery.entry, flight.packet_id);
             let unknown = flight.delivery.qos == QoS::AtLeastOnce && entry != EntryNo::NONE;

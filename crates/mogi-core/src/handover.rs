@@ -20,7 +20,10 @@ impl Worker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let moved = client.session.queue.drain_groups(|delivery| {
+        let Some(queue) = client.session.queue.made() else {
+            return;
+        };
+        let moved = queue.drain_groups(|delivery| {
             delivery.group.as_ref().is_some_and(|group| {
                 node.interest
                     .group(group.name(), group.filter())
@@ -35,13 +38,18 @@ impl Worker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let flights = client.session.inflight.drain_where(|flight| {
-            flight.delivery.group.is_some()
-                && flight.stage == Stage::Published
-                && flight.delivery.qos == QoS::AtLeastOnce
-        });
-        let mut moved: Vec<Delivery> = flights.into_iter().map(|flight| flight.delivery).collect();
-        moved.extend(client.session.queue.drain_groups(|_| true));
+        let mut moved: Vec<Delivery> = Vec::new();
+        if let Some(inflight) = client.session.inflight.made() {
+            let flights = inflight.drain_where(|flight| {
+                flight.delivery.group.is_some()
+                    && flight.stage == Stage::Published
+                    && flight.delivery.qos == QoS::AtLeastOnce
+            });
+            moved.extend(flights.into_iter().map(|flight| flight.delivery));
+        }
+        if let Some(queue) = client.session.queue.made() {
+            moved.extend(queue.drain_groups(|_| true));
+        }
         self.hand_over(key, moved);
     }
 

@@ -1,5 +1,7 @@
 //! A set of packet identifiers that is small when few are in use and bounded when all are.
 
+use crate::seldom::Spare;
+
 /// Packet ids of QoS 2 messages received and not yet released.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct IdSet {
@@ -10,6 +12,23 @@ pub(crate) struct IdSet {
 }
 
 const FEW: usize = 64;
+
+impl Spare for IdSet {
+    type Seed = ();
+
+    fn nothing() -> &'static Self {
+        static NOTHING: IdSet = IdSet { few: Vec::new(), many: None, len: 0 };
+        &NOTHING
+    }
+
+    fn make((): &()) -> Self {
+        Self::default()
+    }
+
+    fn is_spare(&self) -> bool {
+        self.len == 0
+    }
+}
 
 impl IdSet {
     pub(crate) fn contains(&self, id: u16) -> bool {

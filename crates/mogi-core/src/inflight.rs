@@ -13,6 +13,7 @@
 use crate::client::Way;
 use crate::message::Message;
 use crate::route::Ids;
+use crate::seldom::Spare;
 use crate::shared::Group;
 use crate::store::EntryNo;
 use mogi_codec::QoS;
@@ -115,6 +116,37 @@ pub(crate) struct Inflight {
     first: u32,
     /// The number of each id's flight, while ids are not in order.
     index: Option<BTreeMap<u16, u32>>,
+}
+
+impl Inflight {
+    /// Nothing in flight.
+    const EMPTY: Self = Self {
+        flights: VecDeque::new(),
+        live: 0,
+        sent: 0,
+        sent_live: 0,
+        last_id: 0,
+        bytes: 0,
+        first: 0,
+        index: None,
+    };
+}
+
+impl Spare for Inflight {
+    type Seed = ();
+
+    fn nothing() -> &'static Self {
+        static NOTHING: Inflight = Inflight::EMPTY;
+        &NOTHING
+    }
+
+    fn make((): &()) -> Self {
+        Self::EMPTY
+    }
+
+    fn is_spare(&self) -> bool {
+        self.flights.is_empty()
+    }
 }
 
 impl Inflight {

@@ -18,6 +18,7 @@
 
 use crate::cluster::change::{Change, FarMember};
 use crate::cluster::{Cluster, is_far};
+use crate::lasting::LastingSet;
 use crate::route::Target;
 use crate::shared::{Group, Member};
 use crate::store::SessionNo;
@@ -59,80 +60,6 @@ impl Interested {
 
     pub(crate) fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
         self.groups.iter().flat_map(|groups| groups.values())
-    }
-}
-
-/// The subscriptions of one filter that are listed. Most filters have one.
-#[derive(Debug, Default)]
-pub(crate) enum LastingSet {
-    #[default]
-    None,
-    One(Lasting),
-    Many(BTreeMap<(u16, u32), Lasting>),
-}
-
-impl LastingSet {
-    const fn is_empty(&self) -> bool {
-        matches!(self, Self::None)
-    }
-
-    /// Those in the set, by worker and client.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Lasting> {
-        let (one, many) = match self {
-            Self::None => (None, None),
-            Self::One(one) => (Some(one), None),
-            Self::Many(many) => (None, Some(many.values())),
-        };
-        one.into_iter().chain(many.into_iter().flatten())
-    }
-
-    /// Whether another client of this worker is in the set.
-    fn has_others(&self, worker: u16, client: u32) -> bool {
-        let other = |key: (u16, u32)| key.0 == worker && key.1 != client;
-        match self {
-            Self::None => false,
-            Self::One(one) => other(one.key()),
-            Self::Many(many) => {
-                let all = (worker, 0)..=(worker, u32::MAX);
-                many.range(all).any(|(key, _)| other(*key))
-            }
-        }
-    }
-
-    fn insert(&mut self, lasting: Lasting) {
-        match self {
-            Self::None => *self = Self::One(lasting),
-            Self::One(one) if one.key() == lasting.key() => *one = lasting,
-            Self::One(one) => {
-                let many = [one.clone(), lasting].map(|lasting| (lasting.key(), lasting));
-                *self = Self::Many(many.into());
-            }
-            Self::Many(many) => drop(many.insert(lasting.key(), lasting)),
-        }
-    }
-
-    /// Takes a client out, if it was there.
-    fn remove(&mut self, key: (u16, u32)) -> Option<Lasting> {
-        match self {
-            Self::One(one) if one.key() == key => match std::mem::take(self) {
-                Self::One(one) => Some(one),
-                _ => None,
-            },
-            Self::None | Self::One(_) => None,
-            Self::Many(many) => {
-                let removed = many.remove(&key);
-                if many.is_empty() {
-                    *self = Self::None;
-                }
-                removed
-            }
-        }
-    }
-}
-
-impl Lasting {
-    const fn key(&self) -> (u16, u32) {
-        (self.worker, self.target.client)
     }
 }
 
@@ -198,7 +125,7 @@ impl Interest {
         let listed = match lasting {
             Some(lasting) => {
                 self.tell_subscribed(filter, &lasting);
-                entry.lasting.insert(lasting);
+                entry.lasting.insert(&lasting);
                 true
             }
             None => match entry.lasting.remove((peer, client)) {
@@ -234,7 +161,7 @@ impl Interest {
     /// Lists the subscription of a session that lives elsewhere.
     pub(crate) fn list(&self, filter: &str, lasting: Lasting) {
         let mut table = self.write();
-        table.entry_or_insert_with(filter, Interested::default).lasting.insert(lasting);
+        table.entry_or_insert_with(filter, Interested::default).lasting.insert(&lasting);
         self.changed();
     }
 
@@ -257,7 +184,7 @@ impl Interest {
         if let Some(entry) = table.get_mut(filter)
             && let Some(lasting) = entry.lasting.remove(key)
         {
-            entry.lasting.insert(Lasting { worker: peer, ..lasting });
+            entry.lasting.insert(&Lasting { worker: peer, ..lasting });
             self.changed();
         }
     }
@@ -275,7 +202,7 @@ impl Interest {
                 visit(Change::Wants { filter: Arc::clone(&filter), wanted: true });
             }
             for lasting in entry.lasting.iter().filter(|lasting| !is_far(lasting.worker)) {
-                visit(subscribed(&filter, lasting));
+                visit(subscribed(&filter, &lasting));
             }
             for group in entry.groups() {
                 for member in group.members().iter().filter(|member| !is_far(member.worker)) {

@@ -141,7 +141,9 @@ impl Queue {
     /// The client is gone: what the store has need not be in memory, but for messages of groups.
     pub(crate) fn page_out(&mut self) {
         let spilled = self.take_kept();
-        self.question = next(self.question);
+        if self.paged.as_ref().is_some_and(|paged| !paged.asked.is_empty()) {
+            self.question = next(self.question);
+        }
         let paged = self.paged_mut();
         let asked = std::mem::take(&mut paged.asked);
         asked.into_iter().rev().for_each(|entry| paged.tail.push_front(entry));

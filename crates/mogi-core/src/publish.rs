@@ -460,7 +460,7 @@ impl Worker {
 
 /// The parts of a worker that deliveries change.
 struct Delivering<'a> {
-    clients: &'a mut crate::worker::Clients,
+    clients: &'a mut crate::clients::Clients,
     turn: &'a mut crate::turn::Turn,
     outbox: &'a mut crate::peer::Outbox,
     share_turn: &'a mut u32,

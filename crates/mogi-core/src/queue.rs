@@ -12,13 +12,14 @@
 use crate::inflight::Delivery;
 use crate::message::{Message, MessageView, put_stored, stored_len};
 use crate::paging::Paged;
+use crate::seldom::Spare;
 use crate::store::EntryNo;
 use crate::tally::Tally;
 use crate::turn::Turn;
 use mogi_codec::QoS;
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 /// A client's queue.
 #[derive(Debug, Default)]
@@ -39,7 +40,7 @@ pub(crate) struct Queue {
     /// Messages of groups that are still to come from the store, and how many answers that takes.
     pub(crate) grouped: (BTreeSet<EntryNo>, u32),
     /// Its length, for those who choose among members of a shared group; others have none.
-    watched: OnceLock<Arc<AtomicU32>>,
+    watched: Option<Arc<AtomicU32>>,
 }
 
 #[derive(Debug)]
@@ -49,12 +50,37 @@ struct Entry {
     own_len: u32,
 }
 
-impl Queue {
-    /// An empty one, whose bytes count in `sum`.
-    pub(crate) fn counted_in(sum: &Arc<AtomicU64>) -> Self {
+impl Spare for Queue {
+    /// What its bytes count in.
+    type Seed = Arc<AtomicU64>;
+
+    fn nothing() -> &'static Self {
+        static NOTHING: Queue = Queue {
+            entries: VecDeque::new(),
+            ring: None,
+            bytes: Tally::NONE,
+            backlog: 0,
+            qos0: 0,
+            paged: None,
+            question: 0,
+            grouped: (BTreeSet::new(), 0),
+            watched: None,
+        };
+        &NOTHING
+    }
+
+    fn make(sum: &Arc<AtomicU64>) -> Self {
         Self { bytes: Tally::of(sum), ..Self::default() }
     }
 
+    fn is_spare(&self) -> bool {
+        // An answer to a question may still come, and is to be told from that to another.
+        let asked = self.question != 0 || self.grouped.1 != 0;
+        self.is_empty() && !asked && self.watched.is_none()
+    }
+}
+
+impl Queue {
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.paged.is_none()
     }
@@ -75,10 +101,10 @@ impl Queue {
 
     /// A count of the messages that wait, kept from now on. Whoever sends one here from another
     /// worker counts it in; [`Self::arrived`] counts it out again.
-    pub(crate) fn watched(&self) -> Arc<AtomicU32> {
+    pub(crate) fn watched(&mut self) -> Arc<AtomicU32> {
         let waiting = self.entries.len() + self.paged_len();
         let count = || Arc::new(AtomicU32::new(waiting as u32));
-        Arc::clone(self.watched.get_or_init(count))
+        Arc::clone(self.watched.get_or_insert_with(count))
     }
 
     /// A message that was counted by its sender is here, and counted as what it became.
@@ -87,13 +113,13 @@ impl Queue {
     }
 
     pub(crate) fn count_more(&self, messages: usize) {
-        if let Some(watched) = self.watched.get() {
+        if let Some(watched) = &self.watched {
             watched.fetch_add(messages as u32, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn count_less(&self, messages: usize) {
-        if let Some(watched) = self.watched.get() {
+        if let Some(watched) = &self.watched {
             watched.fetch_sub(messages as u32, Ordering::Relaxed);
         }
     }

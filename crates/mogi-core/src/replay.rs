@@ -14,7 +14,6 @@ use crate::route::Ids;
 use crate::session::Session;
 use crate::store::EntryNo;
 use crate::turn::Turn;
-use std::sync::Arc;
 
 /// Filters whose retained messages are looked up in a row before other clients have their turn: a
 /// search may go through the whole tree and find nothing.
@@ -27,11 +26,10 @@ impl Session {
     /// Asks for the retained messages of one of its subscriptions, unless that is done already and
     /// they are yet to be fetched.
     pub(crate) fn ask_retained(&mut self, filter: &str) {
-        let Some((filter, subscription)) = self.subscriptions.get_key_value_mut(filter) else {
-            return;
-        };
-        if !std::mem::replace(&mut subscription.replay, true) {
-            self.replays.get_or_insert_default().push_back(Arc::clone(filter));
+        match self.subscriptions.set_replay(filter, true) {
+            None => return,
+            Some(true) => {}
+            Some(false) => self.replays.get_or_insert_default().push_back(filter.into()),
         }
         let asked = self.replays.as_ref().map_or(0, |replays| replays.len());
         if asked > 2 * self.subscriptions.len() + STALE {
@@ -42,14 +40,9 @@ impl Session {
     /// Subscriptions that come and go leave filters behind.
     fn forget_stale_replays(&mut self) {
         let Self { subscriptions, replays: Some(replays), .. } = self else { return };
-        replays.retain(|filter| {
-            let subscription = subscriptions.get_mut(filter);
-            subscription.is_some_and(|subscription| std::mem::take(&mut subscription.replay))
-        });
+        replays.retain(|filter| subscriptions.set_replay(filter, false) == Some(true));
         for filter in replays.iter() {
-            if let Some(subscription) = subscriptions.get_mut(filter) {
-                subscription.replay = true;
-            }
+            subscriptions.set_replay(filter, true);
         }
         if replays.is_empty() {
             self.replays = None;
@@ -64,12 +57,12 @@ impl Session {
             self.replays = None;
         }
         let Some(filter) = filter else { return };
-        let Some(subscription) = self.subscriptions.get_mut(&filter) else {
-            return;
-        };
-        if !std::mem::take(&mut subscription.replay) {
+        if self.subscriptions.set_replay(&filter, false) != Some(true) {
             return;
         }
+        let Some(subscription) = self.subscriptions.get(&filter) else {
+            return;
+        };
         let (granted, id) = (subscription.options.qos, subscription.id);
         let (now_ms, upgrade) = (turn.now_ms, turn.cfg.upgrade_outgoing_qos);
         let mounted = self.mount.as_deref().map(|mount| format!("{mount}{filter}"));

@@ -7,8 +7,9 @@ use crate::client::Client;
 use crate::cluster::change::Change;
 use crate::inflight::Flight;
 use crate::numbers::claim_at;
-use crate::session::{Expiry, Session, Subscription, Will};
+use crate::session::{Expiry, Session, Will};
 use crate::store::{EntryNo, StoreOp, StoredFlight, StoredSession, StoredWaiting, StoredWill};
+use crate::subscriptions::Subscription;
 use crate::timers::Due;
 use crate::worker::Worker;
 use mogi_codec::{QoS, SubscribeOptions, Version};
@@ -29,7 +30,7 @@ impl Worker {
         let StoredSession { session: number, record, subscriptions, received, flights, waiting } =
             stored;
         let expiry = Expiry::from_s(record.expiry_s);
-        if !expiry.outlives_connection() || self.clients.by_id.contains_key(&record.client) {
+        if !expiry.outlives_connection() || self.clients.find(&record.client).is_some() {
             // It was to end with its connection. Two of one client id are no work of ours: one
             // has to do.
             self.turn.record(|| StoreOp::SessionEnd { session: number });
@@ -37,8 +38,7 @@ impl Worker {
         }
         self.clients.generations = self.clients.generations.wrapping_add(1);
         let (username, mount) = (record.username, record.mount);
-        let mut session =
-            Session::new(expiry, username, mount, self.node.hash(), &self.node.queued);
+        let mut session = Session::new(expiry, username, mount, &self.node.queued);
         session.number = number;
         session.epoch = epoch;
         session.left_at_ms = Some(record.left_at_ms.unwrap_or(alive_at_ms).min(now_ms));
@@ -51,9 +51,7 @@ impl Worker {
             cluster.log().push(&Change::Home { session: number, epoch, client });
         }
         let generation = self.clients.generations;
-        let client = Client { id: Arc::clone(&id), generation, link: None, session };
-        let key = self.clients.slab.insert(Box::new(client)) as u32;
-        self.clients.by_id.insert(id, key);
+        let key = self.clients.add(Client { id, generation, link: None, session });
         self.node.sessions.fetch_add(1, Ordering::Relaxed);
         self.turn.stats.clients_disconnected += 1;
         for stored in subscriptions {
@@ -83,8 +81,8 @@ impl Worker {
         alive_at_ms: u64,
     ) {
         self.turn.now_ms = now_ms;
-        let will = revived(stored);
-        let key = self.clients.by_id.get(client).copied();
+        let mut will = revived(stored);
+        let key = self.clients.find(client);
         let Some((key, client)) = key.and_then(|key| Some((key, self.clients.get_mut(key)?)))
         else {
             // [MQTT-3.1.2-8]: the session has ended, so the delay has.
@@ -92,9 +90,9 @@ impl Worker {
         };
         let delay_ms = u64::from(stored.delay_s) * 1000;
         let at_ms = stored.due_at_ms.unwrap_or_else(|| alive_at_ms.min(now_ms) + delay_ms);
+        will.due_at_ms = Some(at_ms);
         client.session.will = Some(Box::new(will));
         client.session.will_stored = true;
-        client.session.will_at_ms = Some(at_ms);
         if at_ms <= now_ms {
             // Not later: the client could be back by then, and is not back in time.
             return self.publish_will_now(key);
@@ -112,14 +110,14 @@ impl Worker {
         self.publish_will(None, Some(Arc::clone(client)), &revived(stored));
     }
 
-    fn restore_subscription(&mut self, key: u32, filter: &Arc<str>, options: u8, id: u32) {
+    fn restore_subscription(&mut self, key: u32, filter: &str, options: u8, id: u32) {
         let (Ok(options), Some(client)) =
             (SubscribeOptions::decode(Version::V5, options), self.clients.get_mut(key))
         else {
             return;
         };
         let subscription = Subscription { options, id, replay: false };
-        if client.session.subscriptions.insert(Arc::clone(filter), subscription).is_none() {
+        if client.session.subscriptions.insert(filter, subscription) {
             self.turn.stats.subscriptions += 1;
             let shared = mogi_codec::topic::Shared::parse(filter);
             self.turn.stats.shared_subscriptions += u64::from(matches!(shared, Ok(Some(_))));
@@ -135,7 +133,7 @@ impl Worker {
                 Flight::restored(flight.packet_id, flight.entry, delivery)
             })
             .collect();
-        if let Some(client) = self.clients.get_mut(key) {
+        if let Some(client) = self.clients.get_mut(key).filter(|_| !flights.is_empty()) {
             client.session.inflight.restore(flights);
         }
     }
@@ -186,6 +184,7 @@ fn revived(stored: &StoredWill) -> Will {
         properties: view.properties.to_vec(),
         expiry_s: stored.expiry_s,
         delay_s: stored.delay_s,
+        due_at_ms: None,
     }
 }
 

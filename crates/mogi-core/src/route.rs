@@ -355,7 +355,7 @@ fn rebuild(
     });
     interest.matches(topic, scratch, |interested| {
         route.peers |= interested.peers;
-        route.lasting.extend(interested.lasting.iter().cloned());
+        route.lasting.extend(interested.lasting.iter());
         route.groups.extend(interested.groups().cloned());
     });
 }

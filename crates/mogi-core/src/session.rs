@@ -3,11 +3,12 @@
 use crate::authority::{Gate, NO_TABLE};
 use crate::idset::IdSet;
 use crate::inflight::Inflight;
-use crate::map::Map;
 use crate::pass::Grant;
 use crate::queue::Queue;
+use crate::seldom::Seldom;
 use crate::store::{EntryNo, SessionNo};
-use mogi_codec::{QoS, SubscribeOptions};
+use crate::subscriptions::Subscriptions;
+use mogi_codec::QoS;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -47,16 +48,6 @@ impl Expiry {
     }
 }
 
-/// A subscription as its client asked for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Subscription {
-    pub(crate) options: SubscribeOptions,
-    /// 0: none.
-    pub(crate) id: u32,
-    /// Whether its retained messages are asked for, and not fetched yet.
-    pub(crate) replay: bool,
-}
-
 /// A will message.
 #[derive(Debug)]
 pub(crate) struct Will {
@@ -68,6 +59,8 @@ pub(crate) struct Will {
     pub(crate) properties: Vec<u8>,
     pub(crate) expiry_s: Option<u32>,
     pub(crate) delay_s: u32,
+    /// When it is due, once the connection is gone.
+    pub(crate) due_at_ms: Option<u64>,
 }
 
 /// The state of a client, connected or not ([MQTT-4.1.0-1]).
@@ -86,23 +79,19 @@ pub(crate) struct Session {
     pub(crate) gate: Option<Box<Gate>>,
     /// Its number in the store; [`SessionNo::NONE`]: the store does not know it.
     pub(crate) number: SessionNo,
-    pub(crate) subscriptions: Map<Arc<str>, Subscription>,
-    pub(crate) inflight: Inflight,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) inflight: Seldom<Inflight>,
     /// QoS 2 packet ids received and not yet released ([MQTT-4.3.3-10]).
-    pub(crate) received: IdSet,
-    pub(crate) queue: Queue,
+    pub(crate) received: Seldom<IdSet>,
+    pub(crate) queue: Seldom<Queue>,
     /// Filters whose retained messages are to be fetched, see [`crate::replay`]; `None`: no more.
     #[expect(clippy::box_collection, reason = "nearly all sessions have none: 8 bytes, not 32")]
     pub(crate) replays: Option<Box<VecDeque<Arc<str>>>>,
     pub(crate) will: Option<Box<Will>>,
     /// Whether the store has a will of the client.
     pub(crate) will_stored: bool,
-    /// When the will is due, once the connection is gone.
-    pub(crate) will_at_ms: Option<u64>,
     /// Since when the connection is gone.
     pub(crate) left_at_ms: Option<u64>,
-    /// When the session ends, once the connection is gone.
-    pub(crate) ends_at_ms: Option<u64>,
     /// Whether "messages are being dropped" was logged already.
     pub(crate) drop_logged: bool,
     /// Among several nodes: rises when it moves, or its client connects.
@@ -127,7 +116,6 @@ impl Session {
         expiry: Expiry,
         username: Option<Arc<str>>,
         mount: Option<Arc<str>>,
-        seed: foldhash::fast::FixedState,
         queued: &Arc<AtomicU64>,
     ) -> Self {
         Self {
@@ -138,20 +126,33 @@ impl Session {
             grant: None,
             gate: None,
             number: SessionNo::NONE,
-            subscriptions: Map::with_hasher(seed),
-            inflight: Inflight::default(),
-            received: IdSet::default(),
-            queue: Queue::counted_in(queued),
+            subscriptions: Subscriptions::default(),
+            inflight: Seldom::default(),
+            received: Seldom::default(),
+            queue: Seldom::new(Arc::clone(queued)),
             replays: None,
             will: None,
             will_stored: false,
-            will_at_ms: None,
             left_at_ms: None,
-            ends_at_ms: None,
             drop_logged: false,
             epoch: 0,
             catching: None,
         }
+    }
+
+    /// When the session ends; only that of an absent client does.
+    pub(crate) fn ends_at_ms(&self) -> Option<u64> {
+        match self.expiry {
+            Expiry::After(seconds) => Some(self.left_at_ms? + u64::from(seconds) * 1000),
+            Expiry::AtDisconnect | Expiry::Never => None,
+        }
+    }
+
+    /// Its client has left: what it may have needed there goes, as far as it is empty.
+    pub(crate) fn release(&mut self) {
+        self.inflight.release();
+        self.received.release();
+        self.queue.release();
     }
 
     /// Notes from now on which entries end.

@@ -1,6 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE (sections 3.8 to 3.11).
 
 use crate::authority::Access;
+use crate::client::Client;
 use crate::event::LogKind;
 use crate::handshake::too_deep;
 use crate::interest::Lasting;
@@ -8,9 +9,9 @@ use crate::link::Link;
 use crate::pass::Answer;
 use crate::receive::wants_reasons;
 use crate::route::{Subscribers, Target};
-use crate::session::Subscription;
 use crate::shared::Member;
 use crate::store::{SessionNo, StoreOp, StoredSubscription};
+use crate::subscriptions::Subscription;
 use crate::worker::Worker;
 use mogi_codec::topic::{Shared, check_filter};
 use mogi_codec::{
@@ -84,20 +85,17 @@ impl Worker {
             Some(link) => options_for(link, wanted.options, shared.is_some()),
             None => wanted.options,
         };
-        let known = client.session.subscriptions.contains_key(wanted.filter);
+        let old = client.session.subscriptions.get(wanted.filter);
+        let known = old.is_some();
         if !known && limit != 0 && client.session.subscriptions.len() >= limit {
             self.turn.stats.subscriptions_refused += 1;
             let what = "more subscriptions than max_subscriptions_per_client";
             return Ok(Err(DecodeError::new(Reason::QuotaExceeded, what)));
         }
-        let mut subscription = Subscription { options, id, replay: false };
-        if known {
-            if let Some(old) = client.session.subscriptions.get_mut(wanted.filter) {
-                subscription.replay = old.replay;
-                *old = subscription;
-            }
-        } else {
-            client.session.subscriptions.insert(wanted.filter.into(), subscription);
+        let replay = old.is_some_and(|old| old.replay);
+        let subscription = Subscription { options, id, replay };
+        client.session.subscriptions.insert(wanted.filter, subscription);
+        if !known {
             self.turn.stats.subscriptions += 1;
             self.turn.stats.shared_subscriptions += u64::from(shared.is_some());
         }
@@ -129,14 +127,10 @@ impl Worker {
 
     /// `filter` behind the session's mount point.
     fn mounted(&self, key: u32, filter: &str) -> String {
-        let mount = self
-            .clients
-            .get(key)
-            .and_then(|client| client.session.mount.as_deref())
-            .unwrap_or_default();
+        let mount = self.clients.get(key).and_then(|client| client.session.mount.as_deref());
         match Shared::parse(filter) {
-            Ok(Some(shared)) => format!("{mount}{}", shared.filter),
-            _ => format!("{mount}{filter}"),
+            Ok(Some(shared)) => joined(mount, shared.filter),
+            _ => joined(mount, filter),
         }
     }
 
@@ -146,7 +140,7 @@ impl Worker {
         let filter_text = filter;
         let filter = self.mounted(key, filter);
         if let Ok(Some(shared)) = Shared::parse(filter_text) {
-            let Some(client) = self.clients.get(key) else {
+            let Some(client) = self.clients.get_mut(key) else {
                 return;
             };
             let target = Target::new(key, subscription.options, subscription.id);
@@ -250,7 +244,7 @@ impl Worker {
                 continue;
             }
             // Byte for byte the filter that was subscribed to ([MQTT-3.10.4-1]).
-            if client.session.subscriptions.remove(filter).is_none() {
+            if !client.session.subscriptions.remove(filter) {
                 codes.push(Reason::NoSubscriptionExisted as u8);
                 continue;
             }
@@ -296,12 +290,12 @@ impl Worker {
         let Some(client) = self.clients.get(key).filter(|_| !self.turn.rights.is_open()) else {
             return;
         };
-        let filters = client.session.subscriptions.keys();
+        let filters = client.session.subscriptions.iter().map(|(filter, _)| filter);
         // Where somebody would have to be asked, what was granted once stays.
-        let denied = |filter: &&Arc<str>| {
+        let denied = |filter: &&str| {
             client.judge_filter(&self.turn, Access::Subscribe, filter) == Answer::Deny
         };
-        let denied: Vec<Arc<str>> = filters.filter(denied).cloned().collect();
+        let denied: Vec<Arc<str>> = filters.filter(denied).map(Arc::from).collect();
         for filter in denied {
             let Some(client) = self.clients.get_mut(key) else {
                 return;
@@ -325,38 +319,34 @@ impl Worker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let hash = self.node.hash();
-        let none = crate::map::Map::with_hasher(hash);
-        let subscriptions = std::mem::replace(&mut client.session.subscriptions, none);
-        for filter in subscriptions.keys() {
+        let subscriptions = std::mem::take(&mut client.session.subscriptions);
+        for (filter, _) in subscriptions.iter() {
             self.uninstall(key, filter);
         }
     }
 
     /// Tells shared groups whether a client is there.
     pub(crate) fn set_members_online(&mut self, key: u32, online: bool) {
-        let Some(client) = self.clients.get(key) else {
+        let Some(Client { session, generation, id, .. }) = self.clients.get_mut(key) else {
             return;
         };
-        if client.session.subscriptions.is_empty() {
-            return;
-        }
-        let durable = client.session.expiry.outlives_connection();
-        for (filter, subscription) in &client.session.subscriptions {
+        let durable = session.expiry.outlives_connection();
+        for (filter, subscription) in session.subscriptions.iter() {
             let Ok(Some(shared)) = Shared::parse(filter) else {
                 continue;
             };
             let member = Member {
                 worker: self.index,
                 target: Target::new(key, subscription.options, subscription.id),
-                generation: client.generation,
+                generation: *generation,
                 online,
                 durable,
-                session: client.session.number_if_lasting(),
-                waiting: client.session.queue.watched(),
-                far: self.node.cluster.as_ref().map(|_| Arc::clone(&client.id)),
+                session: session.number_if_lasting(),
+                waiting: session.queue.watched(),
+                far: self.node.cluster.as_ref().map(|_| Arc::clone(id)),
             };
-            self.node.interest.join(shared.group, &self.mounted(key, filter), member);
+            let filter = joined(session.mount.as_deref(), shared.filter);
+            self.node.interest.join(shared.group, &filter, member);
         }
     }
 
@@ -368,11 +358,7 @@ impl Worker {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        let subscriptions = client.session.subscriptions.iter();
-        let subscriptions: Vec<(Arc<str>, Subscription)> = subscriptions
-            .map(|(filter, subscription)| (Arc::clone(filter), *subscription))
-            .collect();
-        for (filter, subscription) in subscriptions {
+        for (filter, subscription) in client.session.subscriptions.to_vec() {
             if matches!(Shared::parse(&filter), Ok(None)) {
                 self.place(key, &self.mounted(key, &filter), subscription);
             }
@@ -397,6 +383,11 @@ impl Worker {
         self.turn.log(LogKind::Debug, || format!("\t{filter} (QoS {qos})"));
         self.turn.log(LogKind::Subscribe, || format!("{} {qos} {filter}", client.id));
     }
+}
+
+/// A filter in the broker, behind a mount point.
+fn joined(mount: Option<&str>, filter: &str) -> String {
+    format!("{}{filter}", mount.unwrap_or_default())
 }
 
 /// What a client is granted of what it asks for.

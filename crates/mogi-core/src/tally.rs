@@ -11,6 +11,9 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Nothing, of no sum.
+    pub(crate) const NONE: Self = Self { own: 0, sum: None };
+
     /// Nothing yet, of `sum`.
     pub(crate) fn of(sum: &Arc<AtomicU64>) -> Self {
         Self { own: 0, sum: Some(Arc::clone(sum)) }

@@ -22,7 +22,6 @@ impl Worker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        client.session.will_at_ms = None;
         client.session.will = will;
         self.record_will(key);
     }
@@ -41,7 +40,7 @@ impl Worker {
             return;
         };
         client.session.will_stored = true;
-        let due_at_ms = client.session.will_at_ms;
+        let due_at_ms = will.due_at_ms;
         // CONNACK promises the will, whether the session lasts or not.
         self.turn.durable(|| {
             let message = Message::new(&will_view(will, NEVER), &mut Vec::new());
@@ -66,7 +65,7 @@ impl Worker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let Some(will) = &client.session.will else {
+        let Some(will) = &mut client.session.will else {
             return;
         };
         let session_ends = !client.session.expiry.outlives_connection()
@@ -78,7 +77,7 @@ impl Worker {
                 return;
             }
             let at_ms = now_ms + u64::from(will.delay_s) * 1000;
-            client.session.will_at_ms = Some(at_ms);
+            will.due_at_ms = Some(at_ms);
             let generation = client.generation;
             self.timers.add(at_ms, key, generation, Due::Will);
             self.record_will(key);
@@ -92,7 +91,7 @@ impl Worker {
         let Some(client) = self.clients.current(key, generation) else {
             return;
         };
-        let Some(at_ms) = client.session.will_at_ms else {
+        let Some(at_ms) = client.session.will.as_ref().and_then(|will| will.due_at_ms) else {
             return;
         };
         if client.link.is_some() {
@@ -124,7 +123,6 @@ impl Worker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        client.session.will_at_ms = None;
         let stored =
             std::mem::take(&mut client.session.will_stored).then(|| Arc::clone(&client.id));
         if let Some(will) = client.session.will.take() {

@@ -6,7 +6,7 @@
 //! [`Worker::effects`]. Time comes in with every call and never goes back.
 
 use crate::authority::{Judgement, Rights, Standing};
-use crate::client::Client;
+use crate::clients::Clients;
 use crate::config::CoreConfig;
 use crate::deferred::Deferred;
 use crate::end::Ending;
@@ -22,7 +22,6 @@ use crate::route::Routing;
 use crate::stats::Stats;
 use crate::timers::{Due, Timers};
 use crate::turn::Turn;
-use slab::Slab;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -47,38 +46,12 @@ pub struct Worker {
     pub(crate) share_turn: u32,
 }
 
-/// The clients of a worker, by key and by id.
-#[derive(Debug)]
-pub(crate) struct Clients {
-    /// Each apart: a table of a hundred thousand that grows would be there twice.
-    pub(crate) slab: Slab<Box<Client>>,
-    pub(crate) by_id: Map<Arc<str>, u32>,
-    pub(crate) generations: u32,
-}
-
-impl Clients {
-    #[inline]
-    pub(crate) fn get_mut(&mut self, key: u32) -> Option<&mut Client> {
-        Some(&mut **self.slab.get_mut(key as usize)?)
-    }
-
-    pub(crate) fn get(&self, key: u32) -> Option<&Client> {
-        Some(&**self.slab.get(key as usize)?)
-    }
-
-    /// The client with that key, if it is still the one of that generation.
-    pub(crate) fn current(&mut self, key: u32, generation: u32) -> Option<&mut Client> {
-        self.get_mut(key).filter(|client| client.generation == generation)
-    }
-}
-
 impl Worker {
     /// Worker `index` of `node`.
     pub fn new(index: u16, node: Arc<Node>, cfg: Arc<CoreConfig>) -> Self {
-        let hash = node.hash();
         Self {
             index,
-            clients: Clients { slab: Slab::new(), by_id: Map::with_hasher(hash), generations: 0 },
+            clients: Clients::new(node.hash()),
             routing: Routing::new(index, Arc::clone(&node), &cfg),
             turn: Turn::new(cfg, Arc::clone(&node)),
             timers: Timers::new(node.hash()),
@@ -286,11 +259,10 @@ impl Worker {
 
     /// Removes a client that has neither connection nor session any more.
     pub(crate) fn forget(&mut self, key: u32) {
-        let Some(client) = self.clients.slab.try_remove(key as usize) else {
+        let Some(client) = self.clients.remove(key) else {
             return;
         };
         self.timers.forget(key, client.generation);
-        self.clients.by_id.remove(&client.id);
         self.node.sessions.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -18,10 +18,11 @@ use crate::event::Wait;
 use crate::handshake::decode;
 use crate::numbers::{claim_at, numbers_at};
 use crate::paging::Missing;
-use crate::session::{Catching, Session, Subscription};
+use crate::session::{Catching, Session};
 use crate::store::{
     EntryNo, SessionNo, StoredSession, StoredSubscription, StoredWaiting, StoredWill,
 };
+use crate::subscriptions::Subscription;
 use crate::worker::Worker;
 use mogi_codec::Connect;
 use std::collections::BTreeSet;
@@ -72,7 +73,7 @@ impl Worker {
         let Some(cluster) = &self.node.cluster else {
             return Claim::NotNeeded;
         };
-        let known = self.clients.by_id.get(client).and_then(|key| self.clients.get(*key));
+        let known = self.clients.find(client).and_then(|key| self.clients.get(key));
         let lasting_here = known.is_some_and(|client| client.session.number != SessionNo::NONE);
         // A will has to outlive this node, and another node that has the client later.
         let will_last = |connect: &Connect<'_>| lasts(connect) || connect.will.is_some();
@@ -138,7 +139,7 @@ impl Worker {
     }
 
     fn leave_if_here(&mut self, client: &str) {
-        if let Some(key) = self.clients.by_id.get(client).copied() {
+        if let Some(key) = self.clients.find(client) {
             self.leave(key, NOWHERE);
         }
     }
@@ -158,7 +159,7 @@ impl Worker {
     /// here join the queue.
     pub fn catch_up(&mut self, now_ms: u64, client: &str, waiting: Vec<StoredWaiting>) {
         self.turn.now_ms = now_ms;
-        let Some(&key) = self.clients.by_id.get(client) else {
+        let Some(key) = self.clients.find(client) else {
             return;
         };
         let Some(client) = self.clients.get_mut(key) else {
@@ -196,7 +197,7 @@ impl Worker {
     /// the store. Whether it was here.
     pub fn evict(&mut self, now_ms: u64, eviction: &Eviction) -> bool {
         self.turn.now_ms = now_ms;
-        let Some(&key) = self.clients.by_id.get(&eviction.client) else {
+        let Some(key) = self.clients.find(&eviction.client) else {
             return false;
         };
         let Some(client) = self.clients.get(key) else {
@@ -214,7 +215,7 @@ impl Worker {
             self.leave(key, eviction.peer);
         } else {
             self.disconnect(key, Ending::TakenOver { clean_start: true });
-            if self.clients.by_id.get(&eviction.client) == Some(&key) {
+            if self.clients.find(&eviction.client) == Some(key) {
                 self.end_session(key);
             }
         }
@@ -256,20 +257,20 @@ impl Worker {
 
     /// The number of the client's lasting session, if it lives here.
     pub fn session_of(&self, client: &str) -> SessionNo {
-        let key = self.clients.by_id.get(client);
-        let client = key.and_then(|key| self.clients.get(*key));
+        let key = self.clients.find(client);
+        let client = key.and_then(|key| self.clients.get(key));
         client.map_or(SessionNo::NONE, |client| client.session.number)
     }
 
     /// Whether the client is connected here, or has a session here.
     pub fn knows(&self, client: &str) -> bool {
-        self.clients.by_id.contains_key(client)
+        self.clients.find(client).is_some()
     }
 
     /// Whether the client's lasting session lives here under the claim of `epoch`.
     pub fn holds(&self, client: &str, session: SessionNo, epoch: u64) -> bool {
-        let key = self.clients.by_id.get(client);
-        let client = key.and_then(|key| self.clients.get(*key));
+        let key = self.clients.find(client);
+        let client = key.and_then(|key| self.clients.get(key));
         client.is_some_and(|client| {
             client.session.number == session && client.session.epoch == claim_at(epoch)
         })
@@ -334,7 +335,7 @@ impl Worker {
     }
 
     fn resident(&mut self, client: &str) -> Option<&mut crate::session::Session> {
-        let key = self.clients.by_id.get(client).copied()?;
+        let key = self.clients.find(client)?;
         Some(&mut self.clients.get_mut(key)?.session)
     }
 }
@@ -350,8 +351,8 @@ fn lately(now_ms: u64, entries: impl Iterator<Item = EntryNo>) -> BTreeSet<Entry
 const LATELY_MS: u64 = 60_000;
 
 fn stored_subscriptions(session: &Session) -> Vec<StoredSubscription> {
-    let stored = |(filter, subscription): (&Arc<str>, &Subscription)| StoredSubscription {
-        filter: Arc::clone(filter),
+    let stored = |(filter, subscription): (&str, Subscription)| StoredSubscription {
+        filter: filter.into(),
         options: subscription.options.encode(),
         id: subscription.id,
     };

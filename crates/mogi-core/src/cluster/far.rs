@@ -306,7 +306,7 @@ impl Worker {
         let mut shared = SharedCopy::default();
         let upgrade = self.turn.cfg.upgrade_outgoing_qos;
         let group = self.node.interest.group(name, filter);
-        let key = self.clients.by_id.get(client).copied();
+        let key = self.clients.find(client);
         let others = |key| group.as_ref().is_some_and(|it| it.others_online(self.index, key));
         // It may have left the group, and be another client of that id.
         let member = |key| {

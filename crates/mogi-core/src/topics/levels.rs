@@ -13,6 +13,7 @@
 //! Ids have 31 bits. As many nodes take more than 50 GB; what installs them (subscriptions,
 //! retained messages) has limits far below.
 
+use super::chunks::Chunks;
 use super::hash::Seeded;
 use super::symbols::{PLUS, Symbols};
 use hashbrown::HashTable;
@@ -49,7 +50,7 @@ impl<K> Node<K> {
 
 /// The nodes of a tree.
 pub(super) struct Levels<K> {
-    nodes: Vec<Node<K>>,
+    nodes: Chunks<Node<K>>,
     /// The first free node, or [`NONE`].
     free: u32,
     edges: HashTable<u32>,
@@ -65,8 +66,10 @@ pub(super) fn split<T: AsRef<[u8]> + ?Sized>(text: &T) -> impl Iterator<Item = &
 
 impl<K: Default> Levels<K> {
     pub(super) fn new(seed: u64) -> Self {
+        let mut nodes = Chunks::new();
+        nodes.push(Node { parent: NONE, symbol: NONE, value: NONE, kin: K::default() });
         Self {
-            nodes: vec![Node { parent: NONE, symbol: NONE, value: NONE, kin: K::default() }],
+            nodes,
             free: NONE,
             edges: HashTable::new(),
             symbols: Symbols::new(seed),
@@ -153,16 +156,14 @@ impl<K: Default> Levels<K> {
     /// Gives memory back; for owners that removed their last node.
     pub(super) fn release_memory(&mut self) {
         self.edges = HashTable::new();
-        self.nodes.truncate(1);
-        self.nodes.shrink_to_fit();
+        self.nodes.shorten(1);
         self.free = NONE;
         self.symbols.release_memory();
     }
 
     /// Bytes allocated.
     pub(super) fn memory_bytes(&self) -> usize {
-        let nodes = self.nodes.capacity() * size_of::<Node<K>>();
-        nodes + self.edges.allocation_size() + self.symbols.memory_bytes()
+        self.nodes.memory_bytes() + self.edges.allocation_size() + self.symbols.memory_bytes()
     }
 
     /// Nodes but the root, edges and symbols in use.
@@ -182,17 +183,7 @@ impl<K: Default> Levels<K> {
             *self.node_mut(id) = node;
             return id;
         }
-        make_room(&mut self.nodes);
-        self.nodes.push(node);
-        next_id(self.nodes.len() - 1)
-    }
-}
-
-/// Makes room for one more. Grows by a quarter instead of doubling: half of a large array would
-/// lie idle, and these arrays are most of what a filter costs.
-pub(super) fn make_room<T>(items: &mut Vec<T>) {
-    if items.len() == items.capacity() {
-        items.reserve_exact((items.len() / 4).max(4));
+        next_id(self.nodes.push(node))
     }
 }
 

@@ -8,6 +8,7 @@
 //! Names and filters come here validated (section 4.7). Texts that are not do no harm: they are
 //! split at every `/` like the others, and what follows a `#` is ignored.
 
+mod chunks;
 mod hash;
 mod levels;
 mod retained;

@@ -15,16 +15,16 @@
 //! the way up: never more than the tree's nodes no deeper than the filter, and one hash per level
 //! where the filter is literal. A filter with a level no topic has costs the look at its levels.
 
+use super::chunks::Values;
 use super::levels::{Levels, NONE, ROOT, next_id, split};
 use super::symbols::Symbols;
-use slab::Slab;
 use std::fmt;
 use std::ops::ControlFlow;
 
 /// A value per topic name.
 pub struct RetainedTree<V> {
     levels: Levels<Links>,
-    values: Slab<V>,
+    values: Values<V>,
 }
 
 /// A node's place among its parent's children.
@@ -65,7 +65,7 @@ enum Step {
 impl<V> RetainedTree<V> {
     /// An empty tree. `seed` must not be known to those who choose the topics.
     pub fn new(seed: u64) -> Self {
-        Self { levels: Levels::new(seed), values: Slab::new() }
+        Self { levels: Levels::new(seed), values: Values::new() }
     }
 
     /// How many topics have a value.
@@ -117,9 +117,6 @@ impl<V> RetainedTree<V> {
         if let Some(old) = self.values.get_mut(key as usize) {
             return Some(std::mem::replace(old, value));
         }
-        if self.values.len() == self.values.capacity() {
-            self.values.reserve_exact((self.values.len() / 4).max(4));
-        }
         self.levels.node_mut(id).value = next_id(self.values.insert(value));
         None
     }
@@ -156,7 +153,7 @@ impl<V> RetainedTree<V> {
 
     /// Calls `visit` with every value.
     pub fn for_each(&self, visit: impl FnMut(&V)) {
-        self.values.iter().map(|(_, value)| value).for_each(visit);
+        self.values.iter().for_each(visit);
     }
 
     /// Removes every value for which `keep` returns false.
@@ -173,7 +170,7 @@ impl<V> RetainedTree<V> {
     /// Bytes allocated: an estimate, without what values and levels longer than 18 bytes hold on
     /// the heap.
     pub fn memory_bytes(&self) -> usize {
-        self.levels.memory_bytes() + self.values.capacity() * size_of::<V>()
+        self.levels.memory_bytes() + self.values.memory_bytes()
     }
 
     fn find(&self, topic: &(impl AsRef<[u8]> + ?Sized)) -> Option<u32> {
@@ -278,7 +275,7 @@ impl<V> RetainedTree<V> {
     /// Removes the value of node `id`, and the nodes nothing needs any more.
     fn take(&mut self, mut id: u32) -> Option<V> {
         let key = std::mem::replace(&mut self.levels.node_mut(id).value, NONE);
-        let value = self.values.try_remove(key as usize)?;
+        let value = self.values.remove(key as usize)?;
         while id != ROOT {
             let node = self.levels.node(id);
             if node.value != NONE || node.kin.first != NONE {
@@ -294,7 +291,6 @@ impl<V> RetainedTree<V> {
 
     fn release_memory_if_empty(&mut self) {
         if self.values.is_empty() {
-            self.values = Slab::new();
             self.levels.release_memory();
         }
     }

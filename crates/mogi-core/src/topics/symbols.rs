@@ -9,8 +9,9 @@
 //! A symbol counts its users (nodes); without any it is free for another text. Looking a text up
 //! never makes a symbol, so publishing to new topics costs no memory.
 
+use super::chunks::Chunks;
 use super::hash::Seeded;
-use super::levels::{NONE, make_room, next_id};
+use super::levels::{NONE, next_id};
 use hashbrown::HashTable;
 
 /// The level `+` of a filter. It has no entry in the index: no topic's level is this symbol.
@@ -27,7 +28,7 @@ enum Slot {
 
 /// The symbols of one tree.
 pub(super) struct Symbols {
-    slots: Vec<Slot>,
+    slots: Chunks<Slot>,
     index: HashTable<u32>,
     /// The first free slot, or [`NONE`].
     free: u32,
@@ -36,7 +37,8 @@ pub(super) struct Symbols {
 
 impl Symbols {
     pub(super) fn new(seed: u64) -> Self {
-        let slots = vec![Slot::new(b"+")];
+        let mut slots = Chunks::new();
+        slots.push(Slot::new(b"+"));
         Self { slots, index: HashTable::new(), free: NONE, hash: Seeded::new(seed) }
     }
 
@@ -104,15 +106,14 @@ impl Symbols {
     pub(super) fn release_memory(&mut self) {
         if self.index.is_empty() {
             self.index = HashTable::new();
-            self.slots.truncate(1);
-            self.slots.shrink_to_fit();
+            self.slots.shorten(1);
             self.free = NONE;
         }
     }
 
     /// Bytes allocated, without the texts that are longer than a slot.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot>() + self.index.allocation_size()
+        self.slots.memory_bytes() + self.index.allocation_size()
     }
 
     fn place(&mut self, slot: Slot) -> u32 {
@@ -121,9 +122,7 @@ impl Symbols {
             self.slots[symbol as usize] = slot;
             return symbol;
         }
-        make_room(&mut self.slots);
-        self.slots.push(slot);
-        next_id(self.slots.len() - 1)
+        next_id(self.slots.push(slot))
     }
 }
 

@@ -18,9 +18,9 @@
 //! over, so a deep topic costs what its part along installed filters costs, each level one hash of
 //! its text. Nothing is recursive: filters and topics may have 32,768 levels and more.
 
+use super::chunks::Values;
 use super::levels::{Levels, NONE, ROOT, next_id, split};
 use super::symbols::PLUS;
-use slab::Slab;
 use std::fmt;
 
 /// Ids a scratch keeps room for between two walks, 16 KiB each for two lists.
@@ -29,7 +29,7 @@ const SCRATCH_IDS: usize = 4096;
 /// A value per topic filter.
 pub struct Trie<T> {
     levels: Levels<Branch>,
-    values: Slab<T>,
+    values: Values<T>,
 }
 
 /// What is under a node besides its own value.
@@ -77,7 +77,7 @@ struct Place {
 impl<T> Trie<T> {
     /// An empty trie. `seed` must not be known to those who choose the filters.
     pub fn new(seed: u64) -> Self {
-        Self { levels: Levels::new(seed), values: Slab::new() }
+        Self { levels: Levels::new(seed), values: Values::new() }
     }
 
     /// How many filters have a value.
@@ -152,25 +152,22 @@ impl<T> Trie<T> {
     /// The value of `filter`, which becomes `make()` if it has none.
     pub fn entry_or_insert_with(&mut self, filter: &str, make: impl FnOnce() -> T) -> &mut T {
         let place = self.find_or_add(filter);
-        let mut key = self.key(place);
-        if key == NONE {
-            if self.values.len() == self.values.capacity() {
-                self.values.reserve_exact((self.values.len() / 4).max(4));
-            }
-            key = next_id(self.values.insert(make()));
-            *self.key_mut(place) = key;
+        let before = self.key(place);
+        let (key, value) = self.values.get_or_insert_with(before as usize, make);
+        if before == NONE {
+            let node = self.levels.node_mut(place.node);
+            *(if place.rest { &mut node.kin.rest } else { &mut node.value }) = next_id(key);
         }
-        &mut self.values[key as usize]
+        value
     }
 
     /// Removes `filter` with its value.
     pub fn remove(&mut self, filter: &str) -> Option<T> {
         let place = self.find(filter)?;
         let key = std::mem::replace(self.key_mut(place), NONE);
-        let value = self.values.try_remove(key as usize)?;
+        let value = self.values.remove(key as usize)?;
         self.prune(place.node);
         if self.values.is_empty() {
-            self.values = Slab::new();
             self.levels.release_memory();
         }
         Some(value)
@@ -193,7 +190,7 @@ impl<T> Trie<T> {
     /// Bytes allocated: an estimate, without what values and levels longer than 18 bytes hold on
     /// the heap.
     pub fn memory_bytes(&self) -> usize {
-        self.levels.memory_bytes() + self.values.capacity() * size_of::<T>()
+        self.levels.memory_bytes() + self.values.memory_bytes()
     }
 
     #[inline]

@@ -87,7 +87,8 @@ impl Captain {
             let idle = if together { self.run_together(&mut events)? } else { self.run_alone()? };
             if let Some(busy) = self.meter.add(idle) {
                 self.shared.busy[0].store(busy, Ordering::Relaxed);
-                if together && busy > SPREAD_ABOVE {
+                // All may have stopped meanwhile.
+                if together && !self.aboard.is_empty() && busy > SPREAD_ABOVE {
                     self.spread()?;
                 }
             }
