@@ -7,6 +7,10 @@ use mogi_store::redis::wire::Mode;
 pub(super) const EXAMPLES: &[(&str, Expected)] = &[
     ("cluster_advertise a:1", |c| c.cluster.advertise.as_deref() == Some("a:1")),
     ("cluster_buffer_limit 2000000", |c| c.cluster.buffer_limit == 2_000_000),
+    ("cluster_cafile x", |c| c.cluster.tls.ca_file.as_deref() == Some("x")),
+    ("cluster_certfile x", |c| c.cluster.tls.cert_file.as_deref() == Some("x")),
+    ("cluster_insecure true", |c| c.cluster.tls.insecure),
+    ("cluster_keyfile x", |c| c.cluster.tls.key_file.as_deref() == Some("x")),
     ("cluster_lease_seconds 7", |c| c.cluster.lease_ms == 7000),
     ("cluster_listener 7 h", |c| {
         let listener = c.cluster.listener.as_ref();
