@@ -1,14 +1,15 @@
 //! `redis_wait` and a replica that stops.
 
 use crate::support::{Servers, call, connect, request, send, until};
-use mogi_store::redis::wire::{Trouble, Wait};
+use mogi_store::redis::wire::{Depth, Trouble, Wait};
 use std::time::{Duration, Instant};
 
 #[test]
 fn a_stopped_replica_holds_durable_requests_only() {
     let servers = Servers::start(&["--masters", "1"]);
     let mut options = servers.options();
-    options.wait = Some(Wait { replicas: 1, timeout: Duration::from_millis(300) });
+    options.wait =
+        Some(Wait { replicas: 1, depth: Depth::Memory, timeout: Duration::from_millis(300) });
     let (cluster, notices) = connect(options);
     let durable = |key: &str| {
         let mut request = request(&["INCR", key]);

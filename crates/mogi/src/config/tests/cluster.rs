@@ -1,7 +1,7 @@
 //! A store in Redis, and several brokers on it.
 
 use super::Expected;
-use mogi_store::redis::wire::Mode;
+use mogi_store::redis::wire::{Depth, Mode};
 
 /// An example of each option, and how it is found.
 pub(super) const EXAMPLES: &[(&str, Expected)] = &[
@@ -27,4 +27,8 @@ pub(super) const EXAMPLES: &[(&str, Expected)] = &[
     ("redis_keyfile x", |c| c.persistence.redis.key_file.as_deref() == Some("x")),
     ("redis_prefix x:", |c| c.persistence.redis.prefix.as_deref() == Some("x:")),
     ("redis_wait 2 70", |c| c.persistence.redis.wait.is_some_and(|wait| wait.replicas == 2)),
+    ("redis_wait_aof 1 2 70", |c| {
+        let wait = c.persistence.redis.wait;
+        wait.is_some_and(|it| (it.replicas, it.depth) == (2, Depth::Disk { master: true }))
+    }),
 ];
