@@ -128,8 +128,8 @@ pub(super) fn redis_wait_aof(to: &mut Builder, line: &Line) -> Outcome {
     let master = words.next().and_then(|word| word.parse().ok());
     let replicas = words.next().and_then(|word| word.parse().ok());
     let ms = words.next().map_or(Some(5000), |word| word.parse().ok());
-    let (Some(master @ 0..=1), Some(replicas @ 0..=REPLICAS_MAX), Some(ms @ 1..=WAIT_MAX_MS), None) =
-        (master, replicas, ms, words.next())
+    let (Some(master @ 0..=1), Some(replicas @ 0..=REPLICAS_MAX), Some(ms), None) =
+        (master, replicas, ms.filter(|ms| (1..=WAIT_MAX_MS).contains(ms)), words.next())
     else {
         return Err(Problem::new(format!(
             "Error: '{}' must be 1 or 0 for the master, a number of replicas up to {REPLICAS_MAX}, \
