@@ -22,6 +22,8 @@ pub(super) struct Line {
     /// Carried out by the master; replicas are waited for.
     unwaited: VecDeque<Job>,
     lagging: Option<Lagging>,
+    /// It was said that replicas lag.
+    told: bool,
     /// Since when something was carried out and nobody was asked who has it; only where disks
     /// are waited for.
     unasked: Option<Instant>,
@@ -77,6 +79,7 @@ impl Line {
             flying: SlotSet::default(),
             unwaited: VecDeque::new(),
             lagging: None,
+            told: false,
             unasked: None,
             reload: false,
             sent: None,
@@ -229,17 +232,22 @@ impl Line {
         gone
     }
 
-    /// Says whether replicas lag.
-    pub(super) fn tell(&self, node: &Address, wait: Option<Wait>, world: &mut World) {
+    /// Says whether replicas lag. That they do not is said by whom it was said of only: the node's
+    /// line of the other track waits for no replicas, and knows nothing of them.
+    pub(super) fn tell(&mut self, node: &Address, wait: Option<Wait>, world: &mut World) {
         match (&self.lagging, wait) {
             (Some(lagging), Some(wait)) => {
                 if world.now.saturating_duration_since(lagging.since) >= wait.timeout {
                     let why = lacking(&lagging.have, wait);
                     let slots = world.topology.slots(node);
                     world.troubles.begin((node, Kind::Replicas), why, slots, world.now);
+                    self.told = true;
                 }
             }
-            _ => world.troubles.end(node, Kind::Replicas, world.now),
+            _ if std::mem::take(&mut self.told) => {
+                world.troubles.end(node, Kind::Replicas, world.now);
+            }
+            _ => {}
         }
     }
 
