@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Measures what brokers on a Redis Cluster cost, in CPU time, and how long a takeover takes.
 
-Usage: tests/bench/redis.py MOGI [qos1] [offline] [qos0] [takeover] [start]
+Usage: tests/bench/redis.py MOGI [qos1] [offline] [qos0] [takeover] [start] [aedes]
 
 MOGI is the binary, of the brokers and of the generator. It starts six Redis nodes and three
 brokers; PORT (18000) is the first of the nodes' ports, and MQTT (18900) is below those of the
 brokers. MESSAGES (200000), TAKEOVERS (100), SESSIONS (100000) and RETAINED (1000000) say how much
-of it.
+of it. For aedes, AEDES names a folder where "npm install aedes aedes-persistence-redis" was run.
 CPU time is that of the processes, so a busy machine changes it little; wall time is as it is.
 """
 
@@ -275,10 +275,46 @@ def start(site):
         print(f"| n{n} | {said[-1].strip() if said else ''} | |")
 
 
+def aedes(site):
+    """The same load on mogi and on aedes, one broker each, on the same cluster, in turns."""
+    folder = os.path.abspath(os.environ["AEDES"])
+    port = MQTT + 20
+    node = subprocess.Popen(["node", f"{HERE}/aedes.mjs", folder, str(port), str(PORT)],
+                            stdout=subprocess.PIPE)
+    assert node.stdout.readline() == b"ready\n", "aedes does not start"
+    brokers = [("mogi", MQTT + 1, site.brokers[0], MESSAGES), ("aedes", port, node.pid,
+                                                              MESSAGES // 10)]
+    loads = [("its client there", "pairs", []), ("its client away", "pairs", ["--away"])]
+    rates = {}
+    for turn in range(3):
+        for load, mode, more in loads:
+            for name, at, pid, count in brokers:
+                words = [site.mogi, "bench", mode, "-p", str(at), "-n", "1", "-q", "1",
+                         "--persistent", "--json", "--window", "1000", "--warmup", "0",
+                         "--count", str(count), *more]
+                before, redis = cpu(pid), site.costs()[1:]
+                begun = time.monotonic()
+                subprocess.run(words, check=True, stdout=subprocess.DEVNULL, timeout=600)
+                took = time.monotonic() - begun
+                spent, after = cpu(pid) - before, site.costs()[1:]
+                redis = [sum(after[at]) - sum(redis[at]) for at in (0, 1)]
+                rates.setdefault((load, name), []).append(count / took)
+                print(f"| {load}: {name}, turn {turn + 1} | {count / took:.0f} messages/s | "
+                      f"broker {spent / count:.1f} µs, Redis masters "
+                      f"{redis[0] / count:.1f} µs, replicas {redis[1] / count:.1f} µs |",
+                      flush=True)
+    for load, *_ in loads:
+        ours, theirs = (sorted(rates[load, name])[1] for name in ("mogi", "aedes"))
+        print(f"| {load}: mogi / aedes, medians | {ours / theirs:.1f} | |")
+    node.terminate()
+    node.wait()
+
+
 def main():
     if len(sys.argv) < 2:
         raise SystemExit(__doc__)
-    parts = {"qos1": qos1, "offline": offline, "qos0": qos0, "takeover": takeover, "start": start}
+    parts = {"qos1": qos1, "offline": offline, "qos0": qos0, "takeover": takeover, "start": start,
+             "aedes": aedes}
     site = Site(os.path.abspath(sys.argv[1]))
     try:
         print("| what | | CPU per message |\n|---|---|---|", flush=True)

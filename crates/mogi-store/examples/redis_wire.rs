@@ -3,7 +3,7 @@
 //! Each request is an `XADD` of a small message to one of 1000 streams. Prints requests per
 //! second and the CPU time of this process per request.
 
-use mogi_store::redis::wire::{Cluster, Commands, Options, Request, Wait, slot_of};
+use mogi_store::redis::wire::{Cluster, Commands, Depth, Options, Request, Wait, slot_of};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ fn main() {
     let mut options = Options::from_url(&url).expect("an address of Redis");
     if replicas > 0 {
         let timeout = Duration::from_secs(1);
-        options.wait = Some(Wait { replicas: replicas as u32, timeout });
+        options.wait = Some(Wait { replicas: replicas as u32, depth: Depth::Memory, timeout });
     }
     let cluster = Cluster::start(options, |notice| println!("{notice}")).expect("started");
     let (sender, done) = mpsc::channel();

@@ -27,6 +27,8 @@ pub enum ErrorKind {
     Unreachable,
     /// A migration to it was not finished.
     Unfinished,
+    /// It is elsewhere, and lacks what it is asked for.
+    Unable,
 }
 
 /// What could not be done, where, why, and what helps.
@@ -71,6 +73,7 @@ impl StoreError {
             ErrorKind::Unfinished => {
                 "run 'mogi store migrate' again to finish it, or remove what is there"
             }
+            ErrorKind::Unable => "change it there, or take the option out",
         }
     }
 }

@@ -10,6 +10,7 @@ mod cluster {
     mod messages;
     mod retained;
     mod scene;
+    mod secured;
     #[path = "../redis/server.rs"]
     mod server;
     mod sessions;

@@ -3,13 +3,15 @@
 
 use super::cast::{Cast, WINDOW};
 use super::client::{Client, Context};
+use super::cut::{self, Networks};
 use super::dice::Dice;
 use super::ledger::Ledger;
 use super::options::Options;
-use super::process::{Process, free_port};
+use super::process::{Network, Process, free_port};
 use super::redis::Redis;
 use super::{print_rows, retained, tally_of};
 use anyhow::{Result, bail};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -76,6 +78,7 @@ struct World {
     ledger: Ledger,
     brokers: Vec<Broker>,
     redis: Redis,
+    networks: Option<Networks>,
     dice: Dice,
     clients: Vec<Client>,
     streams: Vec<Vec<usize>>,
@@ -84,7 +87,7 @@ struct World {
     /// When the Redis node that was stopped goes on, and when those killed are started.
     redis_wakes: Option<(u64, u16)>,
     redis_mends_ms: Option<u64>,
-    counts: [(&'static str, u64); 6],
+    counts: [(&'static str, u64); 7],
 }
 
 const KILLED: usize = 0;
@@ -93,22 +96,33 @@ const HUNG: usize = 2;
 const MASTERS_KILLED: usize = 3;
 const MASTERS_HUNG: usize = 4;
 const HOPS: usize = 5;
+const CUT: usize = 6;
 
 impl World {
     fn new(options: &Options, program: &Path, dir: &Path) -> Result<Self> {
-        let redis = Redis::start(&dir.join("redis"), options.seed + 7_000, options.keep)?;
+        let networks = if options.cut { Networks::make(BROKERS)? } else { None };
+        let place = networks.as_ref().map_or(Ipv4Addr::LOCALHOST, |_| cut::redis_address());
+        let redis = Redis::start(&dir.join("redis"), options.seed + 7_000, options.keep, place)?;
         let mut brokers = Vec::new();
         for number in 0..BROKERS {
             let seed = options.seed + 1_500 * (number as u64 + 1);
             let options = Options { seed, ..options.clone() };
+            let network = match &networks {
+                Some(networks) => Network {
+                    address: cut::broker_address(number),
+                    wrapper: networks.wrapper(number),
+                },
+                None => Network { address: Ipv4Addr::LOCALHOST, wrapper: Vec::new() },
+            };
             let own = format!(
-                "persistence_store {}\nredis_wait 1 1000\ncluster_listener {} 127.0.0.1\n\
+                "persistence_store {}\nredis_wait 1 1000\ncluster_listener {} {}\n\
                  cluster_node_id n{number}\ncluster_lease_seconds 2\n",
                 redis.address(),
                 free_port(seed + 700)?,
+                network.address,
             );
             let dir = dir.join(format!("broker{number}"));
-            let process = Process::of_cluster(&options, program.to_owned(), dir, &own)?;
+            let process = Process::of_cluster(&options, program.to_owned(), dir, &own, network)?;
             brokers.push(Broker { process, wakes_ms: None, starts_ms: None });
         }
         let mut ledger = Ledger::default();
@@ -117,6 +131,7 @@ impl World {
             ledger,
             brokers,
             redis,
+            networks,
             dice: Dice::new(options.seed),
             clients,
             streams,
@@ -131,6 +146,7 @@ impl World {
                 ("Redis masters killed", 0),
                 ("Redis masters hung", 0),
                 ("clients moved", 0),
+                ("networks cut", 0),
             ],
         })
     }
@@ -188,7 +204,10 @@ impl World {
         let now_ms = self.ledger.now_ms;
         let broker = &self.brokers[at];
         let well = broker.wakes_ms.is_none() && broker.starts_ms.is_none();
-        match self.dice.below(8) {
+        // Without networks that can be cut a seed says the same as ever.
+        let kinds = if self.networks.is_some() { 12 } else { 8 };
+        match self.dice.below(kinds) {
+            8.. => self.cut()?,
             0..=2 if well => {
                 self.ledger.broker_ends(true);
                 self.brokers[at].process.kill();
@@ -200,7 +219,8 @@ impl World {
                 self.ledger.broker_ends(true);
                 let stopped = self.brokers[at].process.stop();
                 // While Redis cannot be reached it says what it could not write.
-                if self.redis.is_whole() {
+                let bereft = self.networks.as_ref().is_some_and(|it| it.is_bereft(at));
+                if self.redis.is_whole() && !bereft {
                     stopped?;
                 }
                 self.brokers[at].starts_ms = Some(now_ms + self.dice.below(2_000));
@@ -214,6 +234,14 @@ impl World {
             }
             6 | 7 if self.redis.is_whole() => self.hurt_redis(),
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn cut(&mut self) -> Result<()> {
+        let Some(networks) = &mut self.networks else { return Ok(()) };
+        if let Some(what) = networks.cut(&mut self.dice, self.ledger.now_ms)? {
+            self.happened(CUT, &what);
         }
         Ok(())
     }
@@ -258,6 +286,10 @@ impl World {
             if starts_ms.is_none() && process.has_died() {
                 bail!("n{at} ended by itself:\n{}", process.end_of_log());
             }
+        }
+        if let Some(networks) = &mut self.networks {
+            let healed = networks.heal(now_ms)?;
+            healed.into_iter().for_each(|what| self.ledger.note(format!("broker: {what}")));
         }
         if let Some((_, node)) = self.redis_wakes.take_if(|(due, _)| *due <= now_ms) {
             self.redis.signal(node, "-CONT");
@@ -406,7 +438,12 @@ impl World {
         let refused = client.has_link() && !client.online && waits_ms > CONNACK_MS;
         let hangs =
             |broker: &Broker| broker.process.port == client.port && broker.wakes_ms.is_some();
-        let silent = client.has_link() && self.brokers.iter().any(hangs);
+        let bereft = |networks: &Networks| {
+            let of = self.brokers.iter().position(|broker| broker.process.port == client.port);
+            of.is_some_and(|at| networks.is_bereft(at))
+        };
+        let bereft = self.networks.as_ref().is_some_and(bereft);
+        let silent = client.has_link() && (bereft || self.brokers.iter().any(hangs));
         if refused || silent && self.dice.one_in(500) {
             let (client, mut cx) = self.client(at);
             client.leave(&mut cx, false);

@@ -1,8 +1,13 @@
 //! A connection: bytes out of a buffer, packets out of bytes. It never blocks.
 
+use super::process::place;
 use mogi_codec::{Ack, Packet, PacketKind, Reason, Version};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
+
+/// How long a connection may take: a broker that hangs fills its backlog.
+const CONNECT: Duration = Duration::from_secs(1);
 
 /// A connection to the broker.
 pub(super) struct Link {
@@ -55,7 +60,7 @@ pub(super) struct Arrival {
 impl Link {
     /// Connects; `None` while nobody listens.
     pub(super) fn open(port: u16, version: Version) -> Option<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        let stream = TcpStream::connect_timeout(&place(port).into(), CONNECT).ok()?;
         stream.set_nodelay(true).ok()?;
         stream.set_nonblocking(true).ok()?;
         let (input, output) = (Vec::new(), Vec::new());

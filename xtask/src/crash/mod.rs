@@ -7,6 +7,7 @@
 //!
 //! * [`world`]: the clients and the rounds; [`process`]: the broker
 //! * [`cluster`]: the same with three brokers on a Redis Cluster; [`redis`]: its nodes
+//! * [`cut`]: networks between them that are cut
 //! * [`cast`]: who takes part
 //! * [`client`], [`link`]: a proper MQTT client on a socket that never blocks; [`retained`]: one
 //!   that reads what is retained
@@ -16,6 +17,7 @@
 mod cast;
 mod client;
 mod cluster;
+mod cut;
 mod dice;
 mod ledger;
 mod link;
@@ -54,6 +56,11 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     };
     ensure!(program.exists(), "no broker at {}", program.display());
     if options.cluster {
+        if options.cut
+            && let Some(kept) = cut::enter()?
+        {
+            return Ok(kept);
+        }
         return cluster::run(options, &program);
     }
     let Options { rounds, seed, workers, sync, .. } = options;

@@ -25,6 +25,8 @@ pub(crate) struct Options {
     pub(crate) dir: Option<PathBuf>,
     /// Three brokers on a Redis Cluster.
     pub(crate) cluster: bool,
+    /// Networks between brokers, and between them and Redis, are cut and healed.
+    pub(crate) cut: bool,
     /// All that happened is printed.
     pub(crate) verbose: bool,
     /// The broker's folder stays.
@@ -44,6 +46,8 @@ cargo xtask crash [OPTION]...
   --dir DIR          where to make the broker's folder: on another disk, or in memory
   --cluster          three brokers on a Redis Cluster (needs redis-server): --rounds says how
                      much happens to them and to Redis
+  --cut              with --cluster: networks between brokers, and between them and Redis, are
+                     cut and healed too (needs root, unshare, nsenter and ip)
   --verbose          print all that happened to the broker and the clients
   --keep             leave the broker's folder where it is
 ";
@@ -62,6 +66,7 @@ impl Options {
             conf: Vec::new(),
             dir: None,
             cluster: false,
+            cut: false,
             verbose: false,
             keep: false,
         }
@@ -79,10 +84,11 @@ impl Options {
                 "--keep" => options.keep = true,
                 "--verbose" => options.verbose = true,
                 "--cluster" => options.cluster = true,
+                "--cut" => options.cut = true,
                 "--help" => bail!("{HELP}"),
                 _ => {}
             }
-            if matches!(name, "--keep" | "--verbose" | "--cluster") {
+            if matches!(name, "--keep" | "--verbose" | "--cluster" | "--cut") {
                 continue;
             }
             let value = args.next().with_context(|| format!("{name} needs a value\n{HELP}"))?;

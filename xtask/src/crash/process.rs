@@ -2,10 +2,12 @@
 
 use super::options::Options;
 use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// How long a start may take.
@@ -25,6 +27,8 @@ pub(super) struct Process {
     dir: PathBuf,
     keep: bool,
     child: Option<Child>,
+    /// A command that runs it.
+    wrapper: Vec<String>,
     pub(super) port: u16,
     /// How long each start took until a client was answered, in milliseconds.
     pub(super) starts_ms: Vec<f64>,
@@ -53,21 +57,25 @@ impl Process {
             fs::write(dir.join("mogi.conf"), own)?;
         }
         let keep = options.keep;
-        Ok(Self { program, dir, keep, child: None, port, starts_ms: Vec::new() })
+        let (child, wrapper) = (None, Vec::new());
+        Ok(Self { program, dir, keep, child, wrapper, port, starts_ms: Vec::new() })
     }
 
     /// Prepares one of several brokers with a store that is not its own: `own` is the rest of
-    /// `mogi.conf`.
+    /// `mogi.conf`, `network` where its clients reach it.
     pub(super) fn of_cluster(
         options: &Options,
         program: PathBuf,
         dir: PathBuf,
         own: &str,
+        network: Network,
     ) -> Result<Self> {
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir)?;
+        let Network { address, wrapper } = network;
         let port = free_port(options.seed)?;
-        let mut conf = format!("listener {port} 127.0.0.1\n{COMMON}");
+        reach(port, address);
+        let mut conf = format!("listener {port} {address}\n{COMMON}");
         for line in &options.conf {
             conf.push_str(&format!("{line}\n"));
         }
@@ -76,7 +84,7 @@ impl Process {
         let own = format!("queue_window_messages 50\nworker_threads {workers}\n{own}");
         fs::write(dir.join("mogi.conf"), own)?;
         let keep = options.keep;
-        Ok(Self { program, dir, keep, child: None, port, starts_ms: Vec::new() })
+        Ok(Self { program, dir, keep, child: None, wrapper, port, starts_ms: Vec::new() })
     }
 
     /// Its process id, while it runs.
@@ -87,7 +95,14 @@ impl Process {
     /// Starts it and does not wait.
     pub(super) fn spawn(&mut self) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.dir.join("log"))?;
-        let mut command = Command::new(&self.program);
+        let mut command = match self.wrapper.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
         command.arg("-c").arg(self.dir.join("mosquitto.conf")).stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log).current_dir(&self.dir);
         let child = command.spawn();
@@ -99,7 +114,7 @@ impl Process {
     pub(super) fn start(&mut self) -> Result<()> {
         let begun = Instant::now();
         self.spawn()?;
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while TcpStream::connect(place(self.port)).is_err() {
             if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok()?) {
                 bail!("the broker ended by itself ({status}):\n{}", self.end_of_log());
             }
@@ -179,6 +194,27 @@ fn count_files(dir: &Path) -> usize {
         _ => 1,
     };
     entries.map(count).sum()
+}
+
+/// Where a broker is.
+pub(super) struct Network {
+    /// Where its clients reach it.
+    pub(super) address: Ipv4Addr,
+    /// A command that runs it there; it has to `exec` it, as signals go to it.
+    pub(super) wrapper: Vec<String>,
+}
+
+/// Where ports are that are not on the loopback interface.
+static ELSEWHERE: RwLock<BTreeMap<u16, Ipv4Addr>> = RwLock::new(BTreeMap::new());
+
+fn reach(port: u16, address: Ipv4Addr) {
+    ELSEWHERE.write().unwrap_or_else(PoisonError::into_inner).insert(port, address);
+}
+
+/// Where the broker with this port is.
+pub(super) fn place(port: u16) -> (Ipv4Addr, u16) {
+    let elsewhere = ELSEWHERE.read().unwrap_or_else(PoisonError::into_inner);
+    (elsewhere.get(&port).copied().unwrap_or(Ipv4Addr::LOCALHOST), port)
 }
 
 /// A port that is free and not one the system gives to connections: while nobody listens on one of

@@ -3,6 +3,7 @@
 use super::process::free_port;
 use anyhow::{Context, Result, ensure};
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -13,6 +14,8 @@ const NODES: u16 = 6;
 pub(super) struct Redis {
     dir: PathBuf,
     port: u16,
+    /// Where brokers find it.
+    address: Ipv4Addr,
     keep: bool,
     /// Brings back what was killed.
     mending: Option<Child>,
@@ -25,18 +28,28 @@ impl Redis {
     ///
     /// # Errors
     /// It does not come up.
-    pub(super) fn start(dir: &Path, seed: u64, keep: bool) -> Result<Self> {
+    pub(super) fn start(dir: &Path, seed: u64, keep: bool, address: Ipv4Addr) -> Result<Self> {
         let _ = fs::remove_dir_all(dir);
         let port = free_port(seed)?;
-        let this = Self { dir: dir.to_owned(), port, keep, mending: None, hurt: false };
-        let status = this.script("start").args(["--port", &port.to_string()]).status()?;
+        let this = Self { dir: dir.to_owned(), port, address, keep, mending: None, hurt: false };
+        let mut script = this.script("start");
+        script.args(["--port", &port.to_string()]);
+        if address != Ipv4Addr::LOCALHOST {
+            let bind = format!("bind 127.0.0.1 {address}");
+            let announce = format!("cluster-announce-ip {address}");
+            for line in [&bind, &announce, "protected-mode no"] {
+                script.args(["--config", line]);
+            }
+        }
+        let status = script.status()?;
         ensure!(status.success(), "deploy/local-cluster starts no cluster in {}", dir.display());
         Ok(this)
     }
 
     /// What brokers are told.
     pub(super) fn address(&self) -> String {
-        let nodes: Vec<String> = self.nodes().map(|node| format!("127.0.0.1:{node}")).collect();
+        let nodes: Vec<String> =
+            self.nodes().map(|node| format!("{}:{node}", self.address)).collect();
         format!("redis://{}", nodes.join(","))
     }
 

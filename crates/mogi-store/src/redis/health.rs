@@ -86,7 +86,7 @@ const fn kind(why: &wire::Trouble) -> &'static str {
     match why {
         wire::Trouble::Unreachable(_) => "unreachable",
         wire::Trouble::Refused(..) => "refuses",
-        wire::Trouble::Replicas { .. } => "replicas",
+        wire::Trouble::Replicas { .. } | wire::Trouble::Unsynced { .. } => "replicas",
         wire::Trouble::NoTopology(_) => "topology",
     }
 }

@@ -1,6 +1,6 @@
 //! Blocking calls, and what failed in words.
 
-use super::wire::{Cluster, Fault, Notice, Options, Reply, Request};
+use super::wire::{Cluster, Fault, Notice, Options, Reply, Request, Wait};
 use crate::error::{ErrorKind, StoreError};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +21,8 @@ pub(super) struct Link {
     pub(super) cluster: Arc<Cluster>,
     /// Where that is, for people.
     pub(super) place: String,
+    /// Who has to have what is durable.
+    pub(super) wait: Option<Wait>,
     /// What is wrong with it, as far as it has told.
     trouble: Arc<Mutex<Option<String>>>,
     listener: Arc<Mutex<Option<Listener>>>,
@@ -32,7 +34,7 @@ impl Link {
     /// # Errors
     /// As of [`Cluster::start`].
     pub(super) fn start(options: Options) -> Result<Self, StoreError> {
-        let place = place(&options);
+        let (place, wait) = (place(&options), options.wait);
         let trouble = Arc::new(Mutex::new(None));
         let listener: Arc<Mutex<Option<Listener>>> = Arc::default();
         let (of_notice, listening) = (Arc::clone(&trouble), Arc::clone(&listener));
@@ -49,7 +51,7 @@ impl Link {
         let cluster = cluster.map_err(|error| {
             StoreError::new(ErrorKind::Unreachable, Path::new(&place), error.to_string())
         })?;
-        Ok(Self { cluster: Arc::new(cluster), place, trouble, listener })
+        Ok(Self { cluster: Arc::new(cluster), place, wait, trouble, listener })
     }
 
     /// From now on this is told of all notices, on the connection's thread.

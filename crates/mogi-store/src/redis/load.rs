@@ -1,6 +1,7 @@
 //! Gives everything back: slot by slot what there is, then the sessions by rising numbers.
 
 use super::RedisStore;
+use super::depth;
 use super::encode::{self, Found};
 use super::journal::Parts;
 use super::keys::{Of, PUBLISHED, Per, Tag, cause_of, slot_tag};
@@ -45,6 +46,9 @@ pub(super) fn load(
     {
         let what = format!("what was migrated from {from} is not complete");
         return Err(StoreError::new(ErrorKind::Unfinished, Path::new(store.place()), what));
+    }
+    if store.purpose == Purpose::Serve {
+        depth::check(&store.link)?;
     }
     let report = store.read_marks()?;
     visit(Loaded::Alive { at_ms: report.alive_at_ms }, None);

@@ -12,12 +12,13 @@
 //! * `read`, `load`, `fetch`: back again
 //! * `order`, `journal`: what has to keep an order over slots
 //! * [`claim`]: sessions of several nodes
-//! * `health`: what is wrong, and since when
+//! * `depth`: whether disks can be waited for; `health`: what is wrong, and since when
 //! * [`store`]: blocking; [`committer`]: for a broker's workers; `tools`: for looking and moving
 //! * [`wire`]: connections, slots and retries
 
 pub mod claim;
 pub mod committer;
+mod depth;
 mod directory;
 mod encode;
 mod fetch;

@@ -1,7 +1,7 @@
 //! Masters that die or hang while requests stream in.
 
 use crate::support::{How, Load, Record, Servers, connect, keys_of, longest, until, value};
-use mogi_store::redis::wire::{Cluster, Notice, Trouble, Wait};
+use mogi_store::redis::wire::{Cluster, Depth, Notice, Trouble, Wait};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +32,8 @@ fn check(records: &[Record]) {
 
 fn connected(servers: &Servers) -> (Arc<Cluster>, crate::support::Notices) {
     let mut options = servers.options();
-    options.wait = Some(Wait { replicas: 1, timeout: Duration::from_millis(500) });
+    options.wait =
+        Some(Wait { replicas: 1, depth: Depth::Memory, timeout: Duration::from_millis(500) });
     let (cluster, notices) = connect(options);
     value(&cluster, &["GET", "a"]);
     (cluster, notices)

@@ -7,4 +7,5 @@ mod failover;
 mod replicas;
 mod resharding;
 mod states;
+mod synced;
 mod tls;

@@ -1,14 +1,15 @@
 //! `redis_wait` and a replica that stops.
 
 use crate::support::{Servers, call, connect, request, send, until};
-use mogi_store::redis::wire::{Trouble, Wait};
+use mogi_store::redis::wire::{Depth, Notice, Trouble, Wait};
 use std::time::{Duration, Instant};
 
 #[test]
 fn a_stopped_replica_holds_durable_requests_only() {
     let servers = Servers::start(&["--masters", "1"]);
     let mut options = servers.options();
-    options.wait = Some(Wait { replicas: 1, timeout: Duration::from_millis(300) });
+    options.wait =
+        Some(Wait { replicas: 1, depth: Depth::Memory, timeout: Duration::from_millis(300) });
     let (cluster, notices) = connect(options);
     let durable = |key: &str| {
         let mut request = request(&["INCR", key]);
@@ -29,6 +30,15 @@ fn a_stopped_replica_holds_durable_requests_only() {
     }
     eprintln!("others waited {longest:?} at most");
     assert!(longest < Duration::from_secs(1), "{longest:?}");
+    // A connection beside, which waits for no replicas, does not say that it is over, again and
+    // again.
+    for _ in 0..100 {
+        let mut beside = request(&["GET", "b"]);
+        beside.aside = true;
+        call(&cluster, beside);
+    }
+    let said = notices.all().into_iter().filter(|it| matches!(it, Notice::Degraded { .. }));
+    assert_eq!(said.count(), 1);
     let later = send(&cluster, durable("c"));
     std::thread::sleep(Duration::from_millis(300));
     assert!(waiting.iter().chain([&later]).all(|it| it.try_recv().is_err()));

@@ -3,8 +3,9 @@
 
 use crate::broker::plan::{Settings, StorePlan};
 use crate::broker::store::{answer_questions, answers, notices, tell, tell_progress};
-use crate::cluster::{ClusterPlan, Links, RENEWALS, shadow_of};
+use crate::cluster::{ClusterPlan, Links, RENEWALS, Secure, shadow_of};
 use crate::log::why;
+use crate::net::certificates::Certificates;
 use crate::net::event_loop::EventLoop;
 use crate::net::shared::{LogSink, Shared};
 use mogi_core::LogKind;
@@ -22,6 +23,8 @@ use std::time::{Duration, Instant};
 /// A node about to join the others.
 pub(super) struct Joining {
     plan: ClusterPlan,
+    /// TLS of links, if they have it.
+    secure: Option<Arc<Secure>>,
     store: RedisStore,
     /// The number in what it gives numbers to.
     pub(super) slot: u8,
@@ -33,6 +36,7 @@ pub(super) struct Joining {
 /// A line for the log: why the broker cannot start.
 pub(super) fn join(
     settings: &Settings,
+    certificates: &mut Certificates,
     log: &'static dyn LogSink,
 ) -> Result<Option<Joining>, String> {
     let (Some(plan), Some(StorePlan { redis: Some(options), .. })) =
@@ -40,13 +44,15 @@ pub(super) fn join(
     else {
         return Ok(None);
     };
+    let secure = plan.secure.as_ref().map(|plan| certificates.open_links(plan, log));
+    let secure = secure.transpose().map_err(|why| format!("Error: {why}"))?;
     let mut options = options.clone();
     options.node.clone_from(&plan.node);
     let store = RedisStore::open(&options).map_err(|error| error.to_string())?;
     store.listen(move |notice| log.log(LogKind::Notice, &format!("{notice}.")));
     let slot = store.nodes().take_slot().map_err(|error| error.to_string())?;
     let slot = slot.ok_or("Error: Cluster: there are 256 nodes already.")?;
-    Ok(Some(Joining { plan: plan.clone(), store, slot }))
+    Ok(Some(Joining { plan: plan.clone(), secure, store, slot }))
 }
 
 impl Joining {
@@ -74,7 +80,7 @@ pub(super) fn start(
     shared: &Arc<Shared>,
     loops: &mut [EventLoop],
 ) -> Result<(), String> {
-    let Joining { plan, mut store, slot } = joining;
+    let Joining { plan, secure, mut store, slot } = joining;
     let begun = Instant::now();
     let failed = |error: StoreError| error.to_string();
     let nodes = store.nodes();
@@ -95,7 +101,7 @@ pub(super) fn start(
     let committer = redis::Committer::start(store, answers(shared), notices(shared.log));
     // It is the first: nobody else starts a store.
     let _ = shared.store.set(Box::new(committer.map_err(failed)?));
-    let links = Links::new(plan, slot, shared.now_ms());
+    let links = Links::new(plan, secure, slot, shared.now_ms());
     let _ = shared.links.set(Arc::new(links));
     drop(keeping);
     Ok(())

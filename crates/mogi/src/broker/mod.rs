@@ -44,9 +44,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// A listening socket cannot be opened, or the system refuses what the loops need.
 pub(crate) fn run(plan: Plan) -> io::Result<()> {
     let Plan { listeners, settings, log, mut signals, reload, announce } = plan;
-    let Opened { doors, states, certificates } = open_all(listeners, log)?;
+    let Opened { doors, states, mut certificates } = open_all(listeners, log)?;
     let access = Access::new(settings.access.clone(), log).map_err(io::Error::other)?;
-    let joining = cluster::join(&settings, log).map_err(io::Error::other)?;
+    let joining = cluster::join(&settings, &mut certificates, log).map_err(io::Error::other)?;
     let node = make_node(&settings, joining.as_ref());
     let workers = node.workers();
     let (polls, mailboxes) = polls(workers)?;

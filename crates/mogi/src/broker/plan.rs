@@ -102,9 +102,11 @@ pub(crate) struct TransportPlan {
     pub(crate) name_from: NameFrom,
 }
 
-/// A listener's TLS.
+/// TLS of a listener, or of links between brokers.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsPlan {
+    /// What the names of its options begin with: nothing, or `cluster_`.
+    pub(crate) prefix: &'static str,
     pub(crate) certfile: PathBuf,
     pub(crate) keyfile: PathBuf,
     pub(crate) cafile: Option<PathBuf>,

@@ -3,6 +3,7 @@
 
 use crate::bridge::Bridges;
 use crate::broker::plan::{Reload, Reloaded};
+use crate::cluster::{Links, SecurePlan};
 use crate::log::why;
 use crate::net::certificates::Certificates;
 use crate::net::shared::{ListenerRules, Shared, Transport};
@@ -83,6 +84,12 @@ impl Reloader {
         self.shared.log.log(LogKind::Error, "Error: The configuration stays as it was.");
     }
 
+    /// Links to other brokers, if they have TLS, and which files that is made of.
+    fn links_secure(&self) -> Option<(&Arc<Links>, &SecurePlan)> {
+        let links = self.shared.links.get()?;
+        Some((links, links.plan.secure.as_ref()?))
+    }
+
     /// # Errors
     /// Why it stays as it was: a line for the log; empty: it was told.
     fn reload(&self) -> Result<(), String> {
@@ -95,7 +102,11 @@ impl Reloader {
         };
         let plans = listeners.iter().map(|listener| listener.transport.tls.as_ref());
         let mut certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
-        let (watched, configs) = Certificates::open(plans, shared.log)?;
+        let (mut watched, configs) = Certificates::open(plans, shared.log)?;
+        let secure = self.links_secure().map(|(links, plan)| {
+            watched.open_links(plan, shared.log).map(|secure| (links, plan, secure))
+        });
+        let secure = secure.transpose()?;
         let rights = shared.access.reload(access, shared.log)?;
         // Nothing can go wrong any more.
         *certificates = watched;
@@ -111,6 +122,12 @@ impl Reloader {
                 core: plan.core,
                 max_connections: plan.max_connections,
             });
+        }
+        if let Some((links, plan, secure)) = secure {
+            let file = plan.files.certfile.display();
+            let line = format!("The certificate \"{file}\" was read again.");
+            shared.log.log(LogKind::Information, &line);
+            links.set_secure(secure);
         }
         shared.set_tuning(tuning);
         commit();

@@ -4,17 +4,21 @@ use super::barrier::Barrier;
 use super::frame::{self, Arrived, Hello, Kind};
 use super::links::Links;
 use super::membership::Known;
+use super::secure::{Secure, Stream, no_tls};
+use super::strangers::Strangers;
 use crate::net::mailbox::Mail;
 use crate::net::shared::Shared;
 use mogi_codec::{PacketKind, Reason};
 use mogi_core::LogKind;
 use mogi_core::cluster::change::Change;
 use mogi_core::cluster::{Cluster, Errand};
+use rustls::pki_types::CertificateDer;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{sleep, timeout};
 
 /// How long a connection has to say who it is.
@@ -34,6 +38,7 @@ pub(super) struct Incoming {
     pub(super) nodes: Arc<Known>,
     pub(super) name: String,
     pub(super) links: Arc<Links>,
+    pub(super) strangers: Strangers,
 }
 
 /// What was taken from a node over all its links.
@@ -54,10 +59,13 @@ impl Incoming {
             match listener.accept().await {
                 Ok((stream, address)) => {
                     let this = self.clone();
+                    let Some(stranger) = self.strangers.come() else {
+                        self.refuse(address, "too many others have not said who they are");
+                        continue;
+                    };
                     tokio::task::spawn_local(async move {
-                        if let Err(why) = this.serve(stream).await {
-                            let line = format!("Cluster: link from {address}: {why}");
-                            this.shared.log.log(LogKind::Warning, &line);
+                        if let Err(why) = this.serve(stream, stranger).await {
+                            this.refuse(address, &why);
                         }
                     });
                 }
@@ -67,26 +75,29 @@ impl Incoming {
         }
     }
 
-    async fn serve(&self, mut stream: TcpStream) -> Result<(), String> {
+    fn refuse(&self, address: SocketAddr, why: &str) {
+        let line = format!("Cluster: link from {address}: {why}.");
+        if let Some(line) = self.strangers.line(line) {
+            self.shared.log.log(LogKind::Warning, &line);
+        }
+    }
+
+    async fn serve(&self, stream: TcpStream, stranger: OwnedSemaphorePermit) -> Result<(), String> {
         let failed = |error: std::io::Error| error.to_string();
         stream.set_nodelay(true).map_err(failed)?;
-        let mut bytes = Vec::new();
-        let hello = timeout(HELLO, read_hello(&mut stream, &mut bytes)).await;
-        let hello = hello.map_err(|_| "it does not say who it is".to_owned())??;
-        let refusal = if hello.cluster != self.name {
-            Some(format!("node {} is of cluster '{}'", hello.node, hello.cluster))
-        } else if self.place_of(&hello.node).await.is_none() {
-            Some(format!("node {} is not known to the store", hello.node))
-        } else {
-            None
-        };
-        if let Some(why) = refusal {
+        let greeted = timeout(HELLO, self.greet(stream)).await;
+        let greeted = greeted.map_err(|_| "it does not say who it is".to_owned())??;
+        let Greeted { mut stream, bytes, hello, check } = greeted;
+        if let Err(why) = self.admit(&hello, check).await {
             let connack = Hello::connack(self.links.incarnation(), Reason::NotAuthorized);
             stream.write_all(&connack).await.map_err(failed)?;
+            stream.flush().await.map_err(failed)?;
             return Err(why);
         }
+        drop(stranger);
         let connack = Hello::connack(self.links.incarnation(), Reason::Success);
         stream.write_all(&connack).await.map_err(failed)?;
+        stream.flush().await.map_err(failed)?;
         let Some((peer, taken)) = self.nodes.place(&hello.node) else {
             return Ok(());
         };
@@ -111,6 +122,40 @@ impl Incoming {
         }
     }
 
+    /// Hears who has connected, within TLS if links have it.
+    async fn greet(&self, stream: TcpStream) -> Result<Greeted, String> {
+        let secure = self.links.secure();
+        let mut check = None;
+        let mut stream: Box<dyn Stream> = match secure {
+            None => Box::new(stream),
+            Some(secure) => {
+                let (stream, shown) = secure.accept(stream).await?;
+                check = Some((secure, shown));
+                stream
+            }
+        };
+        let mut bytes = Vec::new();
+        let hello = read_hello(&mut stream, &mut bytes, check.is_none()).await?;
+        Ok(Greeted { stream, bytes, hello, check })
+    }
+
+    /// Whether that node may come in.
+    async fn admit(&self, hello: &Hello, check: Option<Check>) -> Result<(), String> {
+        let node = &hello.node;
+        if hello.cluster != self.name {
+            return Err(format!("node {node} is of cluster '{}'", hello.cluster));
+        }
+        let known = self.place_of(node).await.and_then(|_| self.nodes.address(node));
+        let Some(address) = known else {
+            return Err(format!("node {node} is not known to the store"));
+        };
+        let Some((secure, shown)) = check else {
+            return Ok(());
+        };
+        let checked = secure.check(shown.as_ref(), &address);
+        checked.map_err(|why| format!("node {node} at {address} is refused: {why}"))
+    }
+
     async fn place_of(&self, node: &str) -> Option<u16> {
         let looked = timeout(UNKNOWN, async {
             loop {
@@ -125,7 +170,7 @@ impl Incoming {
 
     async fn read(
         &self,
-        mut stream: TcpStream,
+        mut stream: Box<dyn Stream>,
         mut bytes: Vec<u8>,
         source: &Source,
     ) -> Result<(), String> {
@@ -142,6 +187,7 @@ impl Incoming {
                     acks.clear();
                     frame::put_ack(seq, &mut acks);
                     stream.write_all(&acks).await.map_err(|error| error.to_string())?;
+                    stream.flush().await.map_err(|error| error.to_string())?;
                 }
                 done += len;
             }
@@ -235,9 +281,29 @@ impl Source {
     }
 }
 
-async fn read_hello(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<Hello, String> {
+/// What a node has shown, and what it is checked with.
+type Check = (Arc<Secure>, Option<CertificateDer<'static>>);
+
+/// Somebody who has said who it is.
+struct Greeted {
+    stream: Box<dyn Stream>,
+    /// What it has sent besides.
+    bytes: Vec<u8>,
+    hello: Hello,
+    /// If links have TLS.
+    check: Option<Check>,
+}
+
+async fn read_hello(
+    stream: &mut Box<dyn Stream>,
+    bytes: &mut Vec<u8>,
+    plain: bool,
+) -> Result<Hello, String> {
     loop {
         let read = stream.read_buf(bytes).await.map_err(|error| error.to_string())?;
+        if plain {
+            no_tls(bytes)?;
+        }
         let found = frame::body_of(PacketKind::Connect, bytes);
         if let Some(body) = found.map_err(|error| error.to_string())? {
             let hello = Hello::of_connect(body)?;

@@ -2,6 +2,7 @@
 
 use super::ClusterPlan;
 use super::queue::LinkQueue;
+use super::secure::Secure;
 use mogi_core::cluster::{FIRST_NODE, MAX_NODES};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,6 +11,8 @@ use std::time::Duration;
 /// What the workers need of the cluster.
 pub(crate) struct Links {
     pub(crate) plan: ClusterPlan,
+    /// TLS, if links have it.
+    secure: RwLock<Option<Arc<Secure>>>,
     /// The number in what this node gives numbers to.
     pub(super) slot: u8,
     /// Another one with every start.
@@ -27,10 +30,16 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    pub(crate) fn new(plan: ClusterPlan, slot: u8, incarnation: u64) -> Self {
+    pub(crate) fn new(
+        plan: ClusterPlan,
+        secure: Option<Arc<Secure>>,
+        slot: u8,
+        incarnation: u64,
+    ) -> Self {
         let queues = RwLock::new((0..MAX_NODES).map(|_| None).collect());
         Self {
             plan,
+            secure: RwLock::new(secure),
             slot,
             incarnation: AtomicU64::new(incarnation),
             queues,
@@ -39,6 +48,16 @@ impl Links {
             generation: AtomicU64::new(0),
             hearing: AtomicBool::new(true),
         }
+    }
+
+    /// TLS of links that are made from now on, if they have it.
+    pub(super) fn secure(&self) -> Option<Arc<Secure>> {
+        self.secure.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Files were read again.
+    pub(crate) fn set_secure(&self, secure: Arc<Secure>) {
+        *self.secure.write().unwrap_or_else(PoisonError::into_inner) = Some(secure);
     }
 
     pub(super) fn incarnation(&self) -> u64 {

@@ -8,6 +8,7 @@ use super::incoming::{Incoming, Taken};
 use super::links::Links;
 use super::outgoing::Outgoing;
 use super::shadow_of;
+use super::strangers::Strangers;
 use crate::net::mailbox::Mail;
 use crate::net::shared::Shared;
 use mogi_core::LogKind;
@@ -44,6 +45,8 @@ pub(super) struct Known {
 #[derive(Debug)]
 struct Place {
     peer: u16,
+    /// Where it says it is reached.
+    address: String,
     taken: Arc<Mutex<Taken>>,
     /// Whether it has told everything.
     heard: bool,
@@ -54,6 +57,12 @@ impl Known {
     pub(super) fn place(&self, node: &str) -> Option<(u16, Arc<Mutex<Taken>>)> {
         let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.get(node).map(|place| (place.peer, Arc::clone(&place.taken)))
+    }
+
+    /// Where a node says it is reached.
+    pub(super) fn address(&self, node: &str) -> Option<String> {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.get(node).map(|place| place.address.clone())
     }
 
     /// The node at that place has told everything it has to tell at a start.
@@ -233,6 +242,7 @@ impl Membership {
             nodes: Arc::clone(&self.nodes),
             name: self.links.plan.name.clone(),
             links: Arc::clone(&self.links),
+            strangers: Strangers::new(),
         }
     }
 
@@ -355,7 +365,8 @@ impl Membership {
         let queue = self.links.open(peer);
         {
             let mut places = self.nodes.places.lock().unwrap_or_else(PoisonError::into_inner);
-            places.insert(id.clone(), Place { peer, taken: Arc::default(), heard: false });
+            let address = address.clone();
+            places.insert(id.clone(), Place { peer, address, taken: Arc::default(), heard: false });
         }
         let outgoing = Outgoing {
             shared: Arc::clone(&self.shared),

@@ -9,6 +9,7 @@
 //! * `links`: the queues to all nodes, and what they have confirmed
 //! * `queue`: what is to go to one node
 //! * `outgoing`, `incoming`: a link's two ends; `frame`: what goes over it
+//! * `secure`: TLS of a link; `strangers`: who has yet to say who it is
 //! * `barrier`: waiting for all workers
 //!
 //! A link is an MQTT 5 connection, one for each direction, on the listener for the cluster
@@ -24,10 +25,13 @@ pub(crate) mod links;
 mod membership;
 mod outgoing;
 mod queue;
+mod secure;
+mod strangers;
 
 pub(crate) use barrier::Barrier;
 pub(crate) use links::Links;
 pub(crate) use membership::{RENEWALS, start};
+pub(crate) use secure::{Secure, SecurePlan};
 
 use mogi_core::cluster::roster::ShadowRecord;
 use mogi_core::store::StoredSession;
@@ -50,6 +54,8 @@ pub(crate) struct ClusterPlan {
     pub(crate) lease_ms: u64,
     /// Bytes that may wait for one node (`cluster_buffer_limit`).
     pub(crate) buffer_limit: usize,
+    /// TLS, if links have it (`cluster_certfile`).
+    pub(crate) secure: Option<SecurePlan>,
 }
 
 /// A session of the store as those know it where it does not live; `epoch`: of its last claim.

@@ -3,6 +3,7 @@
 use super::frame::{self, Arrived, Hello};
 use super::links::Links;
 use super::queue::LinkQueue;
+use super::secure::{Secure, Stream, no_tls};
 use crate::net::mailbox::Mail;
 use crate::net::shared::Shared;
 use mogi_codec::PacketKind;
@@ -12,9 +13,8 @@ use mogi_core::cluster::{Cluster, put_retained};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{sleep, timeout};
 
 /// How long the other end may take to answer.
@@ -75,20 +75,28 @@ impl Outgoing {
     }
 
     /// Connects, and sends what has to come first.
-    async fn connect(&mut self) -> Result<TcpStream, String> {
+    async fn connect(&mut self) -> Result<Box<dyn Stream>, String> {
         let connecting = timeout(ANSWER, TcpStream::connect(&self.address)).await;
-        let mut stream = connecting
+        let stream = connecting
             .map_err(|_| "it does not answer".to_owned())?
             .map_err(|error| error.to_string())?;
         let failed = |error: io::Error| error.to_string();
         stream.set_nodelay(true).map_err(failed)?;
+        let secure = self.links.secure();
+        let mut stream: Box<dyn Stream> = match &secure {
+            None => Box::new(stream),
+            Some(secure) => timeout(ANSWER, secure.connect(stream, &self.address))
+                .await
+                .map_err(|_| "it does not answer within TLS".to_owned())??,
+        };
         let hello = Hello {
             node: self.links.plan.node.clone(),
             cluster: self.links.plan.name.clone(),
             incarnation: self.links.incarnation(),
         };
         stream.write_all(&hello.connect()).await.map_err(failed)?;
-        let answered = timeout(ANSWER, read_connack(&mut stream)).await;
+        stream.flush().await.map_err(failed)?;
+        let answered = timeout(ANSWER, read_connack(&mut stream, secure.as_deref())).await;
         let incarnation = answered.map_err(|_| "it does not answer".to_owned())??;
         let mut out = Vec::new();
         self.queue.begin(incarnation);
@@ -98,6 +106,7 @@ impl Outgoing {
             self.incarnation = Some(incarnation);
         }
         stream.write_all(&out).await.map_err(failed)?;
+        stream.flush().await.map_err(failed)?;
         Ok(stream)
     }
 
@@ -130,8 +139,8 @@ impl Outgoing {
     }
 
     /// Sends until the link breaks; why it did.
-    async fn serve(&mut self, stream: TcpStream) -> String {
-        let (reader, writer) = stream.into_split();
+    async fn serve(&mut self, stream: Box<dyn Stream>) -> String {
+        let (reader, writer) = tokio::io::split(stream);
         let acks = Acks {
             shared: Arc::clone(&self.shared),
             links: Arc::clone(&self.links),
@@ -143,7 +152,7 @@ impl Outgoing {
         }
     }
 
-    async fn write(&mut self, mut writer: OwnedWriteHalf) -> String {
+    async fn write(&mut self, mut writer: WriteHalf<Box<dyn Stream>>) -> String {
         let mut out = Vec::new();
         loop {
             out.clear();
@@ -154,6 +163,9 @@ impl Outgoing {
                 continue;
             }
             if let Err(error) = writer.write_all(&out).await {
+                return error.to_string();
+            }
+            if let Err(error) = writer.flush().await {
                 return error.to_string();
             }
             if out.capacity() > 4 << 20 {
@@ -187,7 +199,7 @@ struct Acks {
 
 impl Acks {
     /// Takes acknowledgements until the link breaks; why it did.
-    async fn read(self, mut reader: OwnedReadHalf) -> String {
+    async fn read(self, mut reader: ReadHalf<Box<dyn Stream>>) -> String {
         let mut bytes = Vec::with_capacity(4096);
         loop {
             match reader.read_buf(&mut bytes).await {
@@ -216,10 +228,19 @@ impl Acks {
     }
 }
 
-async fn read_connack(stream: &mut TcpStream) -> Result<u64, String> {
+async fn read_connack(
+    stream: &mut Box<dyn Stream>,
+    secure: Option<&Secure>,
+) -> Result<u64, String> {
+    // Whether it takes this node's certificate it says with the first bytes only.
+    let failed =
+        |error: io::Error| secure.map_or_else(|| error.to_string(), |secure| secure.tell(&error));
     let mut bytes = Vec::new();
     loop {
-        let read = stream.read_buf(&mut bytes).await.map_err(|error| error.to_string())?;
+        let read = stream.read_buf(&mut bytes).await.map_err(failed)?;
+        if secure.is_none() {
+            no_tls(&bytes)?;
+        }
         if let Some(body) =
             frame::body_of(PacketKind::Connack, &bytes).map_err(|error| error.to_string())?
         {

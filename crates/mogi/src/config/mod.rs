@@ -20,6 +20,7 @@ mod apply_bridge;
 mod bridge;
 mod bridge_tls;
 mod builder;
+mod cluster_tls;
 mod identity;
 mod page;
 mod plan;
@@ -44,6 +45,7 @@ use crate::log::LogConfig;
 use crate::net::crowd::CrowdLimits;
 use crate::net::meter::Rates;
 use builder::Builder;
+use cluster_tls::ClusterTls;
 use mogi_codec::QoS;
 use mogi_core::{CoreConfig, LogKind};
 use mogi_store::{EmbeddedOptions, OnDamage, Sync};
@@ -194,6 +196,7 @@ pub(crate) struct Cluster {
     pub(crate) advertise: Option<String>,
     pub(crate) lease_ms: u64,
     pub(crate) buffer_limit: usize,
+    pub(crate) tls: ClusterTls,
 }
 
 /// A `cluster_listener`.
@@ -213,6 +216,7 @@ impl Default for Cluster {
             advertise: None,
             lease_ms: 10_000,
             buffer_limit: 64 << 20,
+            tls: ClusterTls::default(),
         }
     }
 }

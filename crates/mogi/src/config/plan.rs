@@ -1,5 +1,6 @@
 //! From the configuration to what the broker runs, and what that means in words.
 
+use super::cluster_tls::secure_plan;
 use super::{
     Cluster, ClusterListener, Config, Listener, Persistence, Security, bridge_plans, identity,
     transport,
@@ -154,7 +155,8 @@ fn cluster(config: &Config) -> Result<Option<ClusterPlan>, String> {
         ));
     }
     let Cluster { name, lease_ms, buffer_limit, .. } = config.cluster.clone();
-    Ok(Some(ClusterPlan { node, name, listen, advertise, lease_ms, buffer_limit }))
+    let secure = secure_plan(config)?;
+    Ok(Some(ClusterPlan { node, name, listen, advertise, lease_ms, buffer_limit, secure }))
 }
 
 /// What `--test-config` says about each listener, and what is worth a warning.

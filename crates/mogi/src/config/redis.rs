@@ -5,7 +5,7 @@ pub(super) mod plugin;
 use super::builder::Builder;
 use super::table;
 use super::value::{Line, Problem};
-use mogi_store::redis::wire::{Mode, Options, Tls, Wait};
+use mogi_store::redis::wire::{Depth, Mode, Options, Tls, Wait};
 use mogi_store::redis::{RedisOptions, client_name};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -119,8 +119,40 @@ pub(super) fn redis_wait(to: &mut Builder, line: &Line) -> Outcome {
             line.name
         )));
     };
-    let timeout = Duration::from_millis(ms);
-    to.config.persistence.redis.wait = (replicas > 0).then_some(Wait { replicas, timeout });
+    wait_for(to, Wait { replicas, depth: Depth::Memory, timeout: Duration::from_millis(ms) })
+}
+
+/// `redis_wait_aof MASTER REPLICAS [TIMEOUT_MS]`; 0 and 0: it does not wait.
+pub(super) fn redis_wait_aof(to: &mut Builder, line: &Line) -> Outcome {
+    let mut words = line.words();
+    let master = words.next().and_then(|word| word.parse().ok());
+    let replicas = words.next().and_then(|word| word.parse().ok());
+    let ms = words.next().map_or(Some(5000), |word| word.parse().ok());
+    let (Some(master @ 0..=1), Some(replicas @ 0..=REPLICAS_MAX), Some(ms), None) =
+        (master, replicas, ms.filter(|ms| (1..=WAIT_MAX_MS).contains(ms)), words.next())
+    else {
+        return Err(Problem::new(format!(
+            "Error: '{}' must be 1 or 0 for the master, a number of replicas up to {REPLICAS_MAX}, \
+             and 1 to {WAIT_MAX_MS} milliseconds.",
+            line.name
+        )));
+    };
+    let depth = Depth::Disk { master: master == 1 };
+    wait_for(to, Wait { replicas, depth, timeout: Duration::from_millis(ms) })
+}
+
+fn wait_for(to: &mut Builder, wait: Wait) -> Outcome {
+    let before = &mut to.config.persistence.redis.wait;
+    let on_disk = |wait: &Wait| wait.depth != Depth::Memory;
+    if wait.is_any() && before.is_some_and(|before| on_disk(&before) != on_disk(&wait)) {
+        return Err(Problem::new(
+            "Error: 'redis_wait' and 'redis_wait_aof' exclude each other: the latter counts \
+             replicas that have a change on disk, and so have it.",
+        ));
+    }
+    if wait.is_any() || before.is_some_and(|before| on_disk(&before) == on_disk(&wait)) {
+        *before = wait.is_any().then_some(wait);
+    }
     Ok(())
 }
 

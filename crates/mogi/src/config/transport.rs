@@ -178,6 +178,7 @@ pub(super) fn plan(config: &Config, listener: &Listener) -> TransportPlan {
     let path = |text: &Option<String>| text.as_ref().map(PathBuf::from);
     let files = path(&transport.certfile).zip(path(&transport.keyfile));
     let tls = files.map(|(certfile, keyfile)| TlsPlan {
+        prefix: "",
         certfile,
         keyfile,
         cafile: path(&transport.cafile),

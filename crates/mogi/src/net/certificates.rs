@@ -1,6 +1,8 @@
-//! What listeners with TLS show and trust: read at the start, on SIGHUP, and when a file changes.
+//! What listeners with TLS, and links between brokers, show and trust: read at the start, on
+//! SIGHUP, and when a file changes.
 
 use crate::broker::plan::TlsPlan;
+use crate::cluster::{Secure, SecurePlan};
 use crate::log::why;
 use crate::net::shared::{LogSink, Shared};
 use mogi_core::LogKind;
@@ -19,7 +21,7 @@ const WARN_INTERVAL_MS: u64 = 24 * 3600 * 1000;
 const WARN_DAYS: i64 = 30;
 const DAY_S: i64 = 24 * 3600;
 
-/// Reads a listener's files.
+/// Reads the files of a listener, or of links.
 ///
 /// # Errors
 /// One of them cannot be read or is not what it should be: a line for the log.
@@ -42,36 +44,37 @@ pub(crate) fn load(plan: &TlsPlan) -> Result<TlsConfig, String> {
 fn say(plan: &TlsPlan, problem: TlsProblem) -> String {
     let name = |path: &Path| path.display().to_string();
     let list = |list: &Option<String>| list.clone().unwrap_or_default();
+    let prefix = plan.prefix;
     match problem {
         TlsProblem::Certificate(why) => format!(
-            "Unable to load server certificate \"{}\". Check certfile. ({why})",
+            "Unable to load server certificate \"{}\". Check {prefix}certfile. ({why})",
             name(&plan.certfile)
         ),
         TlsProblem::Key(why) => format!(
-            "Unable to load server key file \"{}\". Check keyfile. ({why})",
+            "Unable to load server key file \"{}\". Check {prefix}keyfile. ({why})",
             name(&plan.keyfile)
         ),
         TlsProblem::Authorities(why) => match (&plan.cafile, &plan.capath) {
             (None, Some(path)) => format!(
-                "Unable to load CA certificates. Check capath \"{}\", and whether 'openssl \
+                "Unable to load CA certificates. Check {prefix}capath \"{}\", and whether 'openssl \
                  rehash' was run there. ({why})",
                 name(path)
             ),
             (path, _) => format!(
-                "Unable to load CA certificates. Check cafile \"{}\". ({why})",
+                "Unable to load CA certificates. Check {prefix}cafile \"{}\". ({why})",
                 path.as_deref().map_or_else(String::new, name)
             ),
         },
         TlsProblem::Revoked(why) => format!(
-            "Unable to load certificate revocation file \"{}\". Check crlfile. ({why})",
+            "Unable to load certificate revocation file \"{}\". Check {prefix}crlfile. ({why})",
             plan.crlfile.as_deref().map_or_else(String::new, name)
         ),
         TlsProblem::Ciphers(why) => format!(
-            "Unable to set TLS ciphers. Check ciphers \"{}\". ({why})",
+            "Unable to set TLS ciphers. Check {prefix}ciphers \"{}\". ({why})",
             list(&plan.rules.ciphers)
         ),
         TlsProblem::CiphersTls13(why) => format!(
-            "Unable to set TLS 1.3 ciphersuites. Check ciphers_tls1.3 \"{}\". ({why})",
+            "Unable to set TLS 1.3 ciphersuites. Check {prefix}ciphers_tls1.3 \"{}\". ({why})",
             list(&plan.rules.ciphers_tls13)
         ),
     }
@@ -116,7 +119,7 @@ fn stamps(plan: &TlsPlan) -> Vec<Stamp> {
 /// What a listener's TLS sessions are made of, if it has any.
 pub(crate) type Sessions = Option<Arc<ServerConfig>>;
 
-/// The certificates of all listeners with TLS, under watch.
+/// The certificates of all listeners with TLS, and of links, under watch.
 pub(crate) struct Certificates {
     watched: Vec<Watched>,
     look_at_ms: u64,
@@ -125,7 +128,8 @@ pub(crate) struct Certificates {
 }
 
 struct Watched {
-    listener: usize,
+    /// Whose it is; `None`: that of links.
+    listener: Option<usize>,
     plan: TlsPlan,
     stamps: Vec<Stamp>,
     not_after_s: i64,
@@ -155,12 +159,30 @@ impl Certificates {
                 log.log(LogKind::Warning, &format!("Warning: {doubt}"));
             }
             let (plan, not_after_s) = (plan.clone(), config.not_after_s);
-            let watched = Watched { listener, plan, stamps, not_after_s };
+            let watched = Watched { listener: Some(listener), plan, stamps, not_after_s };
             watched.warn(log);
             all.watched.push(watched);
             configs.push(Some(config.server));
         }
         Ok((all, configs))
+    }
+
+    /// Reads the files of links, and watches them too.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub(crate) fn open_links(
+        &mut self,
+        plan: &SecurePlan,
+        log: &dyn LogSink,
+    ) -> Result<Arc<Secure>, String> {
+        let stamps = stamps(&plan.files);
+        let secure = Secure::load(plan)?;
+        let (plan, not_after_s) = (plan.files.clone(), secure.not_after_s);
+        let watched = Watched { listener: None, plan, stamps, not_after_s };
+        watched.warn(log);
+        self.watched.push(watched);
+        Ok(Arc::new(secure))
     }
 
     /// Looks whether there is something to do, and when to call again.
@@ -188,14 +210,10 @@ impl Certificates {
                 continue;
             }
             watched.stamps = stamps;
-            let Some(listener) = shared.listeners.get(watched.listener) else {
-                continue;
-            };
             let file = watched.plan.certfile.display();
-            match load(&watched.plan) {
-                Ok(config) => {
-                    watched.not_after_s = config.not_after_s;
-                    listener.rules().transport.set_tls(config.server);
+            match watched.read(shared) {
+                Ok(not_after_s) => {
+                    watched.not_after_s = not_after_s;
                     let line = format!("The certificate \"{file}\" was read again.");
                     shared.log.log(LogKind::Information, &line);
                     watched.warn(shared.log);
@@ -210,6 +228,27 @@ impl Certificates {
 }
 
 impl Watched {
+    /// Reads the files again and puts them to use; until when the certificate is valid.
+    fn read(&self, shared: &Shared) -> Result<i64, String> {
+        let links = shared.links.get();
+        let secure = links.and_then(|links| links.plan.secure.as_ref().zip(Some(links)));
+        match (self.listener, secure) {
+            (None, Some((plan, links))) => {
+                let secure = Secure::load(plan)?;
+                let not_after_s = secure.not_after_s;
+                links.set_secure(Arc::new(secure));
+                Ok(not_after_s)
+            }
+            (listener, _) => {
+                let config = load(&self.plan)?;
+                if let Some(listener) = listener.and_then(|at| shared.listeners.get(at)) {
+                    listener.rules().transport.set_tls(config.server);
+                }
+                Ok(config.not_after_s)
+            }
+        }
+    }
+
     /// Says that the certificate expires soon, or has expired.
     fn warn(&self, log: &dyn LogSink) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);

@@ -10,6 +10,9 @@ fn options_that_make_no_sense_are_refused_with_a_reason() {
         ("redis_prefix a{b", "must hold no braces"),
         ("redis_wait many", "must be a number of replicas"),
         ("redis_wait 1 0", "must be a number of replicas"),
+        ("redis_wait_aof 2 1", "must be 1 or 0 for the master"),
+        ("redis_wait_aof 1", "must be 1 or 0 for the master"),
+        ("redis_wait 1\nredis_wait_aof 1 1", "exclude each other"),
         ("redis_cluster maybe", "Invalid"),
         ("cluster_node_id a{b", "must be letters"),
     ];
@@ -17,6 +20,15 @@ fn options_that_make_no_sense_are_refused_with_a_reason() {
         let (status, log) = Broker::setup().conf("user root\n").own(line).run();
         assert!(!status.success() && log.contains(expected), "{line}: {log}");
     }
+}
+
+/// The test's Redis keeps nothing on disk, and Debian's is too old besides.
+#[test]
+fn who_waits_for_disks_of_a_redis_without_them_does_not_start() {
+    let (status, log) = setup("", "redis_wait_aof 1 0").run();
+    assert!(!status.success(), "{log}");
+    let reasons = ["it needs Redis 7.2 or later", "it needs 'appendonly yes' in the configuration"];
+    assert!(reasons.iter().any(|reason| log.contains(reason)), "{log}");
 }
 
 #[test]

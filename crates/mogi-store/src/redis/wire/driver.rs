@@ -4,7 +4,7 @@ use super::connect::Dialer;
 use super::job::Job;
 use super::lane::{LaneTask, News, Whose};
 use super::notice::{Notice, Trouble};
-use super::options::{Address, Options};
+use super::options::{Address, Options, Wait};
 use super::scout::{self, Report};
 use super::topology::{Topology, View};
 use super::track::{Track, World};
@@ -64,7 +64,7 @@ impl Driver {
             let why = "no Redis node is named";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
-        let wait = options.wait.filter(|wait| wait.replicas > 0);
+        let wait = options.wait.filter(Wait::is_any);
         let dialer = Arc::new(Dialer::new(options)?);
         let (news_sender, news) = unbounded_channel();
         let track = |aside| {

@@ -30,8 +30,25 @@ pub(super) enum After {
         replicas: u32,
         timeout_ms: u64,
     },
+    /// `WAITAOF`: let it wait for disks.
+    Sync {
+        /// The master's, if this is 1.
+        master: u32,
+        replicas: u32,
+        timeout_ms: u64,
+    },
     /// `INFO`: only see what they have.
     Look,
+}
+
+/// Who has everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Have {
+    /// 1 if the master has.
+    pub(super) master: u32,
+    pub(super) replicas: u32,
+    /// Why the server does not say.
+    pub(super) said: Option<String>,
 }
 
 /// What a lane tells.
@@ -43,8 +60,8 @@ pub(super) enum News {
     /// The jobs of a pipeline, each answered or refused. If the order was to ask about
     /// replicas, that is still to come.
     Answered(Vec<Job>),
-    /// So many replicas have everything.
-    Waited(u32),
+    /// They have everything.
+    Waited(Have),
     /// The end of what this master has written, and how far each replica has it.
     Looked { offset: u64, replicas: Vec<Replica> },
     /// The connection ended. What of the pipeline may have been carried out, and what not.
@@ -226,6 +243,10 @@ impl After {
             Self::Wait { replicas, timeout_ms } => {
                 commands.begin(3).word(b"WAIT").number(u64::from(replicas)).number(timeout_ms);
             }
+            Self::Sync { master, replicas, timeout_ms } => {
+                let commands = commands.begin(4).word(b"WAITAOF").number(u64::from(master));
+                commands.number(u64::from(replicas)).number(timeout_ms);
+            }
             Self::Look => {
                 commands.push(&[b"INFO", b"replication"]);
             }
@@ -237,6 +258,13 @@ impl After {
     /// The node is no master any more, or does not tell.
     fn read(self, answer: &Value) -> Result<News, String> {
         if let Some(error) = answer.error() {
+            let text = error.to_string();
+            // It is too old, keeps no such file, or may not be asked.
+            let hopeless = text.starts_with("ERR") || text.starts_with("NOPERM");
+            let demoted = text.contains("replica instances");
+            if matches!(self, Self::Sync { .. }) && hopeless && !demoted {
+                return Ok(News::Waited(Have { master: 0, replicas: 0, said: Some(text) }));
+            }
             return Err(format!("it was asked about replicas and said: {error}"));
         }
         let senseless = || "its answer about replicas makes no sense".to_owned();
@@ -248,8 +276,16 @@ impl After {
             let offset = number(text, "master_repl_offset:").ok_or_else(senseless)?;
             return Ok(News::Looked { offset, replicas: replicas(text) });
         }
-        let count = answer.int().and_then(|count| u32::try_from(count).ok());
-        count.map(News::Waited).ok_or_else(senseless)
+        let count = |answer: &Value| answer.int().and_then(|count| u32::try_from(count).ok());
+        let counts = match self {
+            Self::Sync { .. } => answer.array().and_then(|both| {
+                let [master, replicas] = both else { return None };
+                Some((count(master)?, count(replicas)?))
+            }),
+            _ => count(answer).map(|replicas| (1, replicas)),
+        };
+        let (master, replicas) = counts.ok_or_else(senseless)?;
+        Ok(News::Waited(Have { master, replicas, said: None }))
     }
 }
 
@@ -271,6 +307,7 @@ fn replicas(info: &str) -> Vec<Replica> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::value::ServerError;
     use super::*;
 
     #[test]
@@ -285,6 +322,19 @@ mod tests {
         assert!(matches!(news, News::Looked { offset: 300, .. }));
         let replica = Value::BulkString(b"role:slave\r\nmaster_repl_offset:1\r\n".to_vec());
         assert!(After::Look.read(&replica).is_err());
+    }
+
+    #[test]
+    fn a_server_that_will_never_sync_is_no_broken_connection() {
+        let sync = After::Sync { master: 1, replicas: 1, timeout_ms: 9 };
+        let both = Value::Array(vec![Value::Int(1), Value::Int(0)]);
+        let news = sync.read(&both).expect("sense");
+        assert!(matches!(news, News::Waited(Have { master: 1, replicas: 0, said: None })));
+        let read = |text: &str| sync.read(&Value::ServerError(ServerError(text.to_owned())));
+        let old = read("ERR unknown command 'WAITAOF', with args beginning with: '1'");
+        assert!(matches!(old, Ok(News::Waited(Have { master: 0, said: Some(_), .. }))));
+        assert!(read("ERR WAITAOF cannot be used with replica instances.").is_err());
+        assert!(read("LOADING Redis is loading the dataset in memory").is_err());
     }
 
     #[test]

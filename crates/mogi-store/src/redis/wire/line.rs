@@ -1,8 +1,8 @@
 //! What waits for one node, what is out there, and what its replicas still lack.
 
-use super::lane::{After, Order, Replica};
+use super::lane::{After, Have, Order, Replica};
 use super::notice::Trouble;
-use super::options::{Address, Wait};
+use super::options::{Address, Depth, Wait};
 use super::track::World;
 use super::troubles::Kind;
 use super::{Inbox, Job, Opened};
@@ -22,6 +22,11 @@ pub(super) struct Line {
     /// Carried out by the master; replicas are waited for.
     unwaited: VecDeque<Job>,
     lagging: Option<Lagging>,
+    /// It was said that replicas lag.
+    told: bool,
+    /// Since when something was carried out and nobody was asked who has it; only where disks
+    /// are waited for.
+    unasked: Option<Instant>,
     reload: bool,
     /// When the pipeline was sent.
     sent: Option<Instant>,
@@ -33,7 +38,7 @@ pub(super) struct Line {
 /// Replicas lack something for longer than a connection can wait for them.
 struct Lagging {
     since: Instant,
-    have: u32,
+    have: Have,
     /// When to look again.
     look: Instant,
     /// Enough replicas are alive for waiting to make sense.
@@ -49,6 +54,12 @@ const PIPELINE_BYTES: usize = 1 << 20;
 const PIPELINE_COMMANDS: usize = 4096;
 /// A connection waits so long for replicas. Nothing else goes over it meanwhile.
 const WAIT_MS: u64 = 100;
+/// And so long for disks, which cannot be asked otherwise. They are synced once a second, or at
+/// once.
+const SYNC_MS: u64 = 350;
+/// While there is more to carry out disks are not waited for, so that one sync is for all of it;
+/// but so long at most.
+const GATHER: Duration = Duration::from_millis(100);
 /// After so long without an answer others are asked who has the slots.
 const SILENCE: Duration = Duration::from_millis(400);
 /// Between looks at replicas that lack something.
@@ -68,6 +79,8 @@ impl Line {
             flying: SlotSet::default(),
             unwaited: VecDeque::new(),
             lagging: None,
+            told: false,
+            unasked: None,
             reload: false,
             sent: None,
             fading: None,
@@ -115,6 +128,7 @@ impl Line {
         self.ready = false;
         self.out = false;
         self.sent = None;
+        self.unasked = None;
         self.flying.clear();
         if let Some(lagging) = &mut self.lagging {
             lagging.marks.clear();
@@ -122,15 +136,21 @@ impl Line {
         self.unwaited.drain(..).collect()
     }
 
-    /// So many replicas have everything.
-    pub(super) fn waited(&mut self, have: u32, wait: Option<Wait>, inbox: &Inbox, now: Instant) {
+    /// They have everything.
+    pub(super) fn waited(&mut self, have: Have, wait: Option<Wait>, inbox: &Inbox, now: Instant) {
         self.rest();
-        if wait.is_none_or(|wait| have >= wait.replicas) {
+        let enough = |wait: Wait| have.replicas >= wait.replicas && have.master >= masters(wait);
+        if wait.is_none_or(enough) {
             self.unwaited.drain(..).for_each(|job| inbox.finish(job));
             self.lagging = None;
         } else {
-            let begin =
-                || Lagging { since: now, have, look: now, alive: false, marks: VecDeque::new() };
+            let begin = || Lagging {
+                since: now,
+                have: have.clone(),
+                look: now,
+                alive: false,
+                marks: VecDeque::new(),
+            };
             let lagging = self.lagging.get_or_insert_with(begin);
             lagging.have = have;
             lagging.look = now + LOOK;
@@ -161,8 +181,8 @@ impl Line {
         lagging.look = now + LOOK;
         lagging.alive = count(&|replica| replica.lag_s <= ALIVE_S) >= want;
         while let Some(&(offset, count)) = lagging.marks.front() {
-            lagging.have = have(offset);
-            if lagging.have < want {
+            lagging.have.replicas = have(offset);
+            if lagging.have.replicas < want {
                 break;
             }
             lagging.marks.pop_front();
@@ -212,24 +232,30 @@ impl Line {
         gone
     }
 
-    /// Says whether replicas lag.
-    pub(super) fn tell(&self, node: &Address, wait: Option<Wait>, world: &mut World) {
+    /// Says whether replicas lag. That they do not is said by whom it was said of only: the node's
+    /// line of the other track waits for no replicas, and knows nothing of them.
+    pub(super) fn tell(&mut self, node: &Address, wait: Option<Wait>, world: &mut World) {
         match (&self.lagging, wait) {
             (Some(lagging), Some(wait)) => {
                 if world.now.saturating_duration_since(lagging.since) >= wait.timeout {
-                    let why = Trouble::Replicas { have: lagging.have, want: wait.replicas };
+                    let why = lacking(&lagging.have, wait);
                     let slots = world.topology.slots(node);
                     world.troubles.begin((node, Kind::Replicas), why, slots, world.now);
+                    self.told = true;
                 }
             }
-            _ => world.troubles.end(node, Kind::Replicas, world.now),
+            _ if std::mem::take(&mut self.told) => {
+                world.troubles.end(node, Kind::Replicas, world.now);
+            }
+            _ => {}
         }
     }
 
     /// Sends the next pipeline if there is one and nothing is out.
     pub(super) fn pump(&mut self, wait: Option<Wait>, now: Instant) {
         let look = self.lagging.as_ref().is_some_and(|lagging| lagging.look <= now);
-        if !self.ready || (self.queue.is_empty() && !look) {
+        let owing = self.unasked.is_some() && self.lagging.is_none();
+        if !self.ready || (self.queue.is_empty() && !look && !owing) {
             return;
         }
         let (mut bytes, mut commands) = (0, 0);
@@ -247,7 +273,21 @@ impl Line {
             self.flying.insert(job.slot());
             jobs.push(job);
         }
+        let durable = durable || self.unasked.is_some();
         let after = match wait {
+            Some(Wait { replicas, depth: Depth::Disk { master }, .. })
+                if durable || self.lagging.is_some() =>
+            {
+                let since = *self.unasked.get_or_insert(now);
+                let gathers = now.saturating_duration_since(since) < GATHER;
+                if gathers && !self.queue.is_empty() {
+                    After::Nothing
+                } else {
+                    self.unasked = None;
+                    After::Sync { master: master.into(), replicas, timeout_ms: SYNC_MS }
+                }
+            }
+            Some(Wait { depth: Depth::Disk { .. }, .. }) => After::Nothing,
             Some(_) if self.lagging.as_ref().is_some_and(|it| !it.alive) => After::Look,
             Some(wait) if durable || self.lagging.is_some() => After::Wait {
                 replicas: wait.replicas,
@@ -318,6 +358,20 @@ impl Line {
             self.flying.insert(job.slot());
         }
     }
+}
+
+/// How many masters have to have what is durable: none but the node itself.
+fn masters(wait: Wait) -> u32 {
+    u32::from(wait.depth == Depth::Disk { master: true })
+}
+
+fn lacking(have: &Have, wait: Wait) -> Trouble {
+    if wait.depth == Depth::Memory {
+        return Trouble::Replicas { have: have.replicas, want: wait.replicas };
+    }
+    let want = (masters(wait), wait.replicas);
+    let have_both = (have.master.min(want.0), have.replicas);
+    Trouble::Unsynced { have: have_both, want, said: have.said.clone() }
 }
 
 /// A set of slots.

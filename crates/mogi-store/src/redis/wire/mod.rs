@@ -47,7 +47,7 @@ mod value;
 
 pub use commands::Commands;
 pub use notice::{Notice, Refusal, Trouble};
-pub use options::{Address, Library, Mode, Options, Secret, Tls, UrlError, Wait};
+pub use options::{Address, Depth, Library, Mode, Options, Secret, Tls, UrlError, Wait};
 pub use slot::{SLOTS, slot_of};
 pub use value::{ServerError, Value};
 

@@ -49,6 +49,15 @@ pub enum Trouble {
         /// So many are wanted (`redis_wait`).
         want: u32,
     },
+    /// Fewer than wanted have what is durable on disk.
+    Unsynced {
+        /// Masters, 1 at most, and replicas that have it.
+        have: (u32, u32),
+        /// Those that are wanted (`redis_wait_aof`).
+        want: (u32, u32),
+        /// What the server says why it does not wait for them.
+        said: Option<String>,
+    },
     /// No node answers who has which slots.
     NoTopology(String),
 }
@@ -87,6 +96,15 @@ impl fmt::Display for Trouble {
             Self::Refused(_, text) => write!(f, "refuses commands: {text}"),
             Self::Replicas { have, want } => {
                 write!(f, "{have} of the {want} replicas wanted (redis_wait) have what is written")
+            }
+            Self::Unsynced { have, want, said } => {
+                write!(
+                    f,
+                    "{} of the {} masters and {} of the {} replicas wanted (redis_wait_aof) have \
+                     what is written on disk",
+                    have.0, want.0, have.1, want.1
+                )?;
+                said.iter().try_for_each(|said| write!(f, "; it says: {said}"))
             }
             Self::NoTopology(why) => write!(f, "does not say who has which slots: {why}"),
         }

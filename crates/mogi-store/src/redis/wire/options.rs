@@ -66,13 +66,35 @@ pub enum Mode {
     Single,
 }
 
-/// Which replicas have to have what is durable (`redis_wait`).
+/// Who has to have what is durable, and where (`redis_wait`, `redis_wait_aof`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
-    /// So many replicas of the master; at least 1.
+    /// So many replicas of the master.
     pub replicas: u32,
+    /// In memory, or on disk.
+    pub depth: Depth,
     /// If they take longer, a notice tells so. The request goes on waiting.
     pub timeout: Duration,
+}
+
+impl Wait {
+    /// Whether there is anything to wait for.
+    pub fn is_any(&self) -> bool {
+        self.replicas > 0 || self.depth == Depth::Disk { master: true }
+    }
+}
+
+/// What having something means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// It is in memory (`WAIT`).
+    #[default]
+    Memory,
+    /// The append-only file is synced (`WAITAOF`, Redis 7.2).
+    Disk {
+        /// The master's as well.
+        master: bool,
+    },
 }
 
 /// A library of Redis Functions (Redis 7.0).

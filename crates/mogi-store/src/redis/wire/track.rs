@@ -111,7 +111,7 @@ impl Track {
                 }
             }
             News::Answered(jobs) => self.answered(node, jobs, world),
-            News::Waited(count) => line.waited(count, self.wait, &self.inbox, world.now),
+            News::Waited(have) => line.waited(have, self.wait, &self.inbox, world.now),
             News::Looked { offset, replicas } => {
                 line.looked(offset, &replicas, self.wait, &self.inbox, world.now);
             }

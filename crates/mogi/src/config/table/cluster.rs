@@ -1,9 +1,9 @@
 //! Options of a broker that is one of several.
 
-use super::Kind::{Number, Other, Text};
+use super::Kind::{Bool, Number, Other, Text, TextOnce};
 use super::Scope::Mogi;
 use super::Status::Works;
-use super::{Spec, range, row};
+use super::{BOOL, Spec, range, row};
 use crate::config::{apply, redis};
 
 const BETWEEN: &str = "Error: '{name}' must be between {low} and {high} inclusive.";
@@ -21,6 +21,22 @@ pub(super) const ROWS: &[Spec] = &[
         "messages that wait for one node beyond which they are dropped; those in the store are \
          read there")
         .restart().restart(),
+    row("cluster_cafile", Mogi, "a file", "none",
+        Works(TextOnce(|to| &mut to.config.cluster.tls.ca_file)),
+        "PEM certificates of who signs those of the nodes: links between nodes are encrypted, and \
+         whoever shows none of these is not let in; needs `cluster_certfile` and `cluster_keyfile`")
+        .restart(),
+    row("cluster_certfile", Mogi, "a file", "none",
+        Works(TextOnce(|to| &mut to.config.cluster.tls.cert_file)),
+        "the PEM certificate this node shows to the others, for the host in `cluster_advertise`; \
+         read again on SIGHUP, and when it changes").restart(),
+    row("cluster_insecure", Mogi, BOOL, "false",
+        Works(Bool(|to, yes| to.config.cluster.tls.insecure = yes)),
+        "takes certificates of other nodes whatever host they are for; signed they have to be")
+        .restart(),
+    row("cluster_keyfile", Mogi, "a file", "none",
+        Works(TextOnce(|to| &mut to.config.cluster.tls.key_file)),
+        "the PEM key of `cluster_certfile`").restart(),
     row("cluster_lease_seconds", Mogi, "seconds, 2 to 300", "10",
         Works(Number(range(2, 300).or(BETWEEN), |to, n| {
             to.config.cluster.lease_ms = n as u64 * 1000;

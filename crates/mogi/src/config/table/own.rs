@@ -166,6 +166,11 @@ pub(super) const ROWS: &[Spec] = &[
         Works(Other(redis::redis_wait)),
         "how many replicas must have a change before it is acknowledged, and after how long a \
          warning says that they do not").restart(),
+    row("redis_wait_aof", Mogi, "0 or 1, replicas up to 64, and milliseconds", "0 0",
+        Works(Other(redis::redis_wait_aof)),
+        "whether the master, and how many replicas, must have a change on disk before it is \
+         acknowledged (Redis 7.2), and after how long a warning says that they do not; instead of \
+         `redis_wait`").restart(),
     row("route_cache_bytes", Mogi, "bytes", "4194304",
         Works(Number(at_least(1), |to, n| to.config.core.route_cache_bytes = n as usize)),
         "topic names whose receivers a worker remembers").restart(),

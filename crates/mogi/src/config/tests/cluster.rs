@@ -1,12 +1,16 @@
 //! A store in Redis, and several brokers on it.
 
 use super::Expected;
-use mogi_store::redis::wire::Mode;
+use mogi_store::redis::wire::{Depth, Mode};
 
 /// An example of each option, and how it is found.
 pub(super) const EXAMPLES: &[(&str, Expected)] = &[
     ("cluster_advertise a:1", |c| c.cluster.advertise.as_deref() == Some("a:1")),
     ("cluster_buffer_limit 2000000", |c| c.cluster.buffer_limit == 2_000_000),
+    ("cluster_cafile x", |c| c.cluster.tls.ca_file.as_deref() == Some("x")),
+    ("cluster_certfile x", |c| c.cluster.tls.cert_file.as_deref() == Some("x")),
+    ("cluster_insecure true", |c| c.cluster.tls.insecure),
+    ("cluster_keyfile x", |c| c.cluster.tls.key_file.as_deref() == Some("x")),
     ("cluster_lease_seconds 7", |c| c.cluster.lease_ms == 7000),
     ("cluster_listener 7 h", |c| {
         let listener = c.cluster.listener.as_ref();
@@ -23,4 +27,8 @@ pub(super) const EXAMPLES: &[(&str, Expected)] = &[
     ("redis_keyfile x", |c| c.persistence.redis.key_file.as_deref() == Some("x")),
     ("redis_prefix x:", |c| c.persistence.redis.prefix.as_deref() == Some("x:")),
     ("redis_wait 2 70", |c| c.persistence.redis.wait.is_some_and(|wait| wait.replicas == 2)),
+    ("redis_wait_aof 1 2 70", |c| {
+        let wait = c.persistence.redis.wait;
+        wait.is_some_and(|it| (it.replicas, it.depth) == (2, Depth::Disk { master: true }))
+    }),
 ];
