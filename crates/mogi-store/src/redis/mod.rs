@@ -12,6 +12,7 @@
 //! * `read`, `load`, `fetch`: back again
 //! * `order`, `journal`: what has to keep an order over slots
 //! * [`claim`]: sessions of several nodes
+//! * `document`: a text all nodes share
 //! * `health`: what is wrong, and since when
 //! * [`store`]: blocking; [`committer`]: for a broker's workers; `tools`: for looking and moving
 //! * [`wire`]: connections, slots and retries
@@ -19,6 +20,7 @@
 pub mod claim;
 pub mod committer;
 mod directory;
+pub mod document;
 mod encode;
 mod fetch;
 mod health;
@@ -42,6 +44,7 @@ pub mod wire;
 
 pub use claim::{Claimed, NodeSeen, Nodes};
 pub use committer::Committer;
+pub use document::Document;
 pub use store::{Owner, Purpose, RedisStore};
 pub use tools::client_name;
 
