@@ -1,6 +1,7 @@
 //! Brokers that share a Redis server.
 
 use super::server;
+use crate::support::broker::Setup;
 pub(super) use crate::support::sessions::{TOLD, begin, resume, resume_with, sleeper};
 use crate::support::{Broker, Client, Out, PacketKind, V5};
 use std::net::TcpListener;
@@ -35,13 +36,18 @@ impl Site {
     /// A node whose links come in at that port, with more options of mogi's own.
     #[track_caller]
     pub(super) fn node_with(&self, name: &str, port: u16, more: &str) -> Broker {
+        self.setup(name, port, more).start()
+    }
+
+    /// Such a node, not started yet.
+    pub(super) fn setup(&self, name: &str, port: u16, more: &str) -> Setup {
         let Self { prefix, store, own } = self;
         let own = format!(
             "worker_threads 2\npersistence_store {store}\nredis_prefix t{prefix}:\n\
              cluster_listener {port} 127.0.0.1\ncluster_node_id {name}\n\
              cluster_lease_seconds 2\n{own}\n{more}"
         );
-        Broker::setup().conf("user root\nlog_type all\n").own(&own).start()
+        Broker::setup().conf("user root\nlog_type all\n").own(&own)
     }
 }
 
