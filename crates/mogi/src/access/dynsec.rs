@@ -27,7 +27,8 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_secs(1);
 /// How long Redis may be silent before requests do not wait for it.
 const SILENCE: Duration = Duration::from_secs(2);
-/// How long an answer waits until other brokers have the change in force.
+/// How long an answer waits until other brokers have the change in force: longer than one that
+/// cannot be told takes to look.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a request is carried out that others outrun.
 const TRIES: u32 = 50;

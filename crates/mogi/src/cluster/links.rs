@@ -125,7 +125,7 @@ impl Links {
     }
 
     /// Tells all other nodes that rights have changed in the store, and waits until they have them
-    /// in force, for so long at most. One there is no link to looks by itself.
+    /// in force, for so long at most. One there is no link to looks by itself meanwhile.
     pub(crate) fn tell_rights(&self, patience: Duration) {
         let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
         let told = queues.iter().flatten().map(|queue| (Arc::clone(queue), queue.push_rights()));

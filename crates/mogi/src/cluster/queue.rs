@@ -95,9 +95,9 @@ impl LinkQueue {
         change
     }
 
-    /// Whether the node has that change of rights in force, or there is no link to it.
+    /// Whether the node has that change of rights in force.
     pub(super) fn has_rights(&self, change: u64) -> bool {
-        self.rights.load(Ordering::Acquire) >= change || self.is_lost(Duration::ZERO)
+        self.rights.load(Ordering::Acquire) >= change
     }
 
     /// The next packets to write, within the window. `changes`: changes of interest to go before
