@@ -7,7 +7,7 @@ use std::process::Command;
 
 /// What is needed of Debian's packages: a shell command that shows whether it is there, and the
 /// package.
-const NEEDS: [(&str, &str); 10] = [
+const NEEDS: [(&str, &str); 12] = [
     ("command -v mosquitto || test -x /usr/sbin/mosquitto", "mosquitto"),
     ("command -v mosquitto_pub", "mosquitto-clients"),
     ("command -v mosquitto_sub", "mosquitto-clients"),
@@ -15,6 +15,8 @@ const NEEDS: [(&str, &str); 10] = [
     ("command -v redis-server", "redis-server"),
     ("command -v redis-cli", "redis-tools"),
     ("command -v openssl", "openssl"),
+    ("test -e /usr/include/openssl/ssl.h", "libssl-dev"),
+    ("command -v pkg-config", "pkg-config"),
     ("command -v node", "nodejs"),
     ("command -v npm", "npm"),
     ("python3 -c 'import ensurepip, venv'", "python3-venv"),

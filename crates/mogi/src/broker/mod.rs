@@ -161,7 +161,7 @@ struct Opened {
 fn open_all(listeners: Vec<ListenerPlan>, log: &dyn LogSink) -> io::Result<Opened> {
     let mut doors = Vec::new();
     let mut states = Vec::new();
-    let plans = listeners.iter().map(|listener| listener.transport.tls.as_ref());
+    let plans = listeners.iter().map(|listener| &listener.transport);
     let (certificates, configs) = Certificates::open(plans, log).map_err(io::Error::other)?;
     for (listener, tls) in listeners.into_iter().zip(configs) {
         let sockets = open(&listener, log).map_err(io::Error::other)?;

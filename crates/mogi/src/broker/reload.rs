@@ -93,7 +93,7 @@ impl Reloader {
         let Some(Reloaded { listeners, tuning, access, bridges, commit }) = read() else {
             return Err(String::new());
         };
-        let plans = listeners.iter().map(|listener| listener.transport.tls.as_ref());
+        let plans = listeners.iter().map(|listener| &listener.transport);
         let mut certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
         let (watched, configs) = Certificates::open(plans, shared.log)?;
         let rights = shared.access.reload(access, shared.log)?;
