@@ -7,7 +7,7 @@ use std::process::Command;
 
 /// What is needed of Debian's packages: a shell command that shows whether it is there, and the
 /// package.
-const NEEDS: [(&str, &str); 12] = [
+const NEEDS: [(&str, &str); 13] = [
     ("command -v mosquitto || test -x /usr/sbin/mosquitto", "mosquitto"),
     ("command -v mosquitto_pub", "mosquitto-clients"),
     ("command -v mosquitto_sub", "mosquitto-clients"),
@@ -19,6 +19,7 @@ const NEEDS: [(&str, &str); 12] = [
     ("command -v pkg-config", "pkg-config"),
     ("command -v node", "nodejs"),
     ("command -v npm", "npm"),
+    ("command -v chromium-headless-shell", "chromium-headless-shell"),
     ("python3 -c 'import ensurepip, venv'", "python3-venv"),
 ];
 

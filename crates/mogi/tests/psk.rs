@@ -134,6 +134,31 @@ fn ciphers_are_openssls() {
     assert!(!s_client(&broker, &format!("{how} PSK-AES256-GCM-SHA384")));
 }
 
+/// mogi's own tools speak to mogi and to Mosquitto, and say what is wrong.
+#[test]
+fn mogis_tools_have_keys_too() {
+    let broker = broker("");
+    let run = |args: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mogi"));
+        command.args(args.split(' ')).env("HOME", "/");
+        command.args(["-h", "127.0.0.1", "-p", &broker.port().to_string()]).output().expect("runs")
+    };
+    let payload = "0123456789".repeat(30_000);
+    let file = broker.dir().join("payload");
+    std::fs::write(&file, &payload).expect("written");
+    for more in ["", " --tls-version tlsv1.3", " --ciphers PSK-AES128-GCM-SHA256"] {
+        let sent = run(&format!("pub {ANN}{more} -t t -r -q 2 -f {}", file.display()));
+        assert!(sent.status.success(), "{more}: {}", text(&sent.stderr));
+        let got = run(&format!("sub {ANN}{more} -t t -q 2 -C 1 -W 20"));
+        assert!(text(&got.stdout).trim_end() == payload, "{more}: {}", text(&got.stderr));
+    }
+    assert!(!run("pub --psk 00 --psk-identity ann -t t -m x").status.success());
+    let wrong = run("pub --psk 00 -t t -m x");
+    assert!(text(&wrong.stderr).starts_with("Error: --psk-identity required if --psk used."));
+    let wrong = run("pub --psk zz --psk-identity ann -t t -m x");
+    assert!(text(&wrong.stderr).starts_with("Error: Problem setting TLS-PSK options."));
+}
+
 /// The broker answers a CONNECT that comes over `openssl s_client` with these arguments.
 fn s_client(broker: &Broker, args: &str) -> bool {
     let connect = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01s";
