@@ -7,7 +7,7 @@ use std::process::Command;
 
 /// What is needed of Debian's packages: a shell command that shows whether it is there, and the
 /// package.
-const NEEDS: [(&str, &str); 10] = [
+const NEEDS: [(&str, &str); 13] = [
     ("command -v mosquitto || test -x /usr/sbin/mosquitto", "mosquitto"),
     ("command -v mosquitto_pub", "mosquitto-clients"),
     ("command -v mosquitto_sub", "mosquitto-clients"),
@@ -15,8 +15,11 @@ const NEEDS: [(&str, &str); 10] = [
     ("command -v redis-server", "redis-server"),
     ("command -v redis-cli", "redis-tools"),
     ("command -v openssl", "openssl"),
+    ("test -e /usr/include/openssl/ssl.h", "libssl-dev"),
+    ("command -v pkg-config", "pkg-config"),
     ("command -v node", "nodejs"),
     ("command -v npm", "npm"),
+    ("command -v chromium-headless-shell", "chromium-headless-shell"),
     ("python3 -c 'import ensurepip, venv'", "python3-venv"),
 ];
 

@@ -15,12 +15,13 @@ struct Done {
 }
 
 /// In this order: what is quick and often wrong first.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("setup", setup),
     ("fmt", fmt),
     ("clippy", clippy),
     ("tidy", tidy),
     ("rust", rust),
+    ("openssl", openssl),
     ("doc", doc),
     ("simulation", simulation),
     ("crash", crash),
@@ -99,6 +100,15 @@ fn rust() -> Result<Done> {
     } else {
         counted(&["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"])
     }
+}
+
+/// What only a broker that was built with OpenSSL does.
+fn openssl() -> Result<Done> {
+    let lint = ["clippy", "--quiet", "-p", "mogi", "--features", "openssl", "--test", "psk"];
+    let lint = [&lint[..], &["--bin", "mogi", "--", "-D", "warnings"]].concat();
+    let clean = shell::run(&mut shell::cargo(&lint))?;
+    let done = counted(&["test", "-p", "mogi", "--features", "openssl", "--test", "psk"])?;
+    Ok(Done { success: done.success && clean, ..done })
 }
 
 fn doc() -> Result<Done> {

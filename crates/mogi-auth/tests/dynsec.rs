@@ -76,6 +76,40 @@ fn requests_are_answered_as_mosquitto_does() {
     assert_eq!(ours, theirs);
 }
 
+/// Another broker that learns of a change by what was saved disconnects whom the one that made it
+/// does.
+#[test]
+fn whom_a_command_concerns_is_seen_from_outside() {
+    let mut dynsec = Dynsec::parse(include_bytes!("dynsec/initial.json")).expect("read");
+    let mut seen = 0;
+    for line in include_str!("dynsec/transcript.txt").lines() {
+        let Some(request) = line.strip_prefix("> ") else { continue };
+        let commands: Value = serde_json::from_str(request).unwrap_or_default();
+        for command in commands["commands"].as_array().into_iter().flatten() {
+            // As it is read by others.
+            let before = Dynsec::parse(&dynsec.to_json()).expect("read back");
+            dynsec = before.clone();
+            let request = serde_json::json!({ "commands": [command] }).to_string();
+            let outcome = handle(&mut dynsec, &request);
+            let after = Dynsec::parse(&dynsec.to_json()).expect("read back");
+            let kicks = after.concerned_since(&before);
+            let extra: Vec<_> = kicks.difference(&outcome.kicks).collect();
+            assert!(extra.is_empty(), "{extra:?} by {command}");
+            // Who was named though nothing of theirs has changed may stay.
+            for kick in outcome.kicks.difference(&kicks) {
+                let Kick::User(name) = kick else { continue };
+                let whom = format!(
+                    "{{\"commands\":[{{\"command\":\"getClient\",\"username\":\"{name}\"}}]}}"
+                );
+                let of = |mut of: Dynsec| told(&mut of, &whom);
+                assert_eq!(of(before.clone()), of(after.clone()), "{name} by {command}");
+            }
+            seen += outcome.kicks.len();
+        }
+    }
+    assert!(seen > 15, "{seen}");
+}
+
 #[test]
 fn what_is_saved_is_read_back() {
     for file in

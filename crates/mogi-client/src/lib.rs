@@ -25,7 +25,8 @@ mod trace;
 
 pub use client::Client;
 pub use driver::{
-    Address, DialError, DialOptions, Driver, DriverError, Proxy, Stream, TlsOptions, client_config,
+    Address, DialError, DialOptions, Driver, DriverError, Proxy, Psk, Stream, TlsOptions,
+    client_config,
 };
 pub use error::{Error, PublishError};
 pub use event::{Event, Message};

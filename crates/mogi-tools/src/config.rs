@@ -1,7 +1,7 @@
 //! What a command line asks for.
 
 use crate::format::Template;
-use mogi_client::{Proxy, TlsOptions};
+use mogi_client::{Proxy, Psk, TlsOptions};
 use mogi_codec::{PropertyBuf, QoS, RetainHandling, Version};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -74,6 +74,8 @@ pub(crate) struct TlsConfig {
     pub(crate) only_tls13: bool,
     pub(crate) alpn: Option<String>,
     pub(crate) ciphers: Option<String>,
+    pub(crate) psk: Option<Vec<u8>>,
+    pub(crate) psk_identity: Option<String>,
 }
 
 /// All settings of `pub`, `sub` and `rr`.
@@ -210,6 +212,7 @@ impl Config {
             return None;
         }
         let named = tls.cafile.is_some() || tls.capath.is_some();
+        let psk = tls.psk_identity.clone().zip(tls.psk.clone());
         Some(TlsOptions {
             cafile: tls.cafile.clone(),
             capath: tls.capath.clone(),
@@ -220,6 +223,7 @@ impl Config {
             alpn: tls.alpn.clone(),
             ciphers: tls.ciphers.clone(),
             ciphers_tls13: None,
+            psk: psk.map(|(identity, key)| Psk { identity, key }),
         })
     }
 

@@ -7,9 +7,9 @@
 use crate::Failure;
 use crate::frames::{self, Frames};
 use crate::proxy::{self, Proxied, ProxyRules};
-use crate::tls::{MAX_SEAL_BYTES, Tls};
+use crate::session::{Session, Sessions};
+use crate::tls::MAX_SEAL_BYTES;
 use crate::upgrade::{self, Request, WebSocketRules};
-use rustls::ServerConfig;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub struct LayersPlan {
     /// A PROXY header comes first.
     pub proxy: Option<ProxyRules>,
     /// Then TLS.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<Sessions>,
     /// Then WebSocket.
     pub websocket: Option<Arc<WebSocketRules>>,
 }
@@ -28,7 +28,7 @@ pub struct LayersPlan {
 #[derive(Debug)]
 pub struct Layers {
     proxy: Option<ProxyRules>,
-    tls: Option<Tls>,
+    tls: Option<Session>,
     websocket: Option<WebSocket>,
     /// The beginning of a PROXY header.
     kept: Vec<u8>,
@@ -70,7 +70,7 @@ impl Layers {
         }
         Ok(Some(Self {
             proxy: *proxy,
-            tls: tls.clone().map(Tls::new).transpose()?,
+            tls: tls.clone().map(Session::new).transpose()?,
             websocket: websocket.clone().map(|rules| WebSocket::Head(rules, Vec::new())),
             kept: Vec::new(),
             proxied: None,
@@ -81,7 +81,7 @@ impl Layers {
     /// Whether the next bytes may cost far more than others: a TLS handshake's.
     #[must_use]
     pub fn is_handshaking(&self) -> bool {
-        self.tls.as_ref().is_some_and(Tls::is_handshaking)
+        self.tls.as_ref().is_some_and(Session::is_handshaking)
     }
 
     /// Whether there was only a PROXY header, and it is behind us: the rest is MQTT as it comes.
@@ -92,7 +92,7 @@ impl Layers {
 
     /// The TLS session, if there is one.
     #[must_use]
-    pub const fn tls(&self) -> Option<&Tls> {
+    pub const fn tls(&self) -> Option<&Session> {
         self.tls.as_ref()
     }
 

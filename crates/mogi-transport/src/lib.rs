@@ -6,6 +6,8 @@
 //!
 //! * [`proxy`]: who the peer is, as a load balancer before us says
 //! * [`tls`]: a TLS session; [`tls_config`] is what all sessions of a listener share
+//! * [`psk`]: keys that were shared beforehand; `psk_tls`: sessions with them, by OpenSSL
+//! * [`session`]: one of the two
 //! * [`certificate`]: names and dates of certificates
 //! * [`upgrade`]: from HTTP to WebSocket
 //! * [`frames`]: WebSocket frames
@@ -15,12 +17,17 @@ pub mod certificate;
 pub mod frames;
 pub mod layers;
 pub mod proxy;
+pub mod psk;
+#[cfg(feature = "openssl")]
+mod psk_tls;
+pub mod session;
 pub mod tls;
 pub mod tls_config;
 pub mod upgrade;
 mod verifier;
 
 pub use layers::{Layers, LayersPlan, Received};
+pub use session::{Session, Sessions};
 
 /// Why a connection is to be closed.
 #[derive(Clone, Debug, PartialEq, Eq)]

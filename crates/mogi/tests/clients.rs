@@ -1,5 +1,5 @@
-//! Other people's clients through the broker, over every transport they have: paho-mqtt, MQTT.js,
-//! Debian's mosquitto_* tools.
+//! Other people's clients through the broker, over every transport they have: paho-mqtt, MQTT.js
+//! in Node and in a page of Chromium, Debian's mosquitto_* tools.
 //!
 //! `cargo xtask test clients` installs them and runs this. It is no libtest program: every line
 //! `ok N - name` of a script in `tests/clients` is a test, and they are what is counted.
@@ -18,6 +18,12 @@ const SCRIPT_LIMIT_S: &str = "300";
 /// A listener's TLS.
 const TLS: &str = "certfile {dir}/server.pem\nkeyfile {dir}/server.key\n";
 
+/// Where the scripts are, and the page that listeners with WebSocket serve.
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/clients");
+
+/// A listener that serves pages. The folder may be readable for whoever started this alone.
+const PAGES: &str = "user root\nprotocol websockets\n";
+
 /// What came of the cases of one script.
 #[derive(Default)]
 struct Count {
@@ -34,6 +40,7 @@ fn main() -> ExitCode {
     let scripts = [
         (&*python, "paho_client.py", &["mqtt", "mqtts", "ws", "wss"][..]),
         ("node", "mqttjs_client.mjs", &["mqtt", "mqtts", "ws", "wss"]),
+        ("node", "chromium_page.mjs", &["ws", "wss"]),
         ("bash", "mosquitto_tools.sh", &["mqtt", "mqtts", "unix"]),
     ];
     let mut total = Count::default();
@@ -66,8 +73,8 @@ fn run(interpreter: &str, script: &str, scheme: &str) -> Count {
     let socket = sockets.join("socket");
     let lines = match scheme {
         "mqtts" => TLS.to_owned(),
-        "ws" => "protocol websockets\n".to_owned(),
-        "wss" => format!("protocol websockets\n{TLS}"),
+        "ws" => format!("{PAGES}http_dir {SCRIPTS}\n"),
+        "wss" => format!("{PAGES}http_dir {SCRIPTS}\n{TLS}"),
         "unix" => format!("listener 0 {}\n", socket.display()),
         _ => String::new(),
     };
@@ -78,10 +85,9 @@ fn run(interpreter: &str, script: &str, scheme: &str) -> Count {
         .file("server.key", &server.key)
         .own("worker_threads 2\n")
         .start();
-    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/clients");
     let mut child = Command::new("timeout")
         .args(["--kill-after=5", SCRIPT_LIMIT_S, interpreter, script])
-        .current_dir(dir)
+        .current_dir(SCRIPTS)
         .env("MQTT_HOST", "127.0.0.1")
         .env("MQTT_SCHEME", scheme)
         .env("MQTT_CAFILE", broker.dir().join("ca.pem"))

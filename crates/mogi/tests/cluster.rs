@@ -5,6 +5,7 @@ mod support;
 
 mod cluster {
     mod death;
+    mod dynsec;
     mod links;
     mod masters;
     mod messages;

@@ -10,6 +10,7 @@ mod redis {
     mod cluster;
     #[path = "../durability/deliveries.rs"]
     mod deliveries;
+    mod dynsec;
     mod failover;
     #[path = "../durability/groups.rs"]
     mod groups;

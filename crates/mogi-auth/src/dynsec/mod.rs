@@ -2,6 +2,7 @@
 //!
 //! * [`model`]: what there is
 //! * `decide`: what follows from it
+//! * `concern`: whose rights differ from before
 //! * `file`: the plugin's JSON file, and the one a broker begins with
 //! * `request`: `$CONTROL/dynamic-security/v1`
 //! * `clients`, `groups`, `roles`: the commands
@@ -10,6 +11,7 @@
 //! was observed]
 
 mod clients;
+mod concern;
 mod decide;
 mod fields;
 mod file;

@@ -101,7 +101,7 @@ impl Ranking {
 }
 
 /// A client.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Client {
     pub(super) text: Text,
     /// `None`: it cannot log in.
@@ -114,14 +114,14 @@ pub struct Client {
 }
 
 /// A group of clients.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Group {
     pub(super) text: Text,
     pub(super) roles: Ranking,
 }
 
 /// What those who have the role may do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Role {
     pub(super) text: Text,
     /// Filters with wildcards may be subscribed to.

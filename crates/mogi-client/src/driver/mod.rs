@@ -2,12 +2,14 @@
 
 mod dial;
 mod link;
+#[cfg(feature = "openssl")]
+mod psk;
 mod secure;
 mod socks;
 mod wrapped;
 
 pub use dial::{Address, DialError, DialOptions, Stream, dial};
 pub use link::{Driver, DriverError};
-pub use secure::{TlsOptions, client_config};
+pub use secure::{Psk, TlsOptions, client_config};
 pub use socks::Proxy;
 pub use wrapped::Wrapped;

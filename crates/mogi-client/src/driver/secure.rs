@@ -1,5 +1,6 @@
 //! TLS of a client: whom it trusts, and what it shows.
 
+use mogi_transport::psk;
 use mogi_transport::tls_config::{self, TlsProblem};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -30,12 +31,38 @@ pub struct TlsOptions {
     pub insecure: bool,
     /// TLS 1.3 only.
     pub only_tls13: bool,
+    /// A key the server knows too, in the place of certificates. It needs the feature `openssl`.
+    pub psk: Option<Psk>,
     /// The protocol to ask for within TLS.
     pub alpn: Option<String>,
     /// Ciphers of TLS 1.2, in OpenSSL's notation; `None`: all there are.
     pub ciphers: Option<String>,
     /// Ciphers of TLS 1.3, with colons between them; `None`: all there are.
     pub ciphers_tls13: Option<String>,
+}
+
+/// A key two sides know (RFC 4279), and what it is called.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Psk {
+    /// Its name.
+    pub identity: String,
+    /// The key.
+    pub key: Vec<u8>,
+}
+
+impl Psk {
+    /// The key a hexadecimal number is, of 1 to 256 bytes.
+    #[must_use]
+    pub fn key_of(text: &str) -> Option<Vec<u8>> {
+        psk::hex(text).filter(|key| (1..=psk::MAX_KEY_BYTES).contains(&key.len()))
+    }
+}
+
+/// The key is no business of a log.
+impl std::fmt::Debug for Psk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Psk").field("identity", &self.identity).finish_non_exhaustive()
+    }
 }
 
 /// What sessions are made of.

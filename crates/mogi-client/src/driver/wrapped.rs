@@ -1,7 +1,7 @@
 //! Sockets within TLS, WebSocket, or both.
 
 use super::dial::{Address, DialOptions, Stream};
-use super::secure;
+use super::secure::{self, Psk, TlsOptions};
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 use std::fmt;
@@ -20,7 +20,7 @@ const WRITE_BYTES: usize = 32 * 1024;
 /// A socket within something.
 pub struct Wrapped {
     socket: Stream,
-    tls: Option<ClientConnection>,
+    tls: Option<Session>,
     websocket: Option<WebSocket<Pipe>>,
     /// Received and not read.
     received: Vec<u8>,
@@ -28,6 +28,13 @@ pub struct Wrapped {
     out: Vec<u8>,
     /// The server sends no more.
     ended: bool,
+}
+
+/// A TLS session.
+enum Session {
+    Certificate(Box<ClientConnection>),
+    #[cfg(feature = "openssl")]
+    Psk(super::psk::PskSession),
 }
 
 impl fmt::Debug for Wrapped {
@@ -62,14 +69,7 @@ impl Wrapped {
             ended: false,
         };
         if let Some(tls) = &how.tls {
-            let config = Arc::new(secure::client_config(tls)?);
-            let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
-            let mut session = ClientConnection::new(config, name).map_err(io::Error::other)?;
-            session.set_buffer_limit(None);
-            while session.is_handshaking() {
-                session.complete_io(&mut this.socket)?;
-            }
-            this.tls = Some(session);
+            this.tls = Some(Session::new(tls, &host, &mut this.socket)?);
         }
         if !how.websocket {
             return Ok(this);
@@ -112,8 +112,7 @@ impl Wrapped {
         }
         let _ = self.seal(&[]);
         if let Some(tls) = &mut self.tls {
-            tls.send_close_notify();
-            let _ = tls.write_tls(&mut self.out);
+            tls.close(&mut self.out);
         }
         let _ = self.flush();
     }
@@ -126,12 +125,8 @@ impl Wrapped {
             self.out.extend_from_slice(bytes);
             return Ok(());
         };
-        tls.writer().write_all(&framed.unwrap_or_default())?;
-        tls.writer().write_all(bytes)?;
-        while tls.wants_write() {
-            tls.write_tls(&mut self.out)?;
-        }
-        Ok(())
+        tls.seal(&framed.unwrap_or_default(), &mut self.out)?;
+        tls.seal(bytes, &mut self.out)
     }
 
     /// Reads the socket once.
@@ -142,17 +137,7 @@ impl Wrapped {
         let mut plain = Vec::new();
         match &mut self.tls {
             None => plain.extend_from_slice(&raw[..len]),
-            Some(tls) => {
-                let mut rest = &raw[..len];
-                while !rest.is_empty() {
-                    tls.read_tls(&mut rest)?;
-                    let state = tls.process_new_packets().map_err(io::Error::other)?;
-                    self.ended |= state.peer_has_closed();
-                    let start = plain.len();
-                    plain.resize(start + state.plaintext_bytes_to_read(), 0);
-                    tls.reader().read_exact(&mut plain[start..])?;
-                }
-            }
+            Some(tls) => self.ended |= tls.open(&raw[..len], &mut plain)?,
         }
         match &mut self.websocket {
             None => self.received.extend(plain),
@@ -175,6 +160,80 @@ impl Wrapped {
         // Pongs, new keys.
         self.seal(&[])?;
         self.flush()
+    }
+}
+
+impl Session {
+    /// Does the handshake over a socket that blocks.
+    fn new(options: &TlsOptions, host: &str, socket: &mut Stream) -> io::Result<Self> {
+        if let Some(psk) = &options.psk {
+            return Self::with_key(psk, options, socket);
+        }
+        let config = Arc::new(secure::client_config(options)?);
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let mut session = ClientConnection::new(config, name).map_err(io::Error::other)?;
+        session.set_buffer_limit(None);
+        while session.is_handshaking() {
+            session.complete_io(socket)?;
+        }
+        Ok(Self::Certificate(Box::new(session)))
+    }
+
+    #[cfg(feature = "openssl")]
+    fn with_key(psk: &Psk, options: &TlsOptions, socket: &mut Stream) -> io::Result<Self> {
+        super::psk::PskSession::connect(psk, options, socket).map(Self::Psk)
+    }
+
+    #[cfg(not(feature = "openssl"))]
+    fn with_key(_: &Psk, _: &TlsOptions, _: &mut Stream) -> io::Result<Self> {
+        Err(io::Error::other("TLS with shared keys needs the feature 'openssl'"))
+    }
+
+    /// Appends records that carry the bytes, and what the session itself has to say.
+    fn seal(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        match self {
+            Self::Certificate(tls) => {
+                tls.writer().write_all(bytes)?;
+                while tls.wants_write() {
+                    tls.write_tls(out)?;
+                }
+                Ok(())
+            }
+            #[cfg(feature = "openssl")]
+            Self::Psk(psk) => psk.seal(bytes, out),
+        }
+    }
+
+    /// Opens what was received, and appends it to `plain`; whether the server sends no more.
+    fn open(&mut self, raw: &[u8], plain: &mut Vec<u8>) -> io::Result<bool> {
+        match self {
+            Self::Certificate(tls) => {
+                let (mut rest, mut ended) = (raw, false);
+                while !rest.is_empty() {
+                    tls.read_tls(&mut rest)?;
+                    let state = tls.process_new_packets().map_err(io::Error::other)?;
+                    ended |= state.peer_has_closed();
+                    let start = plain.len();
+                    plain.resize(start + state.plaintext_bytes_to_read(), 0);
+                    tls.reader().read_exact(&mut plain[start..])?;
+                }
+                Ok(ended)
+            }
+            #[cfg(feature = "openssl")]
+            Self::Psk(psk) => psk.open(raw, plain),
+        }
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>) {
+        match self {
+            Self::Certificate(tls) => {
+                tls.send_close_notify();
+                // Where that fails the conversation is over already.
+                let _ = tls.write_tls(out);
+            }
+            #[cfg(feature = "openssl")]
+            Self::Psk(psk) => psk.close(out),
+        }
     }
 }
 

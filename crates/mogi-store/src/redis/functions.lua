@@ -9,6 +9,7 @@
 --   will     the will of a client; unwill ends it
 --   claim    makes a node the owner of a client id, and raises its epoch
 --   waiting  what a queue holds, without payloads, a page at a time
+--   replace  a document, if it is as whoever replaces it has seen it
 
 -- How long a claim lasts under which no session was made, and marks, in milliseconds.
 local CLAIM_MS = 86400000
@@ -342,6 +343,21 @@ local function waiting(keys, argv)
   return out
 end
 
+-- keys: document. argv: version it was made of, name of the change, until when it counts by this
+-- clock in milliseconds, text. Replies with the version it has now.
+local function replace(keys, argv)
+  local now = redis.call('HMGET', keys[1], 'version', 'change')
+  if now[2] == argv[2] then return now[1] end
+  local time = redis.call('TIME')
+  if tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000 > tonumber(argv[3]) then
+    return redis.error_reply('LATE too late: its writer has given it up')
+  end
+  if (now[1] or '0') ~= argv[1] then return redis.error_reply('OUTRUN changed meanwhile') end
+  local version = string.format('%.0f', tonumber(argv[1]) + 1)
+  redis.call('HSET', keys[1], 'version', version, 'change', argv[2], 'document', argv[4])
+  return version
+end
+
 local function register(name, callback, ...)
   redis.register_function { function_name = 'mogi1_' .. name, callback = callback, flags = { ... } }
 end
@@ -356,3 +372,4 @@ register('unwill', will, 'allow-oom')
 register('claim', claim, 'allow-oom')
 register('end_if', end_if, 'allow-oom')
 register('waiting', waiting, 'no-writes')
+register('replace', replace)

@@ -7,7 +7,7 @@
 //! ```text
 //!  session:{C} subs:{C} queue:{C} inflight:{C} recv:{C} late:{C} msg:{C}:<packet id> will:{C}
 //!  retained:<topic>   retained-meta:{t} retained-gone:{t}:<time>   sessions:{t} wills:{t}
-//!  once:{t}:<time>    node:{N} nodes marks:{N}    migrating
+//!  once:{t}:<time>    node:{N} nodes marks:{N}    migrating    dynsec
 //! ```
 
 use super::wire::{SLOTS, slot_of};
@@ -170,6 +170,11 @@ impl Keys {
     /// Where the state comes from that is being written by `mogi store migrate`.
     pub fn migrating(&self) -> String {
         format!("{}migrating", self.prefix)
+    }
+
+    /// What is known of users and rights that change while brokers run.
+    pub fn dynsec(&self) -> String {
+        format!("{}dynsec", self.prefix)
     }
 
     /// The greatest numbers a node has used, and when it was last seen to write.

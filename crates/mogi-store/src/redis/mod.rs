@@ -13,6 +13,7 @@
 //! * `order`, `journal`: what has to keep an order over slots
 //! * [`claim`]: sessions of several nodes
 //! * `depth`: whether disks can be waited for; `health`: what is wrong, and since when
+//! * `document`: a text all nodes share
 //! * [`store`]: blocking; [`committer`]: for a broker's workers; `tools`: for looking and moving
 //! * [`wire`]: connections, slots and retries
 
@@ -20,6 +21,7 @@ pub mod claim;
 pub mod committer;
 mod depth;
 mod directory;
+pub mod document;
 mod encode;
 mod fetch;
 mod health;
@@ -43,6 +45,7 @@ pub mod wire;
 
 pub use claim::{Claimed, NodeSeen, Nodes};
 pub use committer::Committer;
+pub use document::Document;
 pub use store::{Owner, Purpose, RedisStore};
 pub use tools::client_name;
 

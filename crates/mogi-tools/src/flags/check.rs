@@ -119,6 +119,13 @@ fn built(config: &Config) -> Result<(), Stop> {
     if let Some((flag, what)) = &config.not_built {
         return Err(Stop::Wrong(format!("not built yet: {what} ({flag}).")));
     }
+    let tls = &config.tls;
+    if tls.psk.is_some() && tls.psk_identity.is_none() {
+        return Err(Stop::wrong("--psk-identity required if --psk used."));
+    }
+    if tls.psk.is_some() && (tls.cafile.is_some() || tls.capath.is_some()) {
+        return Err(Stop::wrong("Only one of --psk or --cafile/--capath may be used at once."));
+    }
     if config.tls.cert.is_some() != config.tls.key.is_some() {
         return Err(Stop::wrong("Both --cert and --key must be provided if one of them is set."));
     }

@@ -25,10 +25,6 @@ pub(super) static LATER: &[Flag] = flags! {
         "SHA-1 of the engine's key password", tls;
     "psr" Later "" "--tls-keylog" One("FILE", "--tls-keylog", "no file"),
         "write the session keys to this file", tls;
-    "psr" Later "" "--psk" One("HEX", "--psk", "no key"),
-        "pre-shared key", tls;
-    "psr" Later "" "--psk-identity" One("NAME", "--psk-identity", "no identity"),
-        "name of the pre-shared key", tls;
     "psr" Later "-S" "" Nothing,
         "find the broker by its SRV record", |config, it| later(config, it, "SRV records");
 };

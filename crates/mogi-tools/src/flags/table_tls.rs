@@ -5,6 +5,7 @@ use super::table::{Flag, Group, Takes, flags};
 use super::value::Values;
 use crate::config::Config;
 use Takes::{Nothing, One};
+use mogi_client::Psk;
 
 #[rustfmt::skip]
 pub(super) static TLS: &[Flag] = flags! {
@@ -34,6 +35,11 @@ pub(super) static TLS: &[Flag] = flags! {
     "psr" Tls "" "--insecure" Nothing,
         "do not compare the host name with the broker's certificate",
         |config, _| { config.tls.insecure = true; Ok(()) };
+    "psr" Tls "" "--psk" One("HEX", "--psk", "no key"),
+        "pre-shared key, in a mogi built with the feature openssl", psk;
+    "psr" Tls "" "--psk-identity" One("NAME", "--psk-identity", "no identity"),
+        "name of the pre-shared key",
+        |config, it| { config.tls.psk_identity = Some(it.text()?.to_owned()); Ok(()) };
     "psr" Tls "" "--tls-alpn" One("PROTOCOL", "--tls-alpn", "no protocol"),
         "protocol to ask for within TLS",
         |config, it| { config.tls.alpn = Some(it.text()?.to_owned()); Ok(()) };
@@ -48,6 +54,16 @@ pub(super) static TLS: &[Flag] = flags! {
 fn wanted(config: &mut Config) -> Result<(), Stop> {
     config.tls.wanted = true;
     Ok(())
+}
+
+fn psk(config: &mut Config, it: Values<'_>) -> Result<(), Stop> {
+    if cfg!(not(feature = "openssl")) {
+        config.later(it.name, "TLS with shared keys; this mogi has no feature openssl");
+        return Ok(());
+    }
+    let key = Psk::key_of(it.text()?);
+    config.tls.psk = Some(key.ok_or_else(|| Stop::wrong("Problem setting TLS-PSK options."))?);
+    wanted(config)
 }
 
 fn keyform(config: &mut Config, it: Values<'_>) -> Result<(), Stop> {

@@ -55,8 +55,7 @@ fn help_and_version_go_to_the_standard_output() {
 
 #[test]
 fn what_is_not_built_yet_says_so() {
-    for (args, what) in [("--psk ab --psk-identity x", "TLS (--psk)."), ("-S", "SRV records (-S).")]
-    {
+    for (args, what) in [("--tls-engine x", "TLS (--tls-engine)."), ("-S", "SRV records (-S).")] {
         let ran = run(0, &format!("sub -t a {args}"));
         assert_eq!(ran.code, 1, "{args}");
         let text = format!("Error: not built yet: {what}\n");

@@ -33,7 +33,7 @@ static ENDS: LazyLock<Ends> = LazyLock::new(|| {
         .expect("versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let plan = LayersPlan { tls: Some(config.server), ..LayersPlan::default() };
+    let plan = LayersPlan { tls: Some(config.server.into()), ..LayersPlan::default() };
     Ends { plan, client: Arc::new(client) }
 });
 

@@ -1,15 +1,12 @@
 //! Requests on `$CONTROL/`, answered by a thread of its own: they hash passwords and write files.
 
-use super::files;
 use crate::log::why;
 use crate::net::mailbox::Mail;
 use crate::net::shared::Shared;
-use mogi_auth::Who;
-use mogi_auth::dynsec::{self, Context, Dynsec, Kick, Outcome};
-use mogi_auth::rules::{RuleSet, Source};
+use mogi_auth::dynsec;
 use mogi_core::{Control, Judgement, LogKind, Rights, Standing};
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Requests that wait, beyond which they are dropped.
@@ -70,7 +67,7 @@ fn answer_all(shared: &Arc<Shared>) {
         drop(queue);
         let payload = match &*control.topic {
             dynsec::TOPIC if shared.access.plan().dynsec.is_some() => {
-                answer_dynsec(shared, worker, &control);
+                super::dynsec::answer(shared, worker, &control);
                 continue;
             }
             BROKER_TOPIC if shared.access.plan().control_api => answer_broker(shared, &control),
@@ -80,7 +77,7 @@ fn answer_all(shared: &Arc<Shared>) {
     }
 }
 
-fn tell(shared: &Shared, worker: u16, control: &Control, payload: Vec<u8>) {
+pub(super) fn tell(shared: &Shared, worker: u16, control: &Control, payload: Vec<u8>) {
     let (key, generation) = (control.key, control.generation);
     let topic = format!("{}/response", control.topic);
     if let Some(mailbox) = shared.mailboxes.get(usize::from(worker)) {
@@ -88,85 +85,7 @@ fn tell(shared: &Shared, worker: u16, control: &Control, payload: Vec<u8>) {
     }
 }
 
-fn answer_dynsec(shared: &Arc<Shared>, worker: u16, control: &Control) {
-    let access = &shared.access;
-    let mut current = access.dynsec.lock().unwrap_or_else(PoisonError::into_inner);
-    let access_plan = access.plan();
-    let (Some(plan), Some(known)) = (&access_plan.dynsec, &*current) else {
-        return;
-    };
-    let mut changed = Dynsec::clone(known);
-    let who = Who { client_id: &control.client_id, username: control.username.as_deref() };
-    let mut salt = files::fresh_salt;
-    // Connections belong to workers, who are not asked for this.
-    let mut context = Context { salt: &mut salt, connections: &|_| Vec::new() };
-    let mut outcome = changed.handle(&who, &control.payload, &mut context);
-    for line in &outcome.logs {
-        shared.log.log(LogKind::Information, line);
-    }
-    if outcome.changed
-        && let Err(error) = files::save_dynsec(&plan.file, &changed)
-    {
-        // What is not saved does not count: it would be gone after the next start.
-        let what = format!("Unable to save {}: {}", plan.file.display(), why(&error));
-        shared.log.log(LogKind::Error, &format!("Error: dynsec: {what}."));
-        fail(&mut outcome, &what);
-    }
-    let rights = outcome.changed.then(|| {
-        let changed = Arc::new(changed);
-        *current = Some(Arc::clone(&changed));
-        access.replace(with_dynsec(access.sets(), &changed))
-    });
-    drop(current);
-    // Whoever hears that it is done finds it in force; who has to leave hears of it before.
-    if let Some(rights) = &rights {
-        enforce(shared, rights, None);
-    }
-    tell(shared, worker, control, outcome.response);
-    if let Some(rights) = rights {
-        let kicks = outcome.kicks;
-        enforce(shared, &rights, Some(Arc::new(move |standing| kicked(&kicks, standing))));
-    }
-}
-
-fn kicked(kicks: &BTreeSet<Kick>, standing: &Standing<'_>) -> Judgement {
-    let kick = match standing.username {
-        Some(name) => Kick::User(name.into()),
-        None => Kick::Anonymous,
-    };
-    if kicks.contains(&kick) { Judgement::Leave } else { Judgement::Stay }
-}
-
-/// Nothing of a request came into force.
-fn fail(outcome: &mut Outcome, what: &str) {
-    outcome.changed = false;
-    outcome.kicks.clear();
-    let Ok(mut response) = serde_json::from_slice::<Value>(&outcome.response) else {
-        return;
-    };
-    for one in response["responses"].as_array_mut().into_iter().flatten() {
-        let told = one.get("data").is_some() || one.get("error").is_some();
-        if let (Some(one), false) = (one.as_object_mut(), told) {
-            one.insert("error".to_owned(), json!(what));
-        }
-    }
-    outcome.response = response.to_string().into_bytes();
-}
-
-/// The rules with dynamic security as it is now.
-fn with_dynsec(sets: Vec<Arc<RuleSet>>, dynsec: &Arc<Dynsec>) -> Vec<Arc<RuleSet>> {
-    let replaced = |set: Arc<RuleSet>| {
-        let sources = set.sources.iter().map(|source| match source {
-            Source::Dynsec(_) => Source::Dynsec(Arc::clone(dynsec)),
-            other => other.clone(),
-        });
-        let sources = sources.collect();
-        Arc::new(RuleSet { sources, allow_anonymous: set.allow_anonymous })
-    };
-    sets.into_iter().map(replaced).collect()
-}
-
-fn enforce(shared: &Shared, rights: &Rights, judge: Option<Judge>) {
+pub(super) fn enforce(shared: &Shared, rights: &Rights, judge: Option<Judge>) {
     shared.send_all(|| Mail::Rights(Box::new((rights.clone(), judge.clone()))));
 }
 

@@ -25,7 +25,7 @@ use std::sync::Arc;
 /// A file cannot be read, or is not what it should be: a line for the log.
 pub(super) fn load(
     plan: &AccessPlan,
-    dynsec: Option<&Arc<Dynsec>>,
+    dynsec: Option<Arc<Dynsec>>,
     log: &dyn LogSink,
 ) -> Result<Vec<Arc<RuleSet>>, String> {
     let mut known: HashMap<&PathBuf, Source> = HashMap::new();
@@ -35,7 +35,7 @@ pub(super) fn load(
         for source in &set.sources {
             let (path, load): (_, Loader) = match source {
                 SourcePlan::Dynsec => {
-                    sources.extend(dynsec.cloned().map(Source::Dynsec));
+                    sources.extend(dynsec.clone().map(Source::Dynsec));
                     continue;
                 }
                 SourcePlan::Http(_) => {
@@ -176,17 +176,26 @@ fn read(path: &Path, log: &dyn LogSink) -> io::Result<Vec<u8>> {
 /// # Errors
 /// A line for the log.
 pub(super) fn load_dynsec(plan: &DynsecPlan, log: &dyn LogSink) -> Result<Dynsec, String> {
+    if let Some(dynsec) = read_dynsec(plan, log)? {
+        return Ok(dynsec);
+    }
+    let (dynsec, _) = first_dynsec(plan, log)?;
+    save_dynsec(&plan.file, &dynsec)
+        .map_err(|error| format!("Unable to write {}: {}.", plan.file.display(), why(&error)))?;
+    Ok(dynsec)
+}
+
+/// Reads the file of dynamic security; `None`: there is none.
+///
+/// # Errors
+/// A line for the log.
+pub(super) fn read_dynsec(plan: &DynsecPlan, log: &dyn LogSink) -> Result<Option<Dynsec>, String> {
     let name = plan.file.display();
     match read(&plan.file, log) {
-        Ok(bytes) => Dynsec::parse(&bytes).map_err(|error| format!("File {name}: {error}.")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let line = "Dynamic security plugin config not found, generating a default config.";
-            log.log(LogKind::Information, line);
-            let dynsec = first_dynsec(plan, log)?;
-            save_dynsec(&plan.file, &dynsec)
-                .map_err(|error| format!("Unable to write {name}: {}.", why(&error)))?;
-            Ok(dynsec)
+        Ok(bytes) => {
+            Dynsec::parse(&bytes).map(Some).map_err(|error| format!("File {name}: {error}."))
         }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("Unable to open {name}: {}.", why(&error))),
     }
 }
@@ -194,8 +203,18 @@ pub(super) fn load_dynsec(plan: &DynsecPlan, log: &dyn LogSink) -> Result<Dynsec
 /// Bytes the first administrator's password has at least.
 const MIN_PASSWORD_BYTES: usize = 12;
 
-fn first_dynsec(plan: &DynsecPlan, log: &dyn LogSink) -> Result<Dynsec, String> {
+/// What a broker begins with that finds none, and the file the administrator's password was written
+/// to if it was made up.
+///
+/// # Errors
+/// A line for the log.
+pub(super) fn first_dynsec(
+    plan: &DynsecPlan,
+    log: &dyn LogSink,
+) -> Result<(Dynsec, Option<PathBuf>), String> {
     let say = |line: &str| log.log(LogKind::Information, line);
+    say("Dynamic security plugin config not found, generating a default config.");
+    let mut written = None;
     let from_environment = std::env::var("MOSQUITTO_DYNSEC_PASSWORD").ok();
     let password = if let Some(path) = &plan.init_password_file {
         let bytes = read(path, log).map_err(|error| {
@@ -215,12 +234,13 @@ fn first_dynsec(plan: &DynsecPlan, log: &dyn LogSink) -> Result<Dynsec, String> 
         write_new(&beside, format!("admin {password}\n").as_bytes())
             .map_err(|error| format!("Unable to write {}: {}.", beside.display(), why(&error)))?;
         say(&format!("  Using generated admin password, see {}", beside.display()));
+        written = Some(beside);
         password
     };
     let salt = fresh_salt().ok_or("the system gives no random numbers.")?;
     let hash = PasswordHash::new(Algorithm::Pbkdf2(None), password.as_bytes(), &salt)
         .map_err(|error| format!("{error}."))?;
-    Ok(Dynsec::initial(hash))
+    Ok((Dynsec::initial(hash), written))
 }
 
 /// Saves dynamic security: whoever reads the file finds all of it, as it was or as it is.
@@ -256,7 +276,8 @@ pub(super) fn fresh_salt() -> Option<[u8; SALT_BYTES]> {
     Some(salt)
 }
 
-fn random_text() -> Option<String> {
+/// Letters, digits, `-` and `_` nobody guesses.
+pub(super) fn random_text() -> Option<String> {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut bytes = [0; 20];
     getrandom::fill(&mut bytes).ok()?;

@@ -3,6 +3,7 @@
 //!
 //! * `plan`: what the configuration says
 //! * `files`: reading and saving
+//! * `dynsec`: dynamic security, in a file or shared by brokers
 //! * `login`: a client's CONNECT
 //! * `tokens`: what a token says, and whose keys are believed
 //! * `remote`, `web`, `memory`: services that know users, how they are asked, what they said
@@ -13,6 +14,7 @@
 
 mod ban;
 mod control;
+mod dynsec;
 mod files;
 mod login;
 mod memory;
@@ -24,20 +26,22 @@ mod tokens;
 mod web;
 
 pub(crate) use control::{Judge, enforce_reloaded, request};
+pub(crate) use dynsec::{refresh, watch};
 pub(crate) use login::{Caller, Login, Refusal, Welcome};
 
 use crate::net::shared::LogSink;
 use ban::Bans;
 use control::Desk;
+use dynsec::Keeping;
 use memory::Memory;
 use mogi_auth::Who;
-use mogi_auth::dynsec::Dynsec;
 use mogi_auth::rules::RuleSet;
 use mogi_core::{Access as CoreAccess, Authority, Rights};
+use mogi_store::redis::RedisOptions;
 use plan::{AccessPlan, SetPlan, SourcePlan};
 use pool::Pool;
 use remote::Remote;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokens::KeySet;
 use web::{Service, Web};
@@ -48,8 +52,7 @@ pub(crate) struct Access {
     plan: RwLock<Arc<AccessPlan>>,
     /// What counts now. Read at each CONNECT, written when rules change.
     current: RwLock<Current>,
-    /// Dynamic security as it was saved last.
-    dynsec: Mutex<Option<Arc<Dynsec>>>,
+    dynsec: Option<Keeping>,
     desk: Desk,
     pool: Pool,
     /// Threads that ask services.
@@ -84,16 +87,18 @@ struct Current {
 }
 
 impl Access {
-    /// Reads all files.
+    /// Reads all files. `redis`: where the state is, if it is there; then dynamic security is, too.
     ///
     /// # Errors
     /// One of them cannot be used: a line for the log.
-    pub(crate) fn new(plan: AccessPlan, log: &'static dyn LogSink) -> Result<Self, String> {
-        let dynsec = match &plan.dynsec {
-            Some(dynsec) => Some(Arc::new(files::load_dynsec(dynsec, log)?)),
-            None => None,
-        };
-        let sets = files::load(&plan, dynsec.as_ref(), log)?;
+    pub(crate) fn new(
+        plan: AccessPlan,
+        redis: Option<&RedisOptions>,
+        log: &'static dyn LogSink,
+    ) -> Result<Self, String> {
+        let open = |plan| Keeping::open(plan, redis, log);
+        let dynsec = plan.dynsec.as_ref().map(open).transpose()?;
+        let sets = files::load(&plan, dynsec.as_ref().map(|it| it.lock().dynsec.clone()), log)?;
         let rights = rights_of(&plan, &sets, 1);
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(|_| "the system gives no random numbers.")?;
@@ -101,7 +106,7 @@ impl Access {
         let services = services(&plan, &asking, secret, log)?;
         Ok(Self {
             current: RwLock::new(Current { sets, rights, epoch: 1 }),
-            dynsec: Mutex::new(dynsec),
+            dynsec,
             desk: Desk::default(),
             pool: Pool::new(plan.threads, "auth"),
             asking,
@@ -133,9 +138,9 @@ impl Access {
     /// One of them cannot be used, and nothing has changed: a line for the log.
     pub(crate) fn reload(&self, plan: AccessPlan, log: &dyn LogSink) -> Result<Rights, String> {
         // So that a change of dynamic security and this do not cross.
-        let dynsec = self.dynsec.lock().unwrap_or_else(PoisonError::into_inner);
-        let sets =
-            files::load(&plan, dynsec.as_ref(), log).map_err(|line| format!("Error: {line}"))?;
+        let state = self.dynsec.as_ref().map(Keeping::lock);
+        let dynsec = state.as_ref().map(|state| Arc::clone(&state.dynsec));
+        let sets = files::load(&plan, dynsec, log).map_err(|line| format!("Error: {line}"))?;
         *self.plan.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(plan);
         self.forget_answers();
         Ok(self.replace(sets))

@@ -45,7 +45,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 pub(crate) fn run(plan: Plan) -> io::Result<()> {
     let Plan { listeners, settings, log, mut signals, reload, announce } = plan;
     let Opened { doors, states, mut certificates } = open_all(listeners, log)?;
-    let access = Access::new(settings.access.clone(), log).map_err(io::Error::other)?;
+    let redis = settings.store.as_ref().and_then(|store| store.redis.as_ref());
+    let access = Access::new(settings.access.clone(), redis, log).map_err(io::Error::other)?;
     let joining = cluster::join(&settings, &mut certificates, log).map_err(io::Error::other)?;
     let node = make_node(&settings, joining.as_ref());
     let workers = node.workers();
@@ -97,6 +98,7 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     } else if let Some(plan) = &settings.store {
         store::start(plan, &shared, &mut loops).map_err(io::Error::other)?;
     }
+    crate::access::watch(&shared).map_err(io::Error::other)?;
     bridges.set(settings.bridges)?;
     announce();
     // The first turn sets the alarm for what is due though nobody connects.
@@ -159,7 +161,7 @@ struct Opened {
 fn open_all(listeners: Vec<ListenerPlan>, log: &dyn LogSink) -> io::Result<Opened> {
     let mut doors = Vec::new();
     let mut states = Vec::new();
-    let plans = listeners.iter().map(|listener| listener.transport.tls.as_ref());
+    let plans = listeners.iter().map(|listener| &listener.transport);
     let (certificates, configs) = Certificates::open(plans, log).map_err(io::Error::other)?;
     for (listener, tls) in listeners.into_iter().zip(configs) {
         let sockets = open(&listener, log).map_err(io::Error::other)?;

@@ -11,6 +11,7 @@ use mogi_core::{CoreConfig, ListenerConfig};
 use mogi_store::EmbeddedOptions;
 use mogi_store::redis::RedisOptions;
 use mogi_transport::proxy::ProxyRules;
+use mogi_transport::psk::PskRules;
 use mogi_transport::tls_config::TlsRules;
 use mogi_transport::upgrade::WebSocketRules;
 use std::net::SocketAddr;
@@ -94,12 +95,22 @@ pub(crate) struct TransportPlan {
     pub(crate) proxy: Option<ProxyRules>,
     /// TLS (`certfile`).
     pub(crate) tls: Option<TlsPlan>,
+    /// TLS with keys that are shared beforehand (`psk_hint`).
+    pub(crate) psk: Option<PskPlan>,
     /// WebSocket (`protocol websockets`).
     pub(crate) websocket: Option<WebSocketRules>,
     /// Files for browsers (`http_dir`).
     pub(crate) http_dir: Option<PathBuf>,
     /// Where clients' user names come from.
     pub(crate) name_from: NameFrom,
+}
+
+/// A listener's TLS with shared keys.
+#[derive(Clone, Debug)]
+pub(crate) struct PskPlan {
+    /// Where they stand (`psk_file`); without it nobody has one.
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) rules: PskRules,
 }
 
 /// TLS of a listener, or of links between brokers.

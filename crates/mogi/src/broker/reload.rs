@@ -100,7 +100,7 @@ impl Reloader {
         let Some(Reloaded { listeners, tuning, access, bridges, commit }) = read() else {
             return Err(String::new());
         };
-        let plans = listeners.iter().map(|listener| listener.transport.tls.as_ref());
+        let plans = listeners.iter().map(|listener| &listener.transport);
         let mut certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut watched, configs) = Certificates::open(plans, shared.log)?;
         let secure = self.links_secure().map(|(links, plan)| {

@@ -29,19 +29,24 @@ pub(crate) enum Kind {
     Messages,
     /// Something got lost: whoever reads this looks into the store.
     Gap,
+    /// Users or rights have changed in the store: whoever reads this puts them in force.
+    Rights,
 }
 
 impl Kind {
+    const ALL: [Self; 4] = [Self::Changes, Self::Messages, Self::Gap, Self::Rights];
+
     const fn topic(self) -> &'static str {
         match self {
             Self::Changes => "changes",
             Self::Messages => "messages",
             Self::Gap => "gap",
+            Self::Rights => "rights",
         }
     }
 
     fn from_topic(topic: &str) -> Option<Self> {
-        [Self::Changes, Self::Messages, Self::Gap].into_iter().find(|kind| kind.topic() == topic)
+        Self::ALL.into_iter().find(|kind| kind.topic() == topic)
     }
 }
 

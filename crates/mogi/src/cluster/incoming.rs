@@ -27,6 +27,8 @@ const HELLO: Duration = Duration::from_secs(5);
 const HELLO_MAX: usize = 4096;
 /// How long a full mailbox is waited for before it is looked at again.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
+/// How long changed rights may take to be read.
+const RIGHTS: Duration = Duration::from_secs(2);
 /// How long an unknown node is waited for: it may be known with the next renewal.
 const UNKNOWN: Duration = Duration::from_secs(3);
 
@@ -240,6 +242,12 @@ impl Incoming {
                 mailbox.send(Mail::Batch { from: peer, bytes: frame.to_vec() }, false);
             }
             Some(Kind::Gap) => shared.send_all(|| Mail::CatchUp),
+            Some(Kind::Rights) => {
+                let shared = Arc::clone(shared);
+                let reading = tokio::task::spawn_blocking(move || crate::access::refresh(&shared));
+                // It goes on by itself; messages behind this wait no longer.
+                let _ = timeout(RIGHTS, reading).await;
+            }
             // The other node may be one release ahead.
             None => {}
         }

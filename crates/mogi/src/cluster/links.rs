@@ -6,7 +6,7 @@ use super::secure::Secure;
 use mogi_core::cluster::{FIRST_NODE, MAX_NODES};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What the workers need of the cluster.
 pub(crate) struct Links {
@@ -127,6 +127,21 @@ impl Links {
     pub(super) fn ring(&self) {
         let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
         queues.iter().flatten().for_each(|queue| queue.bell.notify_one());
+    }
+
+    /// Tells all other nodes that rights have changed in the store, and waits until they have them
+    /// in force, for so long at most. One there is no link to looks by itself meanwhile.
+    pub(crate) fn tell_rights(&self, patience: Duration) {
+        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        let told = queues.iter().flatten().map(|queue| (Arc::clone(queue), queue.push_rights()));
+        let told: Vec<_> = told.collect();
+        drop(queues);
+        let since = Instant::now();
+        while !told.iter().all(|(queue, change)| queue.has_rights(*change))
+            && since.elapsed() < patience
+        {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// What all other nodes know of. A node that has not been reached for a whole lease, and lives

@@ -22,6 +22,8 @@ pub(crate) struct LinkQueue {
     pub(super) bell: Notify,
     /// Changes of interest the node knows of.
     known: AtomicU64,
+    /// Changes of rights the node has in force.
+    rights: AtomicU64,
     /// Since when there is no link; `None`: there is one.
     down: Mutex<Option<Instant>>,
     limit: usize,
@@ -36,6 +38,9 @@ struct Inner {
     seq: u64,
     /// Something was dropped: the node is to be told.
     gap: bool,
+    /// Changes of rights, and whether the node is yet to be told of one.
+    rights: u64,
+    untold: bool,
     dropped: u64,
     /// The start of the node that all of this is for.
     incarnation: Option<u64>,
@@ -48,13 +53,16 @@ struct Sent {
     bytes: Vec<u8>,
     /// Changes of interest the node knows of once it has this.
     tells: Option<u64>,
+    /// Changes of rights the node has in force then.
+    rights: u64,
 }
 
 impl LinkQueue {
     pub(super) fn new(limit: usize) -> Self {
         let (inner, bell) = (Mutex::default(), Notify::new());
         let down = Mutex::new(Some(Instant::now()));
-        Self { inner, bell, known: AtomicU64::new(0), down, limit }
+        let (known, rights) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { inner, bell, known, rights, down, limit }
     }
 
     /// Adds messages. Where too many wait they are dropped, and the node is told that there is a
@@ -75,6 +83,23 @@ impl LinkQueue {
         }
     }
 
+    /// Rights have changed in the store: which change it is. The node hears of it before messages
+    /// that wait.
+    pub(super) fn push_rights(&self) -> u64 {
+        let mut inner = self.inner();
+        inner.rights += 1;
+        inner.untold = true;
+        let change = inner.rights;
+        drop(inner);
+        self.bell.notify_one();
+        change
+    }
+
+    /// Whether the node has that change of rights in force.
+    pub(super) fn has_rights(&self, change: u64) -> bool {
+        self.rights.load(Ordering::Acquire) >= change
+    }
+
     /// The next packets to write, within the window. `changes`: changes of interest to go before
     /// them, and how many the node knows of then.
     pub(super) fn take(&self, changes: Option<(Vec<u8>, u64)>, out: &mut Vec<u8>) {
@@ -84,6 +109,9 @@ impl LinkQueue {
         }
         if std::mem::take(&mut inner.gap) {
             inner.send(Kind::Gap, &[], None, out);
+        }
+        if std::mem::take(&mut inner.untold) {
+            inner.send(Kind::Rights, &[], None, out);
         }
         while inner.sent_bytes < WINDOW_BYTES
             && let Some((kind, bytes)) = inner.waiting.pop_front()
@@ -106,6 +134,7 @@ impl LinkQueue {
         for sent in inner.sent.drain(..=at).collect::<Vec<_>>() {
             inner.sent_bytes -= sent.bytes.len();
             tells = sent.tells.or(tells);
+            self.rights.fetch_max(sent.rights, Ordering::Release);
         }
         if let Some(seq) = tells {
             self.known.fetch_max(seq, Ordering::Release);
@@ -127,10 +156,11 @@ impl LinkQueue {
     pub(super) fn begin(&self, incarnation: u64) {
         let mut inner = self.inner();
         if inner.incarnation != Some(incarnation) {
-            let (seq, dropped) = (inner.seq, inner.dropped);
+            let (seq, dropped, rights) = (inner.seq, inner.dropped, inner.rights);
             let incarnation = Some(incarnation);
             // Between its look into the store and this it may have missed something.
-            *inner = Inner { seq, dropped, incarnation, gap: true, ..Inner::default() };
+            let (gap, untold) = (true, rights > 0);
+            *inner = Inner { seq, dropped, rights, untold, incarnation, gap, ..Inner::default() };
         }
     }
 
@@ -169,7 +199,8 @@ impl Inner {
         frame::put(kind, self.seq, frame, &mut bytes);
         out.extend_from_slice(&bytes);
         self.sent_bytes += bytes.len();
-        self.sent.push_back(Sent { seq: self.seq, bytes, tells });
+        let rights = if kind == Kind::Rights { self.rights } else { 0 };
+        self.sent.push_back(Sent { seq: self.seq, bytes, tells, rights });
     }
 }
 

@@ -134,6 +134,7 @@ impl BridgeTls {
             alpn: self.alpn.clone(),
             ciphers: self.ciphers.clone(),
             ciphers_tls13: self.ciphers_tls13.clone(),
+            psk: None,
         };
         let contents = contents(&options);
         self.is_on().then(|| SecurePlan { bridge: bridge.to_owned(), options, contents })

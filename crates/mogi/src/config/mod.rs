@@ -229,6 +229,7 @@ pub(crate) struct Security {
     pub(crate) auto_id_prefix: Option<String>,
     pub(crate) password_file: Option<String>,
     pub(crate) acl_file: Option<String>,
+    pub(crate) psk_file: Option<String>,
     pub(crate) scram_file: Option<String>,
     pub(crate) jwt: identity::Jwt,
     pub(crate) http_auth_url: Option<String>,
@@ -243,6 +244,7 @@ impl Security {
             || self.auto_id_prefix.is_some()
             || self.password_file.is_some()
             || self.acl_file.is_some()
+            || self.psk_file.is_some()
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::builder::Builder;
 use super::value::{Line, Problem};
-use super::{Config, Listener};
-use crate::broker::plan::{TlsPlan, TransportPlan};
+use super::{Config, Listener, Security};
+use crate::broker::plan::{PskPlan, TlsPlan, TransportPlan};
 use crate::net::shared::NameFrom;
 use mogi_transport::proxy::ProxyRules;
+use mogi_transport::psk::PskRules;
 use mogi_transport::tls_config::TlsRules;
 use mogi_transport::upgrade::WebSocketRules;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub(crate) struct Transport {
     pub(crate) ciphers: Option<String>,
     pub(crate) ciphers_tls13: Option<String>,
     pub(crate) only_tls13: bool,
+    pub(crate) psk_hint: Option<String>,
     pub(crate) require_certificate: bool,
     pub(crate) ignore_dates: bool,
     pub(crate) identity_as_username: bool,
@@ -37,7 +39,7 @@ pub(crate) struct Transport {
 
 impl Transport {
     const fn has_tls(&self) -> bool {
-        self.certfile.is_some()
+        self.certfile.is_some() || self.psk_hint.is_some()
     }
 }
 
@@ -103,6 +105,11 @@ pub(super) fn websockets_origin(to: &mut Builder, line: &Line) -> Outcome {
 /// # Errors
 /// The first of what does not.
 pub(super) fn check(config: &Config) -> Outcome {
+    let own = config.listeners.iter().map(|listener| &listener.own);
+    let psk = own.chain([&config.security]).any(|security| security.psk_file.is_some());
+    if psk && cfg!(not(feature = "openssl")) {
+        return Err(Problem::new(format!("Error: 'psk_file' {NO_PSK}")));
+    }
     for listener in &config.listeners {
         check_one(&listener.transport).map_err(|text| {
             // As Mosquitto says it, and where.
@@ -113,24 +120,48 @@ pub(super) fn check(config: &Config) -> Outcome {
     Ok(())
 }
 
-fn check_one(transport: &Transport) -> Result<(), &'static str> {
+const NO_PSK: &str =
+    "is not built into this mogi: it needs one that was built with the feature 'openssl'.";
+
+fn check_one(transport: &Transport) -> Result<(), String> {
     let Transport { certfile, keyfile, cafile, capath, .. } = transport;
     if certfile.is_some() != keyfile.is_some() {
-        return Err("Both certfile and keyfile must be provided to enable a TLS listener.");
+        return Err(
+            "Both certfile and keyfile must be provided to enable a TLS listener.".to_owned()
+        );
     }
     let tls = certfile.is_some();
+    if transport.psk_hint.is_some() {
+        if tls || cafile.is_some() || capath.is_some() || transport.require_certificate {
+            return Err(
+                "Cannot use both certificate and psk encryption in a single listener.".to_owned()
+            );
+        }
+        if transport.proxy == 2 {
+            return Err("psk_hint cannot be used with `enable_proxy_protocol 2`.".to_owned());
+        }
+        if cfg!(not(feature = "openssl")) {
+            return Err(format!("'psk_hint' {NO_PSK}"));
+        }
+    }
     if cafile.is_some() && !tls {
-        return Err("cafile specified without certfile and keyfile.");
+        return Err("cafile specified without certfile and keyfile.".to_owned());
     }
     if tls && transport.require_certificate && cafile.is_none() && capath.is_none() {
-        return Err("require_certificate needs a cafile or capath: who signs the certificates?");
+        return Err(
+            "require_certificate needs a cafile or capath: who signs the certificates?".to_owned()
+        );
     }
     if transport.proxy == 2 {
         if tls {
-            return Err("certfile and keyfile cannot be used with `enable_proxy_protocol 2`.");
+            return Err(
+                "certfile and keyfile cannot be used with `enable_proxy_protocol 2`.".to_owned()
+            );
         }
         if transport.subject_as_username {
-            return Err("use_subject_as_username cannot be used with `enable_proxy_protocol 2`.");
+            return Err(
+                "use_subject_as_username cannot be used with `enable_proxy_protocol 2`.".to_owned()
+            );
         }
     }
     Ok(())
@@ -140,7 +171,9 @@ fn check_one(transport: &Transport) -> Result<(), &'static str> {
 pub(super) fn doubts(config: &Config) -> impl Iterator<Item = String> {
     config.listeners.iter().flat_map(|listener| {
         let transport = &listener.transport;
+        let psk = transport.psk_hint.is_some();
         let certified = transport.has_tls() && transport.require_certificate;
+        let known = certified || (psk && !transport.subject_as_username);
         let proxied = transport.proxy == 2;
         let named = transport.identity_as_username || transport.subject_as_username;
         let said = [
@@ -153,7 +186,7 @@ pub(super) fn doubts(config: &Config) -> impl Iterator<Item = String> {
                 "takes user names from certificates, and has no TLS: that has no effect.",
             ),
             (
-                named && transport.has_tls() && !certified,
+                named && transport.has_tls() && !known,
                 "takes user names from certificates, and asks for none: it lets nobody in.",
             ),
             (
@@ -193,6 +226,17 @@ pub(super) fn plan(config: &Config, listener: &Listener) -> TransportPlan {
             key_log: None,
         },
     });
+    let none = Security::default();
+    // Under per_listener_settings what stands above all listeners counts for none of them.
+    let common = if config.per_listener_settings { &none } else { &config.security };
+    let psk = transport.psk_hint.is_some().then(|| PskPlan {
+        file: listener.own.psk_file.as_ref().or(common.psk_file.as_ref()).map(PathBuf::from),
+        rules: PskRules {
+            only_tls13: transport.only_tls13,
+            ciphers: transport.ciphers.clone(),
+            ciphers_tls13: transport.ciphers_tls13.clone(),
+        },
+    });
     let proxy = (transport.proxy != 0).then(|| {
         let v2 = transport.proxy == 2;
         ProxyRules {
@@ -204,6 +248,7 @@ pub(super) fn plan(config: &Config, listener: &Listener) -> TransportPlan {
     TransportPlan {
         proxy,
         tls,
+        psk,
         websocket: transport.websockets.then(|| WebSocketRules {
             origins: transport.origins.clone(),
             max_head_bytes: config.max_head_bytes,
@@ -214,6 +259,7 @@ pub(super) fn plan(config: &Config, listener: &Listener) -> TransportPlan {
         name_from: match (transport.subject_as_username, transport.identity_as_username) {
             _ if !transport.has_tls() && transport.proxy != 2 => NameFrom::Connect,
             (true, _) => NameFrom::Subject,
+            (false, true) if transport.psk_hint.is_some() => NameFrom::Identity,
             (false, true) => NameFrom::CommonName,
             (false, false) => NameFrom::Connect,
         },
@@ -233,6 +279,10 @@ pub(super) fn describe(listener: &Listener) -> String {
         if transport.require_certificate {
             text.push_str(" and a certificate of the client");
         }
+    }
+    if transport.psk_hint.is_some() {
+        let version = if transport.only_tls13 { "1.3" } else { "1.2 or later" };
+        text.push_str(&format!(", TLS {version} with shared keys"));
     }
     if transport.websockets {
         text.push_str(", WebSocket");

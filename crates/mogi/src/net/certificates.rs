@@ -1,13 +1,14 @@
 //! What listeners with TLS, and links between brokers, show and trust: read at the start, on
 //! SIGHUP, and when a file changes.
 
-use crate::broker::plan::TlsPlan;
+use crate::broker::plan::{PskPlan, TlsPlan, TransportPlan};
 use crate::cluster::{Secure, SecurePlan};
 use crate::log::why;
 use crate::net::shared::{LogSink, Shared};
 use mogi_core::LogKind;
+use mogi_transport::Sessions;
+use mogi_transport::psk::{self, PskKeys, PskProblem};
 use mogi_transport::tls_config::{self, TlsConfig, TlsFiles, TlsProblem};
-use rustls::ServerConfig;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -116,8 +117,34 @@ fn stamps(plan: &TlsPlan) -> Vec<Stamp> {
     named.chain(hashed_files(plan.capath.as_deref()).iter().map(|path| stamp(path))).collect()
 }
 
-/// What a listener's TLS sessions are made of, if it has any.
-pub(crate) type Sessions = Option<Arc<ServerConfig>>;
+/// Reads a listener's shared keys.
+///
+/// # Errors
+/// The file or an option is not what it should be: a line for the log.
+fn load_psk(plan: &PskPlan) -> Result<Sessions, String> {
+    let keys = match &plan.file {
+        // As with Mosquitto it lets nobody in.
+        None => PskKeys::default(),
+        Some(path) => {
+            let name = path.display();
+            let bytes = std::fs::read(path)
+                .map_err(|error| format!("Unable to open psk_file \"{name}\": {}.", why(&error)))?;
+            PskKeys::parse(&bytes).map_err(|bad| format!("{name}:{}: {}.", bad.line, bad.what))?
+        }
+    };
+    let list = |list: &Option<String>| list.clone().unwrap_or_default();
+    psk::build(keys, &plan.rules).map_err(|problem| match problem {
+        PskProblem::Ciphers(why) => format!(
+            "Unable to set TLS ciphers. Check ciphers \"{}\". ({why})",
+            list(&plan.rules.ciphers)
+        ),
+        PskProblem::CiphersTls13(why) => format!(
+            "Unable to set TLS 1.3 ciphersuites. Check ciphers_tls1.3 \"{}\". ({why})",
+            list(&plan.rules.ciphers_tls13)
+        ),
+        PskProblem::Other(why) => format!("Unable to set 'psk_hint': {why}."),
+    })
+}
 
 /// The certificates of all listeners with TLS, and of links, under watch.
 pub(crate) struct Certificates {
@@ -142,14 +169,14 @@ impl Certificates {
     /// # Errors
     /// As [`load`].
     pub(crate) fn open<'a>(
-        plans: impl Iterator<Item = Option<&'a TlsPlan>>,
+        plans: impl Iterator<Item = &'a TransportPlan>,
         log: &dyn LogSink,
-    ) -> Result<(Self, Vec<Sessions>), String> {
+    ) -> Result<(Self, Vec<Option<Sessions>>), String> {
         let mut all = Self { watched: Vec::new(), look_at_ms: 0, warn_at_ms: None };
         let mut configs = Vec::new();
         for (listener, plan) in plans.enumerate() {
-            let Some(plan) = plan else {
-                configs.push(None);
+            let Some(plan) = &plan.tls else {
+                configs.push(plan.psk.as_ref().map(load_psk).transpose()?);
                 continue;
             };
             // Before they are read, so that a change in between is seen.
@@ -162,7 +189,7 @@ impl Certificates {
             let watched = Watched { listener: Some(listener), plan, stamps, not_after_s };
             watched.warn(log);
             all.watched.push(watched);
-            configs.push(Some(config.server));
+            configs.push(Some(config.server.into()));
         }
         Ok((all, configs))
     }
@@ -242,7 +269,7 @@ impl Watched {
             (listener, _) => {
                 let config = load(&self.plan)?;
                 if let Some(listener) = listener.and_then(|at| shared.listeners.get(at)) {
-                    listener.rules().transport.set_tls(config.server);
+                    listener.rules().transport.set_tls(config.server.into());
                 }
                 Ok(config.not_after_s)
             }

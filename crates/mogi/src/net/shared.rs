@@ -9,10 +9,9 @@ use crate::net::mailbox::{Mail, Mailbox};
 use crate::net::meter::{Common, Users};
 use mogi_core::{ListenerConfig, LogKind, Memory, Node, Stats};
 use mogi_store::Keeper;
-use mogi_transport::LayersPlan;
 use mogi_transport::proxy::ProxyRules;
 use mogi_transport::upgrade::WebSocketRules;
-use rustls::ServerConfig;
+use mogi_transport::{LayersPlan, Sessions};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
@@ -80,7 +79,7 @@ pub(crate) struct Transport {
     /// A PROXY header comes first (`enable_proxy_protocol`).
     pub(crate) proxy: Option<ProxyRules>,
     /// What new TLS sessions are made of; another one after the certificates were read again.
-    tls: RwLock<Option<Arc<ServerConfig>>>,
+    tls: RwLock<Option<Sessions>>,
     /// It speaks WebSocket (`protocol websockets`).
     pub(crate) websocket: Option<Arc<WebSocketRules>>,
     /// Files for browsers (`http_dir`).
@@ -99,12 +98,14 @@ pub(crate) enum NameFrom {
     Connect,
     /// Its certificate's common name (`use_identity_as_username`).
     CommonName,
+    /// The identity of its shared key (`use_identity_as_username`).
+    Identity,
     /// Its certificate's subject (`use_subject_as_username`).
     Subject,
 }
 
 impl Transport {
-    pub(crate) fn new(plan: &TransportPlan, tls: Option<Arc<ServerConfig>>) -> Self {
+    pub(crate) fn new(plan: &TransportPlan, tls: Option<Sessions>) -> Self {
         Self {
             layered: plan.proxy.is_some() || plan.websocket.is_some() || tls.is_some(),
             proxy: plan.proxy,
@@ -136,7 +137,7 @@ impl Transport {
     }
 
     /// New sessions are made of this from now on.
-    pub(crate) fn set_tls(&self, config: Arc<ServerConfig>) {
+    pub(crate) fn set_tls(&self, config: Sessions) {
         *self.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(config);
     }
 }

@@ -3,6 +3,7 @@
 //! * [`broker`]: [`Broker`] starts the program under test with a configuration on a free port.
 //! * [`client`]: [`Client`], a blocking connection: send anything, expect the next thing.
 //! * [`dial`]: [`Dial`], a CONNECT under construction.
+//! * [`dynsec`]: requests of administrators.
 //! * [`pki`]: [`Pki`](pki::Pki), an authority and certificates it has signed.
 //! * [`relay`]: the same over TLS or WebSocket.
 //! * [`sessions`]: sessions that are made, left and resumed, over crashes as well.
@@ -36,6 +37,7 @@
 pub mod broker;
 pub mod client;
 pub mod dial;
+pub mod dynsec;
 pub mod frame;
 pub mod message;
 pub mod pki;

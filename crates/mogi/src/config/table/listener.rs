@@ -93,8 +93,10 @@ pub(super) const ROWS: &[Spec] = &[
     row("proxy_protocol_v2_require_tls", ListenerAbove, BOOL, "false",
         Works(Bool(|to, yes| to.listener().transport.proxy_require_tls = yes)),
         "only proxied connections that came by TLS"),
-    row("psk_hint", Listener, "text", "–", NotYet,
-        "hint of TLS-PSK, which needs the feature `openssl`").restart(),
+    row("psk_hint", Listener, "text", "–",
+        Works(TextOnce(|to| &mut to.listener().transport.psk_hint)),
+        "TLS with the keys of `psk_file`, in a mogi that was built with the feature `openssl`; \
+         the text itself is not shown to clients"),
     row("require_certificate", Listener, BOOL, "false",
         Works(Bool(|to, yes| to.listener().transport.require_certificate = yes)),
         "clients need a certificate"),
@@ -109,7 +111,8 @@ pub(super) const ROWS: &[Spec] = &[
         "lowest TLS version"),
     row("use_identity_as_username", Listener, BOOL, "false",
         Works(Bool(|to, yes| to.listener().transport.identity_as_username = yes)),
-        "the certificate's common name is the user name; there is no password then"),
+        "the certificate's common name, or the identity of the shared key, is the user name; \
+         there is no password then"),
     row("use_subject_as_username", Listener, BOOL, "false",
         Works(Bool(|to, yes| to.listener().transport.subject_as_username = yes)),
         "the certificate's subject is the user name; there is no password then"),

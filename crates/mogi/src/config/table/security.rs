@@ -3,7 +3,7 @@
 
 use super::Kind::{Bool, Other, TextOnce};
 use super::Scope::Security;
-use super::Status::{NotYet, Works};
+use super::Status::Works;
 use super::{BOOL, Spec, row};
 use crate::config::{apply, plugins};
 
@@ -32,5 +32,7 @@ pub(super) const ROWS: &[Spec] = &[
         Works(Other(plugins::plugin)),
         "`mosquitto_password_file.so`, `mosquitto_acl_file.so` or \
          `mosquitto_dynamic_security.so`: served by mogi itself, wherever the file is").restart(),
-    row("psk_file", Security, "a file", "–", NotYet, "identities and keys of TLS-PSK"),
+    row("psk_file", Security, "a file", "–",
+        Works(TextOnce(|to| &mut to.security().psk_file)),
+        "identities and keys of TLS-PSK, for listeners with `psk_hint`"),
 ];

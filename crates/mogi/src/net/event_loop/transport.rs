@@ -7,7 +7,7 @@ use crate::net::shared::NameFrom;
 use crate::net::socket::{Socket, State};
 use mogi_codec::{Connack, Connect, Header, Properties, Reason, Version};
 use mogi_core::{LogKind, Refused};
-use mogi_transport::tls::Tls;
+use mogi_transport::Session;
 use mogi_transport::{Layers, certificate};
 use std::time::{Duration, Instant};
 
@@ -133,7 +133,7 @@ impl EventLoop {
         }
         let socket = self.sockets.get(place as usize);
         let tls = socket.and_then(|socket| socket.layered.as_ref()?.layers.tls());
-        if let Some(agreed) = tls.and_then(Tls::agreed) {
+        if let Some(agreed) = tls.and_then(Session::agreed) {
             let line = format!("Client {client_id} negotiated {agreed}");
             self.shared.log.log(LogKind::Debug, &line);
         }
@@ -183,16 +183,20 @@ impl EventLoop {
     }
 }
 
-/// The name in the client's certificate, be it ours or a proxy that has seen it.
+/// The name in the client's certificate or of its key, be it ours or a proxy that has seen it.
 fn certified_name(socket: &mut Socket, from: NameFrom) -> Option<String> {
     if let Some(name) = socket.identity.take() {
         return Some(name.into());
     }
-    let certificate = socket.layered.as_ref()?.layers.tls()?.certificate()?;
+    let session = socket.layered.as_ref()?.layers.tls()?;
+    if from == NameFrom::Identity {
+        return session.identity().filter(|name| !name.is_empty()).map(str::to_owned);
+    }
+    let certificate = session.certificate()?;
     let names = certificate::names(certificate).ok()?;
     let name = match from {
         NameFrom::Subject => Some(names.subject),
-        NameFrom::CommonName | NameFrom::Connect => names.common_name,
+        _ => names.common_name,
     };
     name.filter(|name| !name.is_empty())
 }
