@@ -4,7 +4,7 @@
 //! and "sent after" are facts.
 
 use super::wills::Will;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 /// Cases that are told in full, and those of one kind.
@@ -250,22 +250,26 @@ impl Ledger {
         missing
     }
 
-    /// Everybody was there long enough: whatever is missing now is lost.
-    /// What is lost: the receivers' names, and how the payloads begin.
+    /// Everybody was there long enough: whatever is missing now is lost. Of each receiver and stream
+    /// that lost something: the receiver's name, and how the payload of the first begins.
     pub(super) fn reckon(&mut self) -> Vec<(String, String)> {
-        let mut lost = Vec::new();
-        self.each_missing(|receiver, stream, seq| lost.push((receiver, stream, seq)));
-        self.tally.lost += lost.len() as u64;
-        for &(receiver, stream, seq) in &lost {
-            self.case("lost", |this| this.history(receiver, stream, seq));
+        let mut lost: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+        self.each_missing(|receiver, stream, seq| {
+            lost.entry((receiver, stream)).or_default().push(seq);
+        });
+        let mut firsts = Vec::new();
+        for (&(receiver, stream), all) in &lost {
+            self.tally.lost += all.len() as u64;
+            let (first, last) = (all[0], all[all.len() - 1]);
+            let name = self.receivers[receiver].name.clone();
+            let what = format!("{} lost by {name}: no. {first} to {last}", all.len());
+            self.case(&what, |this| this.history(receiver, stream, first));
+            firsts.push((name, format!("{stream} {first} ")));
         }
         for stream in &mut self.streams {
             stream.checked = stream.sent.len();
         }
-        let named = lost.iter().map(|&(receiver, stream, seq)| {
-            (self.receivers[receiver].name.clone(), format!("{stream} {seq} "))
-        });
-        named.collect()
+        firsts
     }
 
     /// Compares a topic's retained message (its number) with what it may be: the last acknowledged

@@ -29,9 +29,8 @@ pub(crate) struct Plan {
 /// How long a lease lasts, in milliseconds.
 pub(crate) const LEASE_MS: u64 = 3000;
 
-/// What goes wrong and what clients do, unless `SIM_ONLY` names something else. `wills` is left
-/// out: not every will of a node that dies is published yet.
-const USUAL: &str = "hops crashes hangs cuts failovers shared retained";
+/// What goes wrong and what clients do, unless `SIM_ONLY` names something else.
+const USUAL: &str = "hops crashes hangs cuts failovers shared retained wills";
 
 impl Plan {
     pub(crate) fn new(rng: &mut Rng) -> Self {
