@@ -128,12 +128,6 @@ impl Node {
             && client.session.number_if_lasting() != SessionNo::NONE
     }
 
-    /// Whether that lasting session, which was here, still is.
-    pub(crate) fn is_home_of(&self, session: SessionNo) -> bool {
-        let cluster = self.cluster.as_ref();
-        cluster.is_none_or(|cluster| cluster.log().epoch_of(session).is_some())
-    }
-
     /// Whether that session, which was with a worker of this node, is on another one, or nowhere;
     /// or has come back since, if it is not `there` as it was.
     pub(crate) fn has_moved(&self, session: SessionNo, there: bool) -> bool {

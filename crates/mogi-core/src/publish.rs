@@ -223,8 +223,8 @@ impl Worker {
             client.deliver(target.client, &mut self.turn, &view, &mut shared, way);
         }
         // Whoever is not subscribed any more, or not the same, does without.
-        for (session, entry) in entries.rest().filter(|it| self.node.is_home_of(it.0)) {
-            self.turn.record(|| StoreOp::Delivered { session, entry });
+        for (session, entry) in entries.rest() {
+            self.do_without(session, entry);
         }
         Ok(())
     }

@@ -19,7 +19,7 @@
 use super::change::{put_u64, read_u64};
 use super::{FIRST_NODE, MAX_NODES};
 use crate::client::Way;
-use crate::interest::{LOCAL, Lasting};
+use crate::interest::{LOCAL, Lasting, bit};
 use crate::message::{Message, MessageView};
 use crate::peer::{PeerEntry, PeerMessage, put_item, put_message, read_message, take_entry};
 use crate::route::Target;
@@ -234,7 +234,20 @@ impl Worker {
                 for_peers.push(PeerEntry { worker, client, session, qos, entry });
             }
         }
-        self.turn.appended += self.outbox.publish(route.peers & LOCAL, &view, &for_peers);
+        let mut peers = route.peers & LOCAL;
+        // Whoever has the session knows whether it does without its entry.
+        let unwanted = written.0.iter_mut().filter(|(.., entry)| *entry != EntryNo::NONE);
+        for (session, qos, entry) in unwanted {
+            let (session, qos) = (*session, *qos);
+            let client = self.node.cluster.as_ref().and_then(|it| it.log().client_of(session));
+            let worker = client.map_or(self.index, |client| self.node.owner(&client));
+            if worker != self.index {
+                let entry = std::mem::take(entry);
+                for_peers.push(PeerEntry { worker, client: NO_KEY, session, qos, entry });
+                peers |= bit(worker);
+            }
+        }
+        self.turn.appended += self.outbox.publish(peers, &view, &for_peers);
         let mut shared = SharedCopy::for_receivers(route.targets.len());
         for target in &route.targets {
             let Some(client) = self.clients.get_mut(target.client) else {
@@ -248,19 +261,28 @@ impl Worker {
             }
             client.deliver(target.client, &mut self.turn, &view, &mut shared, way);
         }
-        self.drop_unwanted(&written);
+        for (session, entry) in written.rest() {
+            self.do_without(session, entry);
+        }
         Ok(())
     }
 
-    /// Entries nobody took. A session that lives here is not subscribed any more, or not the same,
-    /// and does without. One that does not live here any more gets its message where it is.
-    fn drop_unwanted(&mut self, written: &FarEntries) {
-        let Some(cluster) = &self.node.cluster else { return };
-        for (session, entry) in written.rest() {
-            if cluster.log().epoch_of(session).is_some() {
-                self.turn.record(|| StoreOp::Delivered { session, entry });
+    /// An entry nobody took. A session that lives here is not subscribed any more, or not the same,
+    /// and does without, unless it has read it from the store when it came. One that does not live
+    /// here any more gets its message where it is.
+    pub(crate) fn do_without(&mut self, session: SessionNo, entry: EntryNo) {
+        if let Some(cluster) = &self.node.cluster {
+            let client = cluster.log().client_of(session);
+            let key = client.and_then(|client| self.clients.find(&client));
+            let Some(client) = key.and_then(|key| self.clients.get_mut(key)) else {
+                return;
+            };
+            if client.session.number != session || client.session.has_caught(entry) {
+                return;
             }
+            client.session.entry_ended(entry);
         }
+        self.turn.record(|| StoreOp::Delivered { session, entry });
     }
 
     /// A message of another node for one of a group: for a client of this worker, or of the one it
@@ -346,6 +368,9 @@ impl Worker {
 
 /// Entries another node wrote down with a message, each to be taken once.
 struct FarEntries(Vec<(SessionNo, QoS, EntryNo)>);
+
+/// The key of nobody.
+const NO_KEY: u32 = u32::MAX;
 
 /// Bytes of an entry.
 const ENTRY_BYTES: usize = 17;

@@ -233,3 +233,57 @@ fn mqtt_4_3_3_a_member_that_moved_finds_its_message_in_the_store() {
     let touched: Vec<_> = changes.filter(|op| touches(op)).collect();
     assert_eq!(touched, Vec::<&StoreOp>::new(), "it is neither ended nor given to another");
 }
+
+/// A node whose session 77 has no subscription any more, and a message for it of another node,
+/// which has not heard of that yet: what is written down, and the batch that tells of it.
+fn given_to_one_who_left() -> (Worker, StoredWaiting, Vec<u8>) {
+    let (mut home, mut other) = (node(1), node(2));
+    home.claimed(NOW_MS, &"c".into(), stored(SessionNo(77)), NOW_MS + 1);
+    home.end_turn();
+    let subscription = StoredSubscription { filter: "t".into(), options: 1, id: 0 };
+    let record = ShadowRecord {
+        session: SessionNo(77),
+        client: "c".into(),
+        mount: None,
+        epoch: NOW_MS,
+        subscriptions: vec![subscription],
+    };
+    let shared = Arc::clone(other.node());
+    shared.cluster().expect("clustered").add_shadow(&shared.interest, 32, &record);
+    let view = MessageView::internal("t", b"x", QoS::AtLeastOnce, false);
+    other.publish_internal(NOW_MS, &view);
+    other.end_turn();
+    let effects = other.effects();
+    let changes = effects.store.as_ref().expect("it is written down");
+    let written = changes.batch.iter().find_map(|op| match op {
+        StoreOp::Enqueued { entry, .. } => Some(*entry),
+        _ => None,
+    });
+    let entry = written.expect("for the session");
+    let batch = effects.far.first().expect("for its node").bytes.clone();
+    (home, StoredWaiting { entry, weight: 10, grouped: false }, batch)
+}
+
+fn delivered(worker: &mut Worker) -> usize {
+    worker.end_turn();
+    let changes = worker.effects().store.iter().flat_map(|changes| changes.batch.iter());
+    changes.filter(|op| matches!(op, StoreOp::Delivered { .. })).count()
+}
+
+#[test]
+fn what_nobody_wants_any_more_ends() {
+    let (mut home, _, batch) = given_to_one_who_left();
+    home.far_batch(NOW_MS, &batch);
+    assert_eq!(delivered(&mut home), 1);
+}
+
+/// It may be on its way to the client, and its packet id in use.
+#[test]
+fn what_a_session_read_from_the_store_does_not_end_when_its_message_comes() {
+    let (mut home, waiting, batch) = given_to_one_who_left();
+    home.catch_up(NOW_MS, "c", vec![waiting]);
+    home.end_turn();
+    home.effects().store = None;
+    home.far_batch(NOW_MS, &batch);
+    assert_eq!(delivered(&mut home), 0);
+}
