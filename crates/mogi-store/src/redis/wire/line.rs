@@ -41,6 +41,9 @@ struct Lagging {
     have: Have,
     /// When to look again.
     look: Instant,
+    /// Until then nothing new is sent, so that a sync can catch up; and how long that was, or will
+    /// be the next time. Only where disks are waited for.
+    holds: (Instant, Duration),
     /// Enough replicas are alive for waiting to make sense.
     alive: bool,
     /// Where the master's stream of changes ended, and how many of `unwaited` lie before that
@@ -60,6 +63,10 @@ const SYNC_MS: u64 = 350;
 /// While there is more to carry out disks are not waited for, so that one sync is for all of it;
 /// but so long at most.
 const GATHER: Duration = Duration::from_millis(100);
+/// A disk that is written to all the time is never synced as far as the last change. So nothing is
+/// sent for a while: a second, in which it is synced once, and as long as that takes. Longer each
+/// time, and then again from time to time, as it may be something else that is wrong.
+const HOLD: (Duration, Duration) = (Duration::from_millis(1500), Duration::from_secs(6));
 /// After so long without an answer others are asked who has the slots.
 const SILENCE: Duration = Duration::from_millis(400);
 /// Between looks at replicas that lack something.
@@ -148,6 +155,7 @@ impl Line {
                 since: now,
                 have: have.clone(),
                 look: now,
+                holds: (now + HOLD.0, HOLD.0),
                 alive: false,
                 marks: VecDeque::new(),
             };
@@ -258,10 +266,14 @@ impl Line {
         if !self.ready || (self.queue.is_empty() && !look && !owing) {
             return;
         }
+        let holds = wait.is_some_and(|wait| wait.depth != Depth::Memory) && self.holds(now);
+        if holds && !look {
+            return;
+        }
         let (mut bytes, mut commands) = (0, 0);
         let mut jobs = Vec::new();
         let mut durable = false;
-        while let Some(job) = self.queue.front() {
+        while let Some(job) = self.queue.front().filter(|_| !holds) {
             bytes += job.wire_size();
             commands += job.commands();
             let full = bytes > PIPELINE_BYTES || commands > PIPELINE_COMMANDS;
@@ -280,7 +292,7 @@ impl Line {
             {
                 let since = *self.unasked.get_or_insert(now);
                 let gathers = now.saturating_duration_since(since) < GATHER;
-                if gathers && !self.queue.is_empty() {
+                if gathers && !self.queue.is_empty() && !holds {
                     After::Nothing
                 } else {
                     self.unasked = None;
@@ -301,6 +313,19 @@ impl Line {
         let load = std::mem::take(&mut self.reload);
         // The task has ended only if everything ends.
         drop(self.lane.orders.send(Order { jobs, after, load }));
+    }
+
+    /// Whether nothing new is sent until disks have what was sent before.
+    fn holds(&mut self, now: Instant) -> bool {
+        let Some(Lagging { holds: (until, length), .. }) = &mut self.lagging else {
+            return false;
+        };
+        if now < *until {
+            return true;
+        }
+        *length = (*length * 2).min(HOLD.1);
+        *until = now + *length;
+        false
     }
 
     /// Whether a pipeline is out.
