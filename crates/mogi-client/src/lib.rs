@@ -24,6 +24,8 @@ mod outgoing;
 mod trace;
 
 pub use client::Client;
+#[cfg(feature = "openssl")]
+pub use driver::PskSession;
 pub use driver::{
     Address, DialError, DialOptions, Driver, DriverError, Proxy, Psk, Stream, TlsOptions,
     client_config,

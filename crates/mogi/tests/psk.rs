@@ -159,6 +159,32 @@ fn mogis_tools_have_keys_too() {
     assert!(text(&wrong.stderr).starts_with("Error: Problem setting TLS-PSK options."));
 }
 
+/// A bridge carries messages both ways, and says when its key is not taken.
+#[test]
+fn bridges_have_keys_too() {
+    let far = broker("use_identity_as_username true\n");
+    let bridge = |key: &str| {
+        let conf = format!(
+            "connection b\naddress 127.0.0.1:{}\nbridge_identity ann\nbridge_psk {key}\n\
+             topic # both 1\nrestart_timeout 1\nuser root\nlog_type all\n",
+            far.port()
+        );
+        Broker::setup().conf(&conf).start()
+    };
+    let near = bridge("0123456789abcdef");
+    far.expect_log("u'ann'");
+    let sent = tool(&near, "mosquitto_pub", "-t t -r -q 1 -m over");
+    assert!(sent.status.success(), "{}", text(&sent.stderr));
+    let got = tool(&far, "mosquitto_sub", &format!("{ANN} -t t -q 1 -C 1 -W 20"));
+    assert_eq!(text(&got.stdout).trim(), "over", "{}", text(&got.stderr));
+    let sent = tool(&far, "mosquitto_pub", &format!("{ANN} -t back -r -q 1 -m again"));
+    assert!(sent.status.success(), "{}", text(&sent.stderr));
+    let got = tool(&near, "mosquitto_sub", "-t back -q 1 -C 1 -W 20");
+    assert_eq!(text(&got.stdout).trim(), "again", "{}", text(&got.stderr));
+    let wrong = bridge("00");
+    wrong.expect_log("are 'bridge_identity' and 'bridge_psk' known there?");
+}
+
 /// The broker answers a CONNECT that comes over `openssl s_client` with these arguments.
 fn s_client(broker: &Broker, args: &str) -> bool {
     let connect = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01s";

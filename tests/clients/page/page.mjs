@@ -85,7 +85,8 @@ async function megabyte(version) {
   await client.publish("large", payload, { qos: 1 });
   const message = await client.next("a megabyte");
   equal(message.payload.length, payload.length, "length");
-  equal(message.payload.findIndex((byte, at) => byte !== payload[at]), -1, "first byte that differs");
+  const differs = message.payload.findIndex((byte, at) => byte !== payload[at]);
+  equal(differs, -1, "first byte that differs");
   await client.end();
 }
 
@@ -93,7 +94,9 @@ async function inOrder(version) {
   const client = await Client.connect(version, `order-${version}`);
   await client.subscribe("order", 1);
   const all = 500;
-  for (let n = 0; n < all; n += 1) client.publish("order", String(n), { qos: n % 2 }).catch(() => {});
+  for (let n = 0; n < all; n += 1) {
+    client.publish("order", String(n), { qos: n % 2 }).catch(() => {});
+  }
   const last = [-1, -1];
   for (let n = 0; n < all; n += 1) {
     const { payload, packet } = await client.next(`message ${n}`);

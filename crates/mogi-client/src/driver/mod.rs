@@ -10,6 +10,8 @@ mod wrapped;
 
 pub use dial::{Address, DialError, DialOptions, Stream, dial};
 pub use link::{Driver, DriverError};
+#[cfg(feature = "openssl")]
+pub use psk::PskSession;
 pub use secure::{Psk, TlsOptions, client_config};
 pub use socks::Proxy;
 pub use wrapped::Wrapped;

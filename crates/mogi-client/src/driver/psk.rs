@@ -1,14 +1,26 @@
 //! TLS of a client with a key that the server knows too, by OpenSSL.
 
 use super::secure::{Psk, TlsOptions};
+use openssl::error::ErrorStack;
 use openssl::ssl::{Error, ErrorCode, Ssl, SslContextBuilder, SslMethod, SslStream, SslVersion};
 use std::io::{self, ErrorKind, Read, Write};
 
 /// Bytes a socket is read for at once.
 const READ_BYTES: usize = 32 * 1024;
 
-/// A session, without its socket.
-pub(super) struct PskSession(SslStream<Pipe>);
+/// A session, without its socket. Its errors are of the kind `InvalidData`.
+pub struct PskSession {
+    stream: SslStream<Pipe>,
+    handshaking: bool,
+    /// The socket has ended.
+    ended: bool,
+}
+
+impl std::fmt::Debug for PskSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PskSession").field("handshaking", &self.handshaking).finish_non_exhaustive()
+    }
+}
 
 /// What the session reads and writes instead of a socket.
 #[derive(Debug, Default)]
@@ -43,78 +55,106 @@ impl Write for Pipe {
 }
 
 impl PskSession {
-    /// Does the handshake over a socket that blocks.
+    /// A session that has not begun.
     ///
     /// # Errors
-    /// The options are of no use, or the server does not take the key.
-    pub(super) fn connect(
-        psk: &Psk,
-        options: &TlsOptions,
-        socket: &mut (impl Read + Write),
-    ) -> io::Result<Self> {
-        let mut session = Self(SslStream::new(ssl(psk, options)?, Pipe::default())?);
-        loop {
-            let result = session.0.connect();
-            let mut out = Vec::new();
-            session.take_output(&mut out);
-            socket.write_all(&out)?;
-            match result {
-                Ok(()) => return Ok(session),
-                Err(error) if error.code() == ErrorCode::WANT_READ => {}
-                Err(error) => return Err(told(error)),
-            }
-            let mut raw = [0; READ_BYTES];
-            let len = socket.read(&mut raw)?;
-            if len == 0 {
-                return Err(ErrorKind::UnexpectedEof.into());
-            }
-            session.0.get_mut().input.extend_from_slice(&raw[..len]);
-        }
+    /// The options are of no use.
+    pub fn new(psk: &Psk, options: &TlsOptions) -> io::Result<Self> {
+        let stream = SslStream::new(ssl(psk, options)?, Pipe::default())?;
+        let mut this = Self { stream, handshaking: true, ended: false };
+        this.process()?;
+        Ok(this)
     }
 
-    /// Appends records that carry the bytes.
+    /// Whether the handshake is not over.
+    #[must_use]
+    pub const fn is_handshaking(&self) -> bool {
+        self.handshaking
+    }
+
+    /// Whether there is something for the socket.
+    #[must_use]
+    pub fn wants_write(&self) -> bool {
+        !self.stream.get_ref().output.is_empty()
+    }
+
+    /// Writes some of what there is for the socket; how many bytes.
     ///
     /// # Errors
-    /// The session is over.
-    pub(super) fn seal(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let written = self.0.ssl_write(rest).map_err(told)?;
-            rest = &rest[written..];
+    /// The socket's.
+    pub fn write_tls(&mut self, socket: &mut impl Write) -> io::Result<usize> {
+        let output = &mut self.stream.get_mut().output;
+        let written = socket.write(output)?;
+        output.drain(..written);
+        Ok(written)
+    }
+
+    /// Reads the socket once; how many bytes, 0: it has ended.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn read_tls(&mut self, socket: &mut impl Read) -> io::Result<usize> {
+        let mut raw = [0; READ_BYTES];
+        let len = socket.read(&mut raw)?;
+        let pipe = self.stream.get_mut();
+        pipe.input.drain(..pipe.read);
+        pipe.read = 0;
+        pipe.input.extend_from_slice(&raw[..len]);
+        self.ended |= len == 0;
+        Ok(len)
+    }
+
+    /// Goes on with the handshake, if it is not over.
+    ///
+    /// # Errors
+    /// The server does not take the key, or breaks the rules.
+    pub fn process(&mut self) -> io::Result<()> {
+        if !self.handshaking {
+            return Ok(());
         }
-        self.take_output(out);
+        match self.stream.connect() {
+            Ok(()) => self.handshaking = false,
+            Err(error) if error.code() == ErrorCode::WANT_READ => {}
+            Err(error) => return Err(told(error)),
+        }
         Ok(())
     }
 
-    /// Opens what was received, and appends it to `plain`; whether the server sends no more.
-    ///
-    /// # Errors
-    /// The server breaks the rules.
-    pub(super) fn open(&mut self, raw: &[u8], plain: &mut Vec<u8>) -> io::Result<bool> {
-        let pipe = self.0.get_mut();
-        pipe.input.drain(..pipe.read);
-        pipe.read = 0;
-        pipe.input.extend_from_slice(raw);
-        let mut room = [0; READ_BYTES];
-        loop {
-            match self.0.ssl_read(&mut room) {
-                Ok(len) => plain.extend_from_slice(&room[..len]),
-                Err(error) if error.code() == ErrorCode::WANT_READ => return Ok(false),
-                Err(error) if error.code() == ErrorCode::ZERO_RETURN => return Ok(true),
-                Err(error) => return Err(told(error)),
-            }
+    /// Says that no more is sent.
+    pub fn send_close_notify(&mut self) {
+        if !self.handshaking {
+            // A session that is over already needs no end.
+            let _ = self.stream.shutdown();
         }
     }
+}
 
-    /// Appends the record that says that no more is sent.
-    pub(super) fn close(&mut self, out: &mut Vec<u8>) {
-        // A session that is over already needs no end.
-        let _ = self.0.shutdown();
-        self.take_output(out);
+/// What the server has sent, opened; 0 bytes: it sends no more.
+impl Read for PskSession {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.stream.ssl_read(buffer) {
+            Ok(len) => Ok(len),
+            Err(error) if error.code() == ErrorCode::ZERO_RETURN => Ok(0),
+            Err(error) if error.code() == ErrorCode::WANT_READ => match self.ended {
+                true => Ok(0),
+                false => Err(ErrorKind::WouldBlock.into()),
+            },
+            Err(error) => Err(told(error)),
+        }
+    }
+}
+
+/// What is to be sealed.
+impl Write for PskSession {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        self.stream.ssl_write(bytes).map_err(told)
     }
 
-    fn take_output(&mut self, out: &mut Vec<u8>) {
-        out.append(&mut self.0.get_mut().output);
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -148,5 +188,11 @@ fn ssl(psk: &Psk, options: &TlsOptions) -> io::Result<Ssl> {
 }
 
 fn told(error: Error) -> io::Error {
-    error.into_io_error().unwrap_or_else(io::Error::other)
+    let reasons = error.ssl_error().map(ErrorStack::errors).unwrap_or_default();
+    let reason = reasons.last().and_then(openssl::error::Error::reason);
+    let what = match reason {
+        Some(reason) => format!("TLS with a shared key: {reason}"),
+        None => format!("TLS with a shared key: {error}"),
+    };
+    io::Error::new(ErrorKind::InvalidData, what)
 }

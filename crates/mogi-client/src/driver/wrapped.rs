@@ -181,7 +181,19 @@ impl Session {
 
     #[cfg(feature = "openssl")]
     fn with_key(psk: &Psk, options: &TlsOptions, socket: &mut Stream) -> io::Result<Self> {
-        super::psk::PskSession::connect(psk, options, socket).map(Self::Psk)
+        let mut session = super::psk::PskSession::new(psk, options)?;
+        loop {
+            while session.wants_write() {
+                session.write_tls(socket)?;
+            }
+            if !session.is_handshaking() {
+                return Ok(Self::Psk(session));
+            }
+            if session.read_tls(socket)? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            session.process()?;
+        }
     }
 
     #[cfg(not(feature = "openssl"))]
@@ -200,7 +212,13 @@ impl Session {
                 Ok(())
             }
             #[cfg(feature = "openssl")]
-            Self::Psk(psk) => psk.seal(bytes, out),
+            Self::Psk(psk) => {
+                psk.write_all(bytes)?;
+                while psk.wants_write() {
+                    psk.write_tls(out)?;
+                }
+                Ok(())
+            }
         }
     }
 
@@ -220,7 +238,20 @@ impl Session {
                 Ok(ended)
             }
             #[cfg(feature = "openssl")]
-            Self::Psk(psk) => psk.open(raw, plain),
+            Self::Psk(psk) => {
+                let mut rest = raw;
+                while !rest.is_empty() {
+                    psk.read_tls(&mut rest)?;
+                }
+                let before = plain.len();
+                match psk.read_to_end(plain) {
+                    Ok(_) => Ok(true),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+                    // What came before counts.
+                    Err(_) if plain.len() > before => Ok(true),
+                    Err(error) => Err(error),
+                }
+            }
         }
     }
 
@@ -232,7 +263,10 @@ impl Session {
                 let _ = tls.write_tls(out);
             }
             #[cfg(feature = "openssl")]
-            Self::Psk(psk) => psk.close(out),
+            Self::Psk(psk) => {
+                psk.send_close_notify();
+                let _ = psk.write_tls(out);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The socket to the other broker, within TLS where that is wanted.
 
-use super::secure::{Secure, tell};
+use super::secure::{Secure, With, tell};
 use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
@@ -22,9 +22,27 @@ pub(super) enum Link {
 /// A socket within TLS. Its errors are of the kind `InvalidData` where it is not the socket's.
 pub(super) struct Secured {
     stream: TcpStream,
-    session: ClientConnection,
+    session: Session,
     /// With whom, for what is said of errors.
     secure: Secure,
+}
+
+/// A TLS session.
+enum Session {
+    Certificate(Box<ClientConnection>),
+    #[cfg(feature = "openssl")]
+    Psk(mogi_client::PskSession),
+}
+
+/// Does the same for each kind of session.
+macro_rules! each {
+    ($self:expr, $session:ident => $does:expr) => {
+        match $self {
+            Session::Certificate($session) => $does,
+            #[cfg(feature = "openssl")]
+            Session::Psk($session) => $does,
+        }
+    };
 }
 
 impl fmt::Debug for Secured {
@@ -39,8 +57,18 @@ impl Secured {
     /// # Errors
     /// The configuration does not do for a session.
     pub(super) fn new(stream: TcpStream, secure: Secure) -> io::Result<Self> {
-        let session = ClientConnection::new(secure.config.clone(), secure.name.clone());
-        let session = session.map_err(|error| of_tls(&error, &secure))?;
+        let session = match &secure.with {
+            With::Certificate { config, name } => {
+                let session = ClientConnection::new(config.clone(), name.clone());
+                let session = session.map_err(|error| of_tls(&error, &secure))?;
+                Session::Certificate(Box::new(session))
+            }
+            #[cfg(feature = "openssl")]
+            With::Psk(psk) => {
+                let session = mogi_client::PskSession::new(psk, secure.options());
+                Session::Psk(session.map_err(|error| of_key(&error, &secure))?)
+            }
+        };
         Ok(Self { stream, session, secure })
     }
 
@@ -59,7 +87,7 @@ impl Secured {
     fn shake_hands(&mut self) -> io::Result<()> {
         loop {
             self.send()?;
-            if !self.session.is_handshaking() {
+            if !each!(&self.session, it => it.is_handshaking()) {
                 return Ok(());
             }
             match self.receive() {
@@ -73,8 +101,8 @@ impl Secured {
 
     /// Sends what is sealed.
     fn send(&mut self) -> io::Result<()> {
-        while self.session.wants_write() {
-            match self.session.write_tls(&mut self.stream) {
+        while each!(&self.session, it => it.wants_write()) {
+            match each!(&mut self.session, it => it.write_tls(&mut self.stream)) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -86,11 +114,18 @@ impl Secured {
 
     /// Reads the socket once; whether there was anything before its end.
     fn receive(&mut self) -> io::Result<bool> {
-        let read = self.session.read_tls(&mut self.stream)?;
-        if let Err(error) = self.session.process_new_packets() {
+        let read = each!(&mut self.session, it => it.read_tls(&mut self.stream))?;
+        let processed = match &mut self.session {
+            Session::Certificate(session) => {
+                session.process_new_packets().map(drop).map_err(|e| of_tls(&e, &self.secure))
+            }
+            #[cfg(feature = "openssl")]
+            Session::Psk(session) => session.process().map_err(|e| of_key(&e, &self.secure)),
+        };
+        if let Err(error) = processed {
             // The alert that says why; without it the other side sees only the end.
             let _ = self.send();
-            return Err(of_tls(&error, &self.secure));
+            return Err(error);
         }
         Ok(read > 0)
     }
@@ -107,10 +142,36 @@ fn of_tls(error: &rustls::Error, secure: &Secure) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, tell(error, secure))
 }
 
+/// Why a shared key did not do.
+#[cfg(feature = "openssl")]
+fn of_key(error: &io::Error, secure: &Secure) -> io::Error {
+    let Secure { place, .. } = secure;
+    let text = format!("{place}: {error}: are 'bridge_identity' and 'bridge_psk' known there?");
+    io::Error::new(ErrorKind::InvalidData, text)
+}
+
+impl Session {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Certificate(session) => session.reader().read(buf),
+            #[cfg(feature = "openssl")]
+            Self::Psk(session) => session.read(buf),
+        }
+    }
+
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Certificate(session) => session.writer().write(buf),
+            #[cfg(feature = "openssl")]
+            Self::Psk(session) => session.write(buf),
+        }
+    }
+}
+
 impl Read for Secured {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
-            match self.session.reader().read(buf) {
+            match self.session.read(buf) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 // Closed without the word for it, as many do.
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
@@ -129,7 +190,7 @@ impl Read for Secured {
 impl Write for Secured {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.send()?;
-        let len = self.session.writer().write(&buf[..buf.len().min(SEAL_BYTES)])?;
+        let len = self.session.write(&buf[..buf.len().min(SEAL_BYTES)])?;
         match self.send() {
             // It is taken; that there is no room is told to whoever comes next.
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -157,7 +218,7 @@ impl Link {
     /// The socket is broken.
     pub(super) fn shutdown(&mut self) -> io::Result<()> {
         if let Self::Secured(secured) = self {
-            secured.session.send_close_notify();
+            each!(&mut secured.session, it => it.send_close_notify());
             // The socket's end says the same to most.
             let _ = secured.send();
         }

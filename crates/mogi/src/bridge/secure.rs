@@ -9,17 +9,28 @@ use std::sync::Arc;
 /// What a TLS session to the other broker is made of.
 #[derive(Clone)]
 pub(super) struct Secure {
-    pub(super) config: Arc<ClientConfig>,
-    /// Whom its certificate has to name.
-    pub(super) name: ServerName<'static>,
+    pub(super) with: With,
     /// The other broker, as the log calls it.
     pub(super) place: String,
     plan: SecurePlan,
 }
 
+/// How the two know each other.
+#[derive(Clone)]
+pub(super) enum With {
+    Certificate {
+        config: Arc<ClientConfig>,
+        /// Whom the other broker's certificate has to name.
+        name: ServerName<'static>,
+    },
+    /// By a key (`bridge_psk`).
+    #[cfg(feature = "openssl")]
+    Psk(mogi_client::Psk),
+}
+
 impl std::fmt::Debug for Secure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Secure").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Secure").field("place", &self.place).finish_non_exhaustive()
     }
 }
 
@@ -30,11 +41,21 @@ impl Secure {
     /// One of them cannot be read or is not what it should be: why, for the log.
     pub(super) fn load(plan: &SecurePlan, address: &Address) -> Result<Self, String> {
         let about = |why: String| format!("TLS of bridge '{}': {why}", plan.bridge);
-        let config = client_config(&plan.options).map_err(|error| about(said(plan, &error)))?;
+        let (place, plan) = (address.to_string(), plan.clone());
+        #[cfg(feature = "openssl")]
+        if let Some(psk) = &plan.options.psk {
+            return Ok(Self { with: With::Psk(psk.clone()), place, plan });
+        }
+        let config = client_config(&plan.options).map_err(|error| about(said(&plan, &error)))?;
         let name = ServerName::try_from(address.host.clone())
             .map_err(|_| about(format!("'{}' is no name of a host", address.host)))?;
-        let (config, place) = (Arc::new(config), address.to_string());
-        Ok(Self { config, name, place, plan: plan.clone() })
+        Ok(Self { with: With::Certificate { config: Arc::new(config), name }, place, plan })
+    }
+
+    /// What the configuration says.
+    #[cfg(feature = "openssl")]
+    pub(super) const fn options(&self) -> &TlsOptions {
+        &self.plan.options
     }
 }
 
@@ -94,7 +115,11 @@ fn distrust(wrong: &CertificateError, secure: &Secure) -> String {
             format!("is not valid yet ({wrong}); is the clock right?")
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            let name = secure.name.to_str();
+            let name = match &secure.with {
+                With::Certificate { name, .. } => name.to_str(),
+                #[cfg(feature = "openssl")]
+                With::Psk(_) => "".into(),
+            };
             format!(
                 "is for another host than '{name}' ({wrong}). Give it that subjectAltName, or \
                  name its host in 'address'; 'bridge_insecure true' does not compare them"

@@ -5,7 +5,7 @@ use super::builder::Builder;
 use super::value::{Line, Problem};
 use crate::bridge::plan::SecurePlan;
 use crate::net::certificates::hashed_files;
-use mogi_client::TlsOptions;
+use mogi_client::{Psk, TlsOptions};
 use mogi_core::LogKind;
 use mogi_transport::tls_config::{self, TlsProblem};
 use sha2::{Digest, Sha256};
@@ -24,6 +24,8 @@ pub(crate) struct BridgeTls {
     pub(crate) insecure: bool,
     pub(crate) only_tls13: bool,
     pub(crate) os_certs: bool,
+    pub(crate) psk: Option<String>,
+    pub(crate) psk_identity: Option<String>,
 }
 
 pub(super) fn bridge_tls_version(to: &mut Builder, line: &Line) -> Result<(), Problem> {
@@ -53,11 +55,18 @@ impl BridgeTls {
             insecure: false,
             only_tls13: false,
             os_certs: false,
+            psk: None,
+            psk_identity: None,
         }
     }
 
     /// As with Mosquitto there is TLS as soon as it is said who is trusted.
     const fn is_on(&self) -> bool {
+        self.is_trusting() || self.psk.is_some()
+    }
+
+    /// Whether it is said who is trusted.
+    const fn is_trusting(&self) -> bool {
         self.cafile.is_some() || self.capath.is_some() || self.os_certs
     }
 
@@ -69,6 +78,9 @@ impl BridgeTls {
         if self.insecure {
             let text = format!("Warning: Bridge '{bridge}' using insecure mode.");
             notes.push((LogKind::Warning, text));
+        }
+        if self.psk.is_some() || self.psk_identity.is_some() {
+            return self.check_psk();
         }
         if !self.is_on() {
             for name in self.idle() {
@@ -106,6 +118,28 @@ impl BridgeTls {
         Ok(())
     }
 
+    /// Whether a shared key goes together with the rest.
+    fn check_psk(&self) -> Result<(), String> {
+        if cfg!(not(feature = "openssl")) {
+            let name = if self.psk.is_some() { "bridge_psk" } else { "bridge_identity" };
+            return Err(format!(
+                "'{name}' is not built into this mogi: it needs one that was built with the \
+                 feature 'openssl'"
+            ));
+        }
+        let certified = self.certfile.is_some() || self.keyfile.is_some();
+        if self.is_trusting() || certified {
+            return Err("cannot use both certificates and a shared key".to_owned());
+        }
+        match (&self.psk, &self.psk_identity) {
+            (Some(key), Some(_)) if Psk::key_of(key).is_some() => Ok(()),
+            (Some(_), Some(_)) => {
+                Err("bridge_psk is no hexadecimal number of 1 to 256 bytes".to_owned())
+            }
+            _ => Err("bridge_psk and bridge_identity need each other".to_owned()),
+        }
+    }
+
     /// Options that stand there and do nothing without TLS.
     fn idle(&self) -> impl Iterator<Item = &'static str> {
         [
@@ -124,6 +158,8 @@ impl BridgeTls {
     /// What the bridge is to do, if there is TLS.
     pub(super) fn plan(&self, bridge: &str) -> Option<SecurePlan> {
         let path = |text: &Option<String>| text.as_ref().map(PathBuf::from);
+        let key = self.psk.as_deref().and_then(Psk::key_of);
+        let psk = self.psk_identity.clone().zip(key).map(|(identity, key)| Psk { identity, key });
         let options = TlsOptions {
             cafile: path(&self.cafile),
             capath: path(&self.capath),
@@ -134,7 +170,7 @@ impl BridgeTls {
             alpn: self.alpn.clone(),
             ciphers: self.ciphers.clone(),
             ciphers_tls13: self.ciphers_tls13.clone(),
-            psk: None,
+            psk,
         };
         let contents = contents(&options);
         self.is_on().then(|| SecurePlan { bridge: bridge.to_owned(), options, contents })

@@ -187,7 +187,7 @@ fn every_option_that_works_is_tested_here() {
     tested.extend(bridge::BRIDGE.iter().filter_map(|(line, _)| line.split(' ').next()));
     tested.extend(["include_dir", "listener", "port", "bind_address"]);
     tested.extend(["connection", "address", "addresses"]);
-    tested.extend(["psk_file", "psk_hint"]);
+    tested.extend(["psk_file", "psk_hint", "bridge_psk", "bridge_identity"]);
     tested.extend(["plugin", "auth_plugin", "global_plugin", "plugin_load", "plugin_use"]);
     tested.extend(["plugin_opt_*", "auth_opt_*"]);
     for spec in table::all() {

@@ -186,11 +186,32 @@ fn options_of_tls_that_do_not_do_what_was_meant_are_told() {
         ("bridge_cafile a\nbridge_ciphers_tls1.3 x\n", "nothing is left of bridge_ciphers_tls1.3"),
         ("bridge_tls_version tlsv1.1\n", "'bridge_tls_version tlsv1.1' is broken"),
         ("bridge_require_ocsp true\n", "The 'bridge_require_ocsp' option is not built"),
-        ("bridge_psk ab\n", "The 'bridge_psk' option is not built"),
-        ("bridge_identity x\n", "The 'bridge_identity' option is not built"),
     ] {
         let said = refusal(&format!("{LEAST}{lines}"));
         assert!(said.contains(what), "{said}");
+    }
+}
+
+/// Both features of the build have their say.
+#[test]
+fn shared_keys_of_bridges_are_looked_at() {
+    let there = cfg!(feature = "openssl");
+    for (lines, with, without) in [
+        (
+            "bridge_psk ab\n",
+            "bridge_psk and bridge_identity need each other",
+            "'bridge_psk' is not",
+        ),
+        ("bridge_identity x\n", "bridge_psk and bridge_identity need", "'bridge_identity' is not"),
+        ("bridge_identity x\nbridge_psk z\n", "is no hexadecimal number", "'bridge_psk' is not"),
+        (
+            "bridge_identity x\nbridge_psk ab\nbridge_cafile a\n",
+            "cannot use both certificates and a shared key",
+            "'bridge_psk' is not",
+        ),
+    ] {
+        let said = refusal(&format!("{LEAST}{lines}"));
+        assert!(said.contains(if there { with } else { without }), "{said}");
     }
 }
 
