@@ -142,6 +142,11 @@ impl Node {
         SessionNo(self.session_numbers.next(now_ms))
     }
 
+    /// What another node told was numbered so: what is numbered here from now on came later.
+    pub fn heard_of(&self, epoch: u64) {
+        self.session_numbers.continue_from(epoch);
+    }
+
     /// A number for an entry.
     #[inline]
     pub(crate) fn next_entry(&self, now_ms: u64) -> EntryNo {

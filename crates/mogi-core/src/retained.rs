@@ -152,8 +152,8 @@ impl Retained {
         true
     }
 
-    /// Another node removed the topic's message.
-    pub(crate) fn remove_as_of(&self, topic: &str, version: u64) {
+    /// The topic's message was removed, as of that version: by another node, or in the store.
+    pub fn remove_as_of(&self, topic: &str, version: u64) {
         let mut tree = self.write();
         self.versions.continue_from(version);
         if !tree.is_newer(topic, version) {

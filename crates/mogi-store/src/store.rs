@@ -96,6 +96,9 @@ pub enum Loaded {
         /// The will.
         will: StoredWill,
     },
+    /// A retained message, or the end of one, that followed from what was taken and was left undone
+    /// when the broker ended: it is done now, and other brokers have not heard of it.
+    Redone(StoreOp),
     /// Damage was found and repaired on the way: what was given so far does not count, and
     /// everything comes once more.
     Anew,

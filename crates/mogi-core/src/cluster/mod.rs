@@ -72,12 +72,14 @@ pub struct Cluster {
     roster: Mutex<Roster>,
     /// The other nodes, one bit each.
     nodes: AtomicU64,
+    /// What this node did when it started that was left undone when it ended.
+    redone: Mutex<Vec<u8>>,
 }
 
 impl Cluster {
     pub(crate) fn new(seed: u64) -> Self {
         let (log, roster) = (ChangeLog::default(), Mutex::new(Roster::new(seed)));
-        Self { log, roster, nodes: AtomicU64::new(0) }
+        Self { log, roster, nodes: AtomicU64::new(0), redone: Mutex::default() }
     }
 
     /// The changes of this node.
@@ -110,6 +112,17 @@ impl Cluster {
     /// that no message tells of it: what a publisher's former node had left undone.
     pub fn tell_waiting(&self, session: SessionNo) {
         self.log.push(&Change::Waits { session });
+    }
+
+    /// Retained messages, and ends of such, that no other node has heard of: what this node did when
+    /// it started, because it was left undone when it ended. They are items of a batch.
+    pub fn set_redone(&self, items: Vec<u8>) {
+        *self.redone.lock().unwrap_or_else(PoisonError::into_inner) = items;
+    }
+
+    /// What [`Self::set_redone`] was given: each node is to be told.
+    pub fn redone(&self) -> Vec<u8> {
+        self.redone.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A node joins; its place. `None`: there is no room, or it is there already.

@@ -10,7 +10,7 @@ use super::store::{Owner, Purpose};
 use super::wire::{Commands, Reply, Request, SLOTS, Value};
 use crate::clock::now_ms;
 use crate::error::{ErrorKind, StoreError};
-use crate::ops::{Cause, EntryNo, SessionNo};
+use crate::ops::{Cause, EntryNo, SessionNo, StoreOp};
 use crate::store::{LoadReport, Loaded};
 use std::path::Path;
 use std::sync::Arc;
@@ -200,6 +200,11 @@ impl Load<'_> {
         self.left_of_wills(&mut left)?;
         for (client, cause, parts) in left {
             self.store.roll_forward(&client, cause, &parts)?;
+            for (_, op) in parts {
+                if let StoreOp::Retained { .. } | StoreOp::RetainedEnd { .. } = op {
+                    (self.visit)(Loaded::Redone(op), None);
+                }
+            }
         }
         Ok(())
     }

@@ -310,6 +310,28 @@ fn mqtt_4_3_3_10_a_message_of_several_slots_is_there_as_a_whole_and_once() {
     }
 }
 
+/// The end of a retained message that a broker left undone is known to nobody: whoever does it says
+/// so.
+#[test]
+fn what_was_left_undone_of_retained_messages_is_told() {
+    let server = Server::start(&[]);
+    let (mut store, mut lanes) = two_sessions(&server);
+    store.commit(&[&[conformance::retained_set("r", b"old", 7)]]).expect("written");
+    let end = StoreOp::RetainedEnd { topic: "r".into(), version: 8 };
+    lanes.submit(0, 4, vec![taken(1, 9, 1), end.clone()], Wait::ForThis, 1);
+    carry_out(&mut lanes, &store, 1);
+    drop(lanes);
+    let mut told = Vec::new();
+    let mut after = RedisStore::open(&server.options()).expect("it opens");
+    let visit = &mut |loaded| match loaded {
+        Loaded::Redone(op) => told.push(op),
+        Loaded::Retained { .. } => panic!("it has ended"),
+        _ => {}
+    };
+    after.load(visit).expect("it loads");
+    assert_eq!(told, [end]);
+}
+
 /// Lanes that know sessions 1 and 2 of `client-1` and `client-2`, which are in the store.
 fn two_sessions(server: &Server) -> (RedisStore, Lanes) {
     let mut store = node(server, "a");

@@ -9,8 +9,8 @@ use crate::net::certificates::Certificates;
 use crate::net::event_loop::EventLoop;
 use crate::net::shared::{LogSink, Shared};
 use mogi_core::LogKind;
-use mogi_core::cluster::{Cluster, NOWHERE};
-use mogi_core::store::{StoredSession, StoredWill};
+use mogi_core::cluster::{Cluster, NOWHERE, put_retained};
+use mogi_core::store::{StoreOp, StoredSession, StoredWill};
 use mogi_store::redis::{self, Nodes, Owner, RedisStore};
 use mogi_store::{LoadReport, Loaded, StoreError};
 use std::collections::BTreeSet;
@@ -134,6 +134,8 @@ struct Restoring<'a> {
     alive_at_ms: u64,
     own: BTreeSet<Arc<str>>,
     wills: Vec<(Arc<str>, StoredWill)>,
+    /// What was left undone and is done now, as other nodes are told.
+    redone: Vec<u8>,
 }
 
 fn restore(
@@ -155,9 +157,10 @@ fn restore(
         alive_at_ms: now_ms,
         own: BTreeSet::new(),
         wills: Vec::new(),
+        redone: Vec::new(),
     };
     let report = store.load_owned(&mut |loaded, owner| restoring.take(loaded, owner))?;
-    let Restoring { own, wills, loops, alive_at_ms, .. } = restoring;
+    let Restoring { own, wills, loops, alive_at_ms, redone, .. } = restoring;
     let node = &shared.node;
     node.continue_from(report.last_session, report.last_entry, report.last_version);
     for (client, will) in wills.into_iter().filter(|(client, _)| own.contains(client)) {
@@ -165,6 +168,7 @@ fn restore(
             owner.worker_mut().restore_will(now_ms, &client, &will, alive_at_ms);
         }
     }
+    cluster.set_redone(redone);
     answer_questions(store, now_ms, loops)?;
     Ok(report)
 }
@@ -178,6 +182,15 @@ impl Restoring<'_> {
                 self.shared.node.retained.restore(message, version);
             }
             Loaded::Will { client, will } => self.wills.push((client, will)),
+            Loaded::Redone(StoreOp::Retained { message, version }) => {
+                put_retained(Ok(&message), version, &mut self.redone);
+                self.shared.node.retained.restore(message, version);
+            }
+            Loaded::Redone(StoreOp::RetainedEnd { topic, version }) => {
+                put_retained(Err(&topic), version, &mut self.redone);
+                self.shared.node.retained.remove_as_of(&topic, version);
+            }
+            Loaded::Redone(_) => {}
             Loaded::Progress(so_far) => tell_progress(self.shared.log, so_far),
             // Redis is never found damaged on the way.
             Loaded::Anew => {}

@@ -212,6 +212,11 @@ impl Incoming {
                 let changes = Change::decode_all(frame).map_err(|error| error.to_string())?;
                 let interest = &shared.node.interest;
                 self.learn(&changes);
+                for change in &changes {
+                    if let Change::Home { epoch, .. } | Change::Taken { epoch, .. } = change {
+                        shared.node.heard_of(*epoch);
+                    }
+                }
                 let moves = changes.iter().any(|change| matches!(change, Change::Home { .. }));
                 let whole = changes.contains(&Change::SnapshotEnd);
                 for errand in self.cluster.apply(interest, peer, changes) {

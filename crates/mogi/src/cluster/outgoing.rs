@@ -126,7 +126,7 @@ impl Outgoing {
         }
         self.cursor = Some(seq);
         let since = self.shared.now_ms().saturating_sub(OVERLAP_MS) << 22;
-        let mut retained = Vec::new();
+        let mut retained = self.cluster.redone();
         self.shared.node.retained.changed_since(since, |change, version| {
             put_retained(change, version, &mut retained);
             if retained.len() >= CHANGES_BYTES {

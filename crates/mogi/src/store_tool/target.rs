@@ -105,7 +105,7 @@ impl Target {
             Loaded::Will { client, .. } => {
                 contents.wills.insert(client);
             }
-            Loaded::Alive { .. } | Loaded::Progress(_) => {}
+            Loaded::Alive { .. } | Loaded::Redone(_) | Loaded::Progress(_) => {}
         })?;
         Ok(Contents { report, ..contents })
     }
