@@ -1,6 +1,6 @@
 //! What may only go on when the store has taken it, where there are other nodes: QoS 2 messages of
-//! publishers whose sessions last, messages of shared groups that members hand over, and wills. They
-//! are written down at once, and go on to their receivers when that is durable.
+//! publishers whose sessions last, messages of shared groups that members hand over, and wills.
+//! They are written down at once, and go on to their receivers when that is durable.
 //!
 //! ```text
 //!  PUBLISH ─► Received, Enqueued … ─► store ─┬─ durable ─► receivers

@@ -105,7 +105,7 @@ impl Worker {
         }
     }
 
-    /// Publishes the will of a connection of that client which is no more, on whichever node it was.
+    /// Publishes the will of a connection of that client which is no more, here or elsewhere.
     pub(crate) fn publish_left_will(&mut self, client: &Arc<str>, stored: &StoredWill) {
         self.publish_will(None, Some(Arc::clone(client)), &revived(stored));
     }

@@ -250,8 +250,8 @@ impl Ledger {
         missing
     }
 
-    /// Everybody was there long enough: whatever is missing now is lost. Of each receiver and stream
-    /// that lost something: the receiver's name, and how the payload of the first begins.
+    /// Everybody was there long enough: whatever is missing now is lost. Of each receiver and
+    /// stream that lost something: the receiver's name, and how the payload of the first begins.
     pub(super) fn reckon(&mut self) -> Vec<(String, String)> {
         let mut lost: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
         self.each_missing(|receiver, stream, seq| {

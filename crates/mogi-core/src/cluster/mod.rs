@@ -114,8 +114,8 @@ impl Cluster {
         self.log.push(&Change::Waits { session });
     }
 
-    /// Retained messages, and ends of such, that no other node has heard of: what this node did when
-    /// it started, because it was left undone when it ended. They are items of a batch.
+    /// Retained messages, and ends of such, that no other node has heard of: what this node did
+    /// when it started, because it was left undone when it ended. They are items of a batch.
     pub fn set_redone(&self, items: Vec<u8>) {
         *self.redone.lock().unwrap_or_else(PoisonError::into_inner) = items;
     }

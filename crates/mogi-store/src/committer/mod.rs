@@ -73,8 +73,8 @@ pub enum Answer {
         /// The session, with what waits by its numbers.
         session: Option<Box<StoredSession>>,
     },
-    /// Another node has claimed a session: a change of that turn which others follow from was refused,
-    /// and they were not written. It is told before the turn is.
+    /// Another node has claimed a session: a change of that turn which others follow from was
+    /// refused, and they were not written. It is told before the turn is.
     NotStored {
         /// The turn.
         turn: u64,

@@ -168,6 +168,10 @@ impl Partial {
         let (flights, waiting) = values.split_at(count.min(values.len()));
         for ((entry, packet_id), value) in self.flights.drain(..count).zip(flights) {
             let found = Found::of(value);
+            // It ended between two reads, and its packet id may be another's by now.
+            if found.get("entry").and_then(entry_of) != Some(entry) {
+                continue;
+            }
             let delivery = match found.text("state") {
                 Some("released") => None,
                 Some("sent") if found.delivery().is_some() => found.delivery(),

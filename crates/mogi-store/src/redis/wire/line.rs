@@ -244,14 +244,15 @@ impl Line {
     /// line of the other track waits for no replicas, and knows nothing of them.
     pub(super) fn tell(&mut self, node: &Address, wait: Option<Wait>, world: &mut World) {
         match (&self.lagging, wait) {
-            (Some(lagging), Some(wait)) => {
-                if world.now.saturating_duration_since(lagging.since) >= wait.timeout {
-                    let why = lacking(&lagging.have, wait);
-                    let slots = world.topology.slots(node);
-                    world.troubles.begin((node, Kind::Replicas), why, slots, world.now);
-                    self.told = true;
-                }
+            (Some(lagging), Some(wait))
+                if world.now.saturating_duration_since(lagging.since) >= wait.timeout =>
+            {
+                let why = lacking(&lagging.have, wait);
+                let slots = world.topology.slots(node);
+                world.troubles.begin((node, Kind::Replicas), why, slots, world.now);
+                self.told = true;
             }
+            (Some(_), Some(_)) => {}
             _ if std::mem::take(&mut self.told) => {
                 world.troubles.end(node, Kind::Replicas, world.now);
             }
