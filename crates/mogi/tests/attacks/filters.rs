@@ -131,7 +131,9 @@ fn s05_subscription_identifiers() {
 #[test]
 fn s06_a_hundred_thousand_subscriptions() {
     Siege::new(160).alone().run(|broker| {
-        let before = broker.rss();
+        // What is given back is used again, though the allocator keeps some of it from the system:
+        // later rounds need no more than the first.
+        let mut bound = broker.rss() + 64 * MIB;
         for version in VERSIONS {
             let mut client = broker.client(version, "s06");
             let filters: Vec<String> =
@@ -144,7 +146,8 @@ fn s06_a_hundred_thousand_subscriptions() {
             client.publish(Out::new("s06/99999/x/temperature", "x").qos(1));
             client.expect_message("s06/99999/x/temperature", "x");
             client.disconnect();
-            eventually("memory comes back", || broker.rss() < before + 48 * MIB);
+            eventually("memory comes back", || broker.rss() < bound);
+            bound = bound.min(broker.rss() + 16 * MIB);
         }
     });
 }
