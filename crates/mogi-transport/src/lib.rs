@@ -7,7 +7,7 @@
 //! * [`proxy`]: who the peer is, as a load balancer before us says
 //! * [`tls`]: a TLS session; [`tls_config`] is what all sessions of a listener share
 //! * [`psk`]: keys that were shared beforehand; `psk_tls`: sessions with them, by OpenSSL
-//! * [`session`]: one of the two
+//! * [`session`]: one of the two; `pipe`: what one of OpenSSL has for a socket
 //! * [`certificate`]: names and dates of certificates
 //! * [`upgrade`]: from HTTP to WebSocket
 //! * [`frames`]: WebSocket frames
@@ -16,6 +16,8 @@
 pub mod certificate;
 pub mod frames;
 pub mod layers;
+#[cfg(feature = "openssl")]
+pub mod pipe;
 pub mod proxy;
 pub mod psk;
 #[cfg(feature = "openssl")]

@@ -1,6 +1,7 @@
 //! A TLS session by OpenSSL with a shared key, without its socket.
 
 use crate::Failure;
+use crate::pipe::Pipe;
 use crate::psk::{PskKeys, PskProblem, PskRules};
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
@@ -8,7 +9,6 @@ use openssl::ssl::{
     Error, ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslRef,
     SslSessionCacheMode, SslStream, SslVersion,
 };
-use std::io::{self, ErrorKind, Read, Write};
 use std::sync::OnceLock;
 
 /// What the log says went wrong.
@@ -88,39 +88,6 @@ fn find(
     room.copy_from_slice(key);
     ssl.set_ex_data(index, identity.to_owned());
     key.len()
-}
-
-/// What the session reads and writes instead of a socket.
-#[derive(Debug, Default)]
-struct Pipe {
-    /// Whole records.
-    input: Vec<u8>,
-    read: usize,
-    output: Vec<u8>,
-}
-
-impl Read for Pipe {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let rest = &self.input[self.read..];
-        if rest.is_empty() {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        let len = rest.len().min(buffer.len());
-        buffer[..len].copy_from_slice(&rest[..len]);
-        self.read += len;
-        Ok(len)
-    }
-}
-
-impl Write for Pipe {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.output.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// A TLS session with a shared key.

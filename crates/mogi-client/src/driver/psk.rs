@@ -1,6 +1,7 @@
 //! TLS of a client with a key that the server knows too, by OpenSSL.
 
 use super::secure::{Psk, TlsOptions};
+use mogi_transport::pipe::Pipe;
 use openssl::error::ErrorStack;
 use openssl::ssl::{Error, ErrorCode, Ssl, SslContextBuilder, SslMethod, SslStream, SslVersion};
 use std::io::{self, ErrorKind, Read, Write};
@@ -19,38 +20,6 @@ pub struct PskSession {
 impl std::fmt::Debug for PskSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PskSession").field("handshaking", &self.handshaking).finish_non_exhaustive()
-    }
-}
-
-/// What the session reads and writes instead of a socket.
-#[derive(Debug, Default)]
-struct Pipe {
-    input: Vec<u8>,
-    read: usize,
-    output: Vec<u8>,
-}
-
-impl Read for Pipe {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let rest = &self.input[self.read..];
-        if rest.is_empty() {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        let len = rest.len().min(buffer.len());
-        buffer[..len].copy_from_slice(&rest[..len]);
-        self.read += len;
-        Ok(len)
-    }
-}
-
-impl Write for Pipe {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.output.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

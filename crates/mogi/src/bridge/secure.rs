@@ -1,6 +1,7 @@
 //! TLS of bridges: what is shown and trusted, and why it fails, in words for people.
 
 use super::plan::{Address, SecurePlan};
+use crate::net::distrust;
 use mogi_client::{TlsOptions, client_config};
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error};
@@ -103,17 +104,10 @@ fn distrust(wrong: &CertificateError, secure: &Secure) -> String {
     let folder = options.capath.as_ref().map(|path| format!("bridge_capath {}", shown(path)));
     let system = options.os_certs.then(|| "bridge_tls_use_os_certs".to_owned());
     let whom: Vec<String> = [file, folder, system].into_iter().flatten().collect();
-    let whom = whom.join(" or ");
+    if let Some(why) = distrust::distrust(wrong, &whom.join(" or ")) {
+        return why;
+    }
     match wrong {
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            format!("is not signed by an authority in {whom}")
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            format!("has expired ({wrong})")
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            format!("is not valid yet ({wrong}); is the clock right?")
-        }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             let name = match &secure.with {
                 With::Certificate { name, .. } => name.to_str(),

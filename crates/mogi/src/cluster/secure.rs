@@ -5,7 +5,7 @@
 
 use crate::broker::plan::TlsPlan;
 use crate::log::why;
-use crate::net::certificates;
+use crate::net::{certificates, distrust};
 use mogi_client::{TlsOptions, client_config};
 use rustls::client::verify_server_name;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -157,16 +157,10 @@ fn name_of(address: &str) -> Result<ServerName<'static>, String> {
 }
 
 fn distrust(wrong: &CertificateError, authority: &str) -> String {
+    if let Some(why) = distrust::distrust(wrong, &format!("cluster_cafile {authority}")) {
+        return why;
+    }
     match wrong {
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            format!("is not signed by an authority in cluster_cafile {authority}")
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            format!("has expired ({wrong})")
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            format!("is not valid yet ({wrong}); is the clock right?")
-        }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!(
                 "is for another host than the one in its cluster_advertise ({wrong}). Give it \

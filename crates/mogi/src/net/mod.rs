@@ -10,6 +10,7 @@
 //! * `layered`: TLS, WebSocket and PROXY headers around one
 //! * `http_files`: files for browsers
 //! * `certificates`: what listeners with TLS show and trust, read again when it changes
+//! * `distrust`: why a certificate is not trusted
 //! * `listen`: listening sockets
 //! * `mailbox`: how workers reach each other
 //! * `shared`: what the threads of the process share
@@ -18,6 +19,7 @@ pub(crate) mod alarm;
 pub(crate) mod certificates;
 pub(crate) mod crew;
 pub(crate) mod crowd;
+pub(crate) mod distrust;
 pub(crate) mod event_loop;
 pub(crate) mod http_files;
 pub(crate) mod layered;
