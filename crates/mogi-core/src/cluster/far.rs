@@ -234,6 +234,19 @@ impl Worker {
                 for_peers.push(PeerEntry { worker, client, session, qos, entry });
             }
         }
+        let mut shared = SharedCopy::for_receivers(route.targets.len());
+        for target in &route.targets {
+            let Some(client) = self.clients.get_mut(target.client) else {
+                continue;
+            };
+            let mut way = Way::live(target, &view, upgrade, None);
+            let wanted = |qos| route.has_other(target, |it| it.live_qos(view.qos, upgrade) == qos);
+            (way.entry, way.qos) = written.take(client.session.number, way.qos, wanted);
+            if client.session.has_caught(way.entry) || self.node.wrote_elsewhere(client, &way) {
+                continue;
+            }
+            client.deliver(target.client, &mut self.turn, &view, &mut shared, way);
+        }
         let mut peers = route.peers & LOCAL;
         // Whoever has the session knows whether it does without its entry.
         let unwanted = written.0.iter_mut().filter(|(.., entry)| *entry != EntryNo::NONE);
@@ -248,19 +261,6 @@ impl Worker {
             }
         }
         self.turn.appended += self.outbox.publish(peers, &view, &for_peers);
-        let mut shared = SharedCopy::for_receivers(route.targets.len());
-        for target in &route.targets {
-            let Some(client) = self.clients.get_mut(target.client) else {
-                continue;
-            };
-            let mut way = Way::live(target, &view, upgrade, None);
-            let wanted = |qos| route.has_other(target, |it| it.live_qos(view.qos, upgrade) == qos);
-            (way.entry, way.qos) = written.take(client.session.number, way.qos, wanted);
-            if client.session.has_caught(way.entry) || self.node.wrote_elsewhere(client, &way) {
-                continue;
-            }
-            client.deliver(target.client, &mut self.turn, &view, &mut shared, way);
-        }
         for (session, entry) in written.rest() {
             self.do_without(session, entry);
         }

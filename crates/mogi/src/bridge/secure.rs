@@ -143,17 +143,9 @@ fn refusal(alert: AlertDescription, options: &TlsOptions) -> String {
             "it may want a certificate of this bridge: 'bridge_certfile' and 'bridge_keyfile' \
              ({alert:?})"
         ),
-        (
-            Alert::UnknownCA
-            | Alert::BadCertificate
-            | Alert::UnsupportedCertificate
-            | Alert::CertificateRevoked
-            | Alert::CertificateExpired
-            | Alert::CertificateUnknown
-            | Alert::AccessDenied
-            | Alert::DecryptError,
-            Some(file),
-        ) => format!("it does not take the certificate in bridge_certfile {file} ({alert:?})"),
+        (alert, Some(file)) if distrust::is_of_certificate(alert) => {
+            format!("it does not take the certificate in bridge_certfile {file} ({alert:?})")
+        }
         (Alert::ProtocolVersion, _) => {
             "it speaks another version of TLS ('bridge_tls_version')".to_owned()
         }

@@ -178,20 +178,9 @@ fn distrust(wrong: &CertificateError, authority: &str) -> String {
 }
 
 fn refusal(alert: AlertDescription, files: &TlsPlan) -> String {
-    use AlertDescription as Alert;
-    match alert {
-        Alert::UnknownCA
-        | Alert::BadCertificate
-        | Alert::UnsupportedCertificate
-        | Alert::CertificateRevoked
-        | Alert::CertificateExpired
-        | Alert::CertificateUnknown
-        | Alert::CertificateRequired
-        | Alert::AccessDenied
-        | Alert::DecryptError => {
-            let file = files.certfile.display();
-            format!("it does not take the certificate in cluster_certfile {file} ({alert:?})")
-        }
-        alert => format!("it refuses TLS ({alert:?})"),
+    if alert == AlertDescription::CertificateRequired || distrust::is_of_certificate(alert) {
+        let file = files.certfile.display();
+        return format!("it does not take the certificate in cluster_certfile {file} ({alert:?})");
     }
+    format!("it refuses TLS ({alert:?})")
 }

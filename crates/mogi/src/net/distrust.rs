@@ -1,6 +1,6 @@
 //! Why a certificate is not trusted, in words for people.
 
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 
 /// What is wrong whoever shows it, behind "the certificate …"; `authority`: who should have signed
 /// it. `None`: whoever asks knows better.
@@ -17,4 +17,20 @@ pub(crate) fn distrust(wrong: &CertificateError, authority: &str) -> Option<Stri
         }
         _ => None,
     }
+}
+
+/// Whether a peer says with this alert that it does not take the certificate it was shown.
+pub(crate) const fn is_of_certificate(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::UnknownCA
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::AccessDenied
+            | Alert::DecryptError
+    )
 }

@@ -199,14 +199,14 @@ impl Lanes {
             debug_assert_eq!(before, dropped + unit.parts.len());
             self.counts.compacted += dropped as u64;
             let directory = &self.directory;
-            let handed = |entry: &EntryNo| {
-                unit.parts
-                    .iter()
-                    .any(|op| matches!(op, StoreOp::HandedOver { entry: it, .. } if it == entry))
-            };
+            let handed = unit.parts.iter().filter_map(|op| match op {
+                StoreOp::HandedOver { entry, .. } => Some(*entry),
+                _ => None,
+            });
+            let handed: Vec<EntryNo> = handed.collect();
             // What has gone to another member already is of that one.
             let parts = unit.parts.iter().filter(|op| match op {
-                StoreOp::Enqueued { entry, .. } => !handed(entry),
+                StoreOp::Enqueued { entry, .. } => !handed.contains(entry),
                 _ => true,
             });
             let parts = parts.filter_map(|op| match session_of(op) {
