@@ -136,6 +136,10 @@ impl Runner {
                 closing_since.get_or_insert_with(Instant::now);
             }
             self.work(taken);
+            if closing_since.is_some() {
+                // The workers are gone.
+                self.lanes.claims_end();
+            }
             if self.ticked.elapsed() >= TICK_EVERY || closing_since.is_some() {
                 self.tick(closing_since.is_some());
             }

@@ -535,6 +535,26 @@ fn a_session_counts_from_the_moment_it_was_told_of() {
     assert_eq!(server.cli(&["XLEN", "queue:{client-7}"]).trim(), "1");
 }
 
+/// A broker that stops while a client comes has nobody who takes note of that claim.
+#[test]
+fn a_claim_nobody_took_note_of_holds_nothing_up_at_the_end() {
+    let server = Server::start(&[]);
+    let (claimed, is_claimed) = std::sync::mpsc::channel();
+    let on_answer = move |_, answer| {
+        if let Answer::Claimed { .. } = answer {
+            claimed.send(()).expect("the test waits");
+        }
+    };
+    let committer =
+        super::Committer::start(node(&server, "a"), Box::new(on_answer), Box::new(|_| {}));
+    let committer = committer.expect("it starts");
+    committer.claim(0, 0, "client-7".into());
+    is_claimed.recv().expect("it is claimed");
+    committer.submit(0, 1, vec![session_set(7)], Wait::Nobody);
+    committer.close().expect("all is written");
+    assert_eq!(server.cli(&["HGET", "session:{client-7}", "no"]).trim(), "7");
+}
+
 /// What follows from a packet id when a broker starts again may be retained: it knows of that.
 #[test]
 fn what_is_retained_belatedly_is_known() {

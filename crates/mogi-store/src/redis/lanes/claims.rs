@@ -23,6 +23,12 @@ impl Lanes {
         }
     }
 
+    /// Nobody takes note of claims any more: changes that wait for that go their way. Those of a
+    /// client that another node has claimed since are refused.
+    pub(in crate::redis) fn claims_end(&mut self) {
+        self.dirty.extend(self.claimed.drain().map(|(slot, _)| slot));
+    }
+
     /// What follows from these, which another node had left undone, is in all queues.
     pub(in crate::redis) fn rolled(
         &mut self,
