@@ -358,11 +358,21 @@ impl Entries {
         }
     }
 
-    /// Those nobody took.
-    pub(crate) fn rest(&self) -> impl Iterator<Item = (SessionNo, EntryNo)> {
-        let left = self.0.iter().filter(|one| one.entry != EntryNo::NONE);
-        left.map(|one| (one.session, one.entry))
+    /// Those nobody took, and whether the session took another.
+    pub(crate) fn rest(&self) -> impl Iterator<Item = (SessionNo, EntryNo, bool)> {
+        rest_of(self.0.iter().map(|one| (one.session, one.entry)))
     }
+}
+
+/// Of the entries of a message those nobody took, and whether the session took another.
+pub(crate) fn rest_of(
+    entries: impl Iterator<Item = (SessionNo, EntryNo)> + Clone,
+) -> impl Iterator<Item = (SessionNo, EntryNo, bool)> {
+    let left = entries.clone().filter(|(_, entry)| *entry != EntryNo::NONE);
+    left.map(move |(session, entry)| {
+        let twice = entries.clone().any(|it| it == (session, EntryNo::NONE));
+        (session, entry, twice)
+    })
 }
 
 /// Takes the first entry of that QoS, or else the first that nobody else wants, of those of a

@@ -222,9 +222,9 @@ impl Worker {
             }
             client.deliver(target.client, &mut self.turn, &view, &mut shared, way);
         }
-        // Whoever is not subscribed any more, or not the same, does without.
-        for (session, entry) in entries.rest() {
-            self.do_without(session, entry);
+        let weight = view.weight() as u32;
+        for (session, entry, twice) in entries.rest() {
+            self.leftover(session, entry, weight, twice);
         }
         Ok(())
     }

@@ -21,7 +21,9 @@ use super::{FIRST_NODE, MAX_NODES};
 use crate::client::Way;
 use crate::interest::{LOCAL, Lasting, bit};
 use crate::message::{Message, MessageView};
-use crate::peer::{PeerEntry, PeerMessage, put_item, put_message, read_message, take_entry};
+use crate::peer::{
+    PeerEntry, PeerMessage, put_item, put_message, read_message, rest_of, take_entry,
+};
 use crate::route::Target;
 use crate::shared::{Group, Member};
 use crate::store::{EntryNo, SessionNo, StoreOp};
@@ -261,28 +263,43 @@ impl Worker {
             }
         }
         self.turn.appended += self.outbox.publish(peers, &view, &for_peers);
-        for (session, entry) in written.rest() {
-            self.do_without(session, entry);
+        let weight = view.weight() as u32;
+        for (session, entry, twice) in written.rest() {
+            self.leftover(session, entry, weight, twice);
         }
         Ok(())
     }
 
-    /// An entry nobody took. A session that lives here is not subscribed any more, or not the same,
-    /// and does without, unless it has read it from the store when it came. One that does not live
-    /// here any more gets its message where it is.
-    pub(crate) fn do_without(&mut self, session: SessionNo, entry: EntryNo) {
-        if let Some(cluster) = &self.node.cluster {
-            let client = cluster.log().client_of(session);
-            let key = client.and_then(|client| self.clients.find(&client));
-            let Some(client) = key.and_then(|key| self.clients.get_mut(key)) else {
-                return;
-            };
-            if client.session.number != session || client.session.has_caught(entry) {
-                return;
-            }
-            client.session.entry_ended(entry);
+    /// An entry nobody took: its session has unsubscribed while the message was on its way, or
+    /// changed what it subscribes to. If it lives here it reads the message from the store: it was
+    /// promised to the publisher, maybe before the UNSUBSCRIBE was sent. Where it has got the
+    /// message for another subscription (`twice`) it does without this copy. A session that does
+    /// not live here any more gets its message where it is.
+    pub(crate) fn leftover(
+        &mut self,
+        session: SessionNo,
+        entry: EntryNo,
+        weight: u32,
+        twice: bool,
+    ) {
+        let Some(cluster) = &self.node.cluster else {
+            return self.turn.record(|| StoreOp::Delivered { session, entry });
+        };
+        let client = cluster.log().client_of(session);
+        let key = client.and_then(|client| self.clients.find(&client));
+        let Some((key, client)) = key.and_then(|key| Some((key, self.clients.get_mut(key)?)))
+        else {
+            return;
+        };
+        if client.session.number != session || client.session.has_caught(entry) {
+            return;
         }
-        self.turn.record(|| StoreOp::Delivered { session, entry });
+        if twice {
+            client.session.entry_ended(entry);
+            return self.turn.record(|| StoreOp::Delivered { session, entry });
+        }
+        client.session.queue.merge_paged(vec![(entry, weight)]);
+        client.pump(key, &mut self.turn);
     }
 
     /// A message of another node for one of a group: for a client of this worker, or of the one it
@@ -408,9 +425,8 @@ impl FarEntries {
         }
     }
 
-    /// Those nobody took.
-    fn rest(&self) -> impl Iterator<Item = (SessionNo, EntryNo)> {
-        let left = self.0.iter().filter(|(.., entry)| *entry != EntryNo::NONE);
-        left.map(|(session, _, entry)| (*session, *entry))
+    /// Those nobody took, and whether the session took another.
+    fn rest(&self) -> impl Iterator<Item = (SessionNo, EntryNo, bool)> {
+        rest_of(self.0.iter().map(|(session, _, entry)| (*session, *entry)))
     }
 }
