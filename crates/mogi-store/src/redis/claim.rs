@@ -10,7 +10,7 @@ use super::journal::{self, Parts};
 use super::keys::{Keys, Of, PUBLISHED, Per, Tag};
 use super::link::Link;
 use super::read::{self, Partial};
-use super::store::RedisStore;
+use super::store::{RedisStore, Undone};
 use super::wire::{Commands, Reply, Request, Value, slot_of};
 use crate::clock::now_ms;
 use crate::error::StoreError;
@@ -435,7 +435,9 @@ impl RedisStore {
             let undone = claiming.take_undone();
             let again = !undone.is_empty();
             for (cause, parts) in undone {
-                self.roll_forward(client, cause, &parts)?;
+                let (client, epoch) = (Arc::clone(client), claiming.epoch());
+                let session = session.unwrap_or(SessionNo::NONE);
+                self.roll_forward(&Undone { client, session, epoch, cause, parts })?;
             }
             if again {
                 claiming.begin_anew();

@@ -81,8 +81,10 @@ impl Directory {
         epoch: u64,
         owner: bool,
     ) {
-        if owner && epoch > 0 {
-            self.epochs.insert(Arc::clone(client), epoch);
+        match owner {
+            true if epoch > 0 => drop(self.epochs.insert(Arc::clone(client), epoch)),
+            true => {}
+            false => drop(self.epochs.remove(client)),
         }
         self.learn(session, client);
         if let Some(home) = self.homes.get_mut(&session)

@@ -3,10 +3,9 @@
 use super::RedisStore;
 use super::depth;
 use super::encode::{self, Found};
-use super::journal::Parts;
 use super::keys::{Of, PUBLISHED, Per, Tag, cause_of, slot_tag};
 use super::read;
-use super::store::{Owner, Purpose};
+use super::store::{Owner, Purpose, Undone};
 use super::wire::{Commands, Reply, Request, SLOTS, Value};
 use crate::clock::now_ms;
 use crate::error::{ErrorKind, StoreError};
@@ -172,35 +171,35 @@ impl Load<'_> {
         }
         let sessions = std::mem::take(&mut self.sessions);
         let keys = self.store.directory.keys.clone();
-        let mut left: Vec<(Arc<str>, Cause, Parts)> = Vec::new();
+        let mut left: Vec<Undone> = Vec::new();
         for some in sessions.chunks(SESSIONS_AT_ONCE) {
             let requests = some.iter().map(|(_, client)| {
                 let tag = Tag::of(client);
                 let mut commands = Commands::new();
+                // The claim first: what is read behind it may only be of a later one.
+                commands.push(&owner_command(&keys.of(&tag, Of::Session)));
                 commands.push(&[b"HGETALL", keys.of(&tag, Of::Recv).as_bytes()]);
-                commands.push(&[b"HGET", keys.of(&tag, Of::Session).as_bytes(), b"node"]);
                 Request { aside: true, ..Request::new(tag.slot, commands) }
             });
             let replies = self.store.link.call(requests.collect())?;
-            for ((_, client), Reply { values, .. }) in some.iter().zip(replies) {
-                let [recv, owner] = &values[..] else { continue };
-                if !self.is_left_to_us(owner) {
-                    continue;
-                }
+            for ((session, client), Reply { values, .. }) in some.iter().zip(replies) {
+                let [owner, recv] = &values[..] else { continue };
+                let Some(epoch) = self.left_to_us(owner) else { continue };
                 for (field, state) in Found::of(recv).pairs() {
                     if let (Some(cause), Some(parts)) =
                         (cause_of(field), super::journal::read(state))
                     {
-                        left.push((Arc::clone(client), cause, parts));
+                        let (session, client) = (*session, Arc::clone(client));
+                        left.push(Undone { client, session, epoch, cause, parts });
                     }
                 }
             }
         }
         self.sessions = sessions;
         self.left_of_wills(&mut left)?;
-        for (client, cause, parts) in left {
-            self.store.roll_forward(&client, cause, &parts)?;
-            for (_, op) in parts {
+        for undone in left {
+            self.store.roll_forward(&undone)?;
+            for (_, op) in undone.parts {
                 if let StoreOp::Retained { .. } | StoreOp::RetainedEnd { .. } = op {
                     (self.visit)(Loaded::Redone(op), None);
                 }
@@ -210,35 +209,40 @@ impl Load<'_> {
     }
 
     /// Wills that are taken, and not in all queues.
-    fn left_of_wills(&self, left: &mut Vec<(Arc<str>, Cause, Parts)>) -> Result<(), StoreError> {
+    fn left_of_wills(&self, left: &mut Vec<Undone>) -> Result<(), StoreError> {
         let keys = &self.store.directory.keys;
         for some in self.wills.chunks(SESSIONS_AT_ONCE) {
             let requests = some.iter().map(|client| {
                 let tag = Tag::of(client);
                 let (will, session) = (keys.of(&tag, Of::Will), keys.of(&tag, Of::Session));
                 let mut commands = Commands::new();
+                commands.push(&owner_command(&session));
                 commands.push(&[b"HGET", will.as_bytes(), PUBLISHED.as_bytes()]);
-                commands.push(&[b"HGET", session.as_bytes(), b"node"]);
                 Request { aside: true, ..Request::new(tag.slot, commands) }
             });
             for (client, Reply { values, .. }) in
                 some.iter().zip(self.store.link.call(requests.collect())?)
             {
-                let [parts, owner] = &values[..] else { continue };
+                let [owner, parts] = &values[..] else { continue };
                 let parts = parts.bytes().and_then(super::journal::read);
-                if let Some(parts) = parts.filter(|_| self.is_left_to_us(owner)) {
-                    left.push((Arc::clone(client), Cause::Will(Arc::clone(client)), parts));
+                if let (Some(epoch), Some(parts)) = (self.left_to_us(owner), parts) {
+                    let (client, session) = (Arc::clone(client), SessionNo::NONE);
+                    let cause = Cause::Will(Arc::clone(&client));
+                    left.push(Undone { client, session, epoch, cause, parts });
                 }
             }
         }
         Ok(())
     }
 
-    /// Another node that lives does it itself; whoever claims the session from a dead one does it
-    /// then.
-    fn is_left_to_us(&self, owner: &Value) -> bool {
-        let owner = owner.text().unwrap_or_default();
-        owner.is_empty() || owner == &*self.store.node || self.store.purpose == Purpose::Move
+    /// The epoch of the last claim, if what was left undone is left to this node: another one that
+    /// lives does it itself, and whoever claims the session from a dead one does it then.
+    fn left_to_us(&self, claim: &Value) -> Option<u64> {
+        let claim = claim.array().unwrap_or_default();
+        let text = |at: usize| claim.get(at).and_then(Value::text).unwrap_or_default();
+        let (owner, epoch) = (text(0), text(1).parse().unwrap_or(0));
+        let ours = owner.is_empty() || owner == &*self.store.node;
+        (ours || self.store.purpose == Purpose::Move).then_some(epoch)
     }
 
     fn all_sessions(&mut self) -> Result<(), StoreError> {
@@ -325,4 +329,9 @@ impl Load<'_> {
             (self.visit)(Loaded::Progress(self.report.loaded), None);
         }
     }
+}
+
+/// What reads whose a session is, and since which claim.
+fn owner_command(session: &str) -> [&[u8]; 4] {
+    [b"HMGET", session.as_bytes(), b"node", b"epoch"]
 }

@@ -58,6 +58,8 @@ pub(super) struct Runner {
     searches: HashMap<u64, Asked, RandomState>,
     claims: HashMap<u64, Claim, RandomState>,
     last_id: u64,
+    /// The last turn of the committer's own.
+    own_turn: u64,
     /// Questions that wait for changes to arrive.
     waiting: Vec<Question>,
     /// Slots whose request Redis does not take, and when it is tried again.
@@ -114,6 +116,7 @@ impl Runner {
             searches: HashMap::default(),
             claims: HashMap::default(),
             last_id: 0,
+            own_turn: 0,
             waiting: Vec::new(),
             broken: Vec::new(),
             denied: Vec::new(),
@@ -468,11 +471,12 @@ impl Runner {
         }
         // What the one before left undone comes first; then the session is read anew.
         claim.claiming.begin_anew();
-        claim.rolls = Some(id);
+        self.own_turn += 1;
+        claim.rolls = Some(self.own_turn);
         // Some of it may be for this slot, and nothing else of the session was changed here.
         self.lanes.claim_ends(claim.claiming.tag.slot, &client);
         self.shared.ops.fetch_add(left.len() as u64, Ordering::Relaxed);
-        self.lanes.submit(OWN, id, left, Wait::ForThis, 0);
+        self.lanes.submit(OWN, self.own_turn, left, Wait::ForThis, 0);
     }
 
     fn answer(&mut self) {
@@ -500,20 +504,20 @@ impl Runner {
         }
         for (worker, answer) in answers {
             match answer {
-                Answer::Stored { turn } | Answer::StoredOne { turn } if worker == OWN => {
-                    self.rolled(turn);
-                }
+                Answer::Stored { turn } if worker == OWN => self.rolled(|rolls| rolls <= turn),
+                // Others before it may wait for Redis nodes that do not answer.
+                Answer::StoredOne { turn } if worker == OWN => self.rolled(|rolls| rolls == turn),
                 answer => (self.on_answer)(worker, answer),
             }
         }
     }
 
-    /// What the owner before left undone is done, up to this claim's.
-    fn rolled(&mut self, turn: u64) {
+    /// What the owner before left undone is done, of claims with these turns.
+    fn rolled(&mut self, is_done: impl Fn(u64) -> bool) {
         let ready: Vec<u64> = self
             .claims
             .iter_mut()
-            .filter_map(|(id, claim)| claim.rolls.take_if(|rolls| *rolls <= turn).map(|_| *id))
+            .filter_map(|(id, claim)| claim.rolls.take_if(|turn| is_done(*turn)).map(|_| *id))
             .collect();
         ready.into_iter().for_each(|id| self.claim_on(id));
     }

@@ -4,7 +4,7 @@ use super::RedisOptions;
 use super::directory::Directory;
 use super::fetch::Search;
 use super::journal::Parts;
-use super::keys::{Keys, Of, Per, Tag, field_of};
+use super::keys::{Keys, Tag};
 use super::link::Link;
 use super::ops::{Extra, Outcome, Plan, Planner};
 use super::wire::{Commands, Request, Value, slot_of};
@@ -45,6 +45,18 @@ pub struct Owner {
     pub node: Option<Arc<str>>,
     /// The epoch of that claim.
     pub epoch: u64,
+}
+
+/// What the owner of a client left undone when it ended.
+#[derive(Debug)]
+pub(super) struct Undone {
+    pub(super) client: Arc<str>,
+    /// Its session; `NONE`: it is of a will.
+    pub(super) session: SessionNo,
+    /// The epoch of the last claim.
+    pub(super) epoch: u64,
+    pub(super) cause: Cause,
+    pub(super) parts: Parts,
 }
 
 /// The greatest numbers used, and when something was written last.
@@ -103,38 +115,29 @@ impl RedisStore {
         &self.link.place
     }
 
-    /// What has to follow from a received packet id follows.
-    pub(super) fn roll_forward(
-        &mut self,
-        publisher: &Arc<str>,
-        cause: Cause,
-        parts: &Parts,
-    ) -> Result<(), StoreError> {
+    /// What has to follow from something, which its owner left undone, follows.
+    pub(super) fn roll_forward(&mut self, left: &Undone) -> Result<(), StoreError> {
         let mut ops = Vec::new();
-        for (client, op) in parts {
+        for (client, op) in &left.parts {
             if let (Some(client), StoreOp::Enqueued { session, .. }) = (client, op) {
                 self.directory.learn(*session, client);
             }
             ops.push(op.clone());
         }
         self.write_all(&ops)?;
-        // It is done: nobody needs to do it again. If this is lost, it counts but once anyway.
-        let (keys, tag) = (&self.directory.keys, Tag::of(publisher));
-        let (key, field) = (keys.of(&tag, Of::Recv), field_of(&cause));
-        let commands = match cause {
-            Cause::Will(_) => {
-                let (will, wills) = (keys.of(&tag, Of::Will), keys.per(tag.slot, Per::Wills));
-                let mut commands = Commands::one(&[b"UNLINK", will.as_bytes()]);
-                commands.push(&[b"HDEL", wills.as_bytes(), publisher.as_bytes()]);
-                commands
-            }
-            Cause::PacketId(_) => {
-                Commands::one(&[b"HSET", key.as_bytes(), field.as_bytes(), b"received"])
-            }
-            Cause::Entry(_) => Commands::one(&[b"HDEL", key.as_bytes(), field.as_bytes()]),
-        };
-        self.link.call(vec![Request::new(slot_of(key.as_bytes()), commands)])?;
-        Ok(())
+        // It is done: nobody needs to do it again. If this is lost, it counts but once anyway. It
+        // is said under the claim under which it was read: whoever has claimed it since may have
+        // used the packet id again, for a message of which something is to follow.
+        match left.session {
+            SessionNo::NONE => self.directory.claimed(&left.client, left.epoch, None),
+            session => self.directory.learn_owned(session, &left.client, left.epoch, true),
+        }
+        let settled = vec![(left.session, left.cause.clone())];
+        let extra = Extra { settled, ..Extra::default() };
+        let plan = Planner { directory: &self.directory, now_ms: now_ms() }.plan(&[], &extra);
+        let request = Request::new(Tag::of(&left.client).slot, plan.commands);
+        // Refused, it is somebody else's.
+        self.link.call(vec![request]).map(drop)
     }
 
     pub(super) fn read_marks(&self) -> Result<LoadReport, StoreError> {

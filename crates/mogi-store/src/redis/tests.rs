@@ -1,5 +1,7 @@
 //! The suite of all stores, claims, and what a person sees.
 
+mod committing;
+
 use super::directory::Directory;
 use super::lanes::{Lanes, Out};
 use super::testing::Server;
@@ -10,7 +12,6 @@ use crate::committer::Answer;
 use crate::conformance::{
     self, Open, assigned, delivery, enqueued, message, received, session_set,
 };
-use crate::keeper::Keeper;
 use crate::ops::{Cause, EntryNo, SessionNo, StoreOp, StoredWill};
 use crate::store::{Loaded, Store};
 use mogi_codec::QoS;
@@ -502,57 +503,6 @@ fn what_gives_memory_back_overtakes_what_is_stuck() {
 
 fn directory(server: &Server) -> Directory {
     Directory::new(server.options().keys())
-}
-
-/// Whoever is told of a session may write something down for it at once.
-#[test]
-fn a_session_counts_from_the_moment_it_was_told_of() {
-    let server = Server::start(&[]);
-    let (mut a, b) = (node(&server, "a"), node(&server, "b"));
-    let (busy, is_busy) = std::sync::mpsc::channel();
-    let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
-    let (stored, is_stored) = std::sync::mpsc::channel();
-    let on_answer = move |_, answer| match answer {
-        Answer::Claimed { .. } => {
-            busy.send(()).expect("the test waits");
-            goes_on.recv().expect("the test goes on");
-        }
-        Answer::Stored { turn } => stored.send(turn).expect("the test waits"),
-        _ => {}
-    };
-    let committer = super::Committer::start(b, Box::new(on_answer), Box::new(|_| {}));
-    let committer = committer.expect("it starts");
-    a.claim(&"client-7".into()).expect("it is claimed");
-    a.commit(&[&[session_set(7)]]).expect("it is written");
-    // What follows comes to its thread all at once.
-    committer.claim(0, 0, "other".into());
-    is_busy.recv().expect("it is claimed");
-    committer.learn(SessionNo(7), "client-7".into());
-    let batch = vec![enqueued(7, 5, &message("t", b"x"))];
-    committer.submit(0, 1, batch, Wait::ForThis);
-    go_on.send(()).expect("it waits");
-    assert_eq!(is_stored.recv(), Ok(1));
-    assert_eq!(server.cli(&["XLEN", "queue:{client-7}"]).trim(), "1");
-}
-
-/// A broker that stops while a client comes has nobody who takes note of that claim.
-#[test]
-fn a_claim_nobody_took_note_of_holds_nothing_up_at_the_end() {
-    let server = Server::start(&[]);
-    let (claimed, is_claimed) = std::sync::mpsc::channel();
-    let on_answer = move |_, answer| {
-        if let Answer::Claimed { .. } = answer {
-            claimed.send(()).expect("the test waits");
-        }
-    };
-    let committer =
-        super::Committer::start(node(&server, "a"), Box::new(on_answer), Box::new(|_| {}));
-    let committer = committer.expect("it starts");
-    committer.claim(0, 0, "client-7".into());
-    is_claimed.recv().expect("it is claimed");
-    committer.submit(0, 1, vec![session_set(7)], Wait::Nobody);
-    committer.close().expect("all is written");
-    assert_eq!(server.cli(&["HGET", "session:{client-7}", "no"]).trim(), "7");
 }
 
 /// What follows from a packet id when a broker starts again may be retained: it knows of that.
