@@ -78,6 +78,8 @@ struct Shadow {
     key: u32,
     client: Arc<str>,
     epoch: u64,
+    /// The snapshot of its node that named it last.
+    round: u32,
     subscriptions: Map<Arc<str>, Subscribed>,
     /// Groups it waits in while it is nowhere: name, filter, key there.
     waits_in: Vec<(Arc<str>, Arc<str>, u32)>,
@@ -262,6 +264,7 @@ impl Roster {
         epoch: u64,
         client: &Arc<str>,
     ) -> Option<()> {
+        let round = self.node(peer).map_or(0, |node| node.round);
         if let Some(other) = self.by_client.get(client).copied()
             && other != session
         {
@@ -275,7 +278,7 @@ impl Roster {
             if shadow.epoch > epoch {
                 return None;
             }
-            shadow.epoch = epoch;
+            (shadow.epoch, shadow.round) = (epoch, round);
             if shadow.peer != peer {
                 shadow.move_to(interest, peer);
             }
@@ -286,6 +289,7 @@ impl Roster {
             key: self.next_key(),
             client: Arc::clone(client),
             epoch,
+            round,
             subscriptions: Map::with_hasher(self.hash.clone()),
             waits_in: Vec::new(),
         };
@@ -363,14 +367,22 @@ impl Roster {
             }
             stays
         });
+        let mut left = Vec::new();
         node.members.retain(|(name, filter, _), place| {
             let stays = place.round == round;
             if !stays {
                 interest.leave(name, filter, peer, place.key);
+                left.push((place.key, place.member.clone()));
             }
             stays
         });
         for shadow in self.shadows.values_mut().filter(|shadow| shadow.peer == peer) {
+            if shadow.round != round {
+                // The node has it no more: it moved, and whoever has it now is yet to tell, or it
+                // ended. Until that is known its messages are written down as before.
+                shadow.move_to(interest, NOWHERE);
+                continue;
+            }
             let key = shadow.key;
             shadow.subscriptions.retain(|filter, subscribed| {
                 let stays = subscribed.round == round;
@@ -379,6 +391,12 @@ impl Roster {
                 }
                 stays
             });
+        }
+        for (key, member) in left {
+            let lost = self.shadows.get(&member.session).is_some_and(|it| it.peer == NOWHERE);
+            if lost {
+                self.wait_nowhere(interest, key, &FarMember { online: false, ..member });
+            }
         }
     }
 
