@@ -305,11 +305,12 @@ impl Site {
     fn fenced(&mut self, store: &mut Store, request: &crate::store::Request, now_ms: u64) {
         note(|| format!("site {}: fenced: {}", self.index, request.key));
         if let Ask::Own { ops, epoch, .. } = &request.ask
-            && let Some(session) = ops.first().and_then(crate::kept::session_of)
-            && let Some(client) = self.clients.get(&session).cloned()
+            && let Some(client) = request.key.strip_prefix("c:")
         {
-            self.worker_of(&client).fenced(now_ms, session, *epoch);
-            self.note_closes(self.node.owner(&client));
+            let session = ops.first().and_then(crate::kept::session_of);
+            let session = session.unwrap_or(SessionNo::NONE);
+            self.worker_of(client).fenced(now_ms, client, session, *epoch);
+            self.note_closes(self.node.owner(client));
         }
         if let Some(turn) = request.turn {
             if let Ask::Own { ops, .. } = &request.ask

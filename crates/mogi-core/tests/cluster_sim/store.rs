@@ -342,7 +342,8 @@ impl Kept {
     }
 }
 
-fn shard_of(key: &str) -> usize {
+/// The master of a slot.
+pub(crate) fn shard_of(key: &str) -> usize {
     key.bytes().fold(7usize, |sum, byte| sum.wrapping_mul(31) + usize::from(byte)) % SHARDS
 }
 

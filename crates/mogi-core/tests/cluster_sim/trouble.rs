@@ -120,6 +120,7 @@ impl World {
 
     /// Everything that went wrong ends, everybody comes back, and all comes to rest.
     pub(crate) fn calm_down(&mut self) {
+        self.lags.end();
         for site in 0..self.sites.len() {
             match self.sites[site].life {
                 Life::Down => self.start_site(site),
