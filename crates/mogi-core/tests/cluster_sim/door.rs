@@ -202,7 +202,10 @@ impl Site {
             self.adopted += 1;
             return;
         };
-        let stale = epoch != 0 && self.cluster().is_stale(client, epoch);
+        // It may have gone on to another node meanwhile; whoever came in now would end it.
+        let cluster = self.cluster();
+        let gone = || cluster.has_shadow(client) || cluster.is_stale(client, epoch);
+        let stale = epoch != 0 && gone();
         let Some(conn) = self.conns.get_mut(&token).filter(|conn| !conn.ended) else { return };
         if stale {
             note(|| format!("site {}: {token} comes too late", self.index));

@@ -26,12 +26,15 @@ pub(crate) struct Lags {
     rng: Rng,
     step: usize,
     chance: usize,
-    /// Until which step.
-    slow: Vec<(Slow, usize)>,
+    /// Until which step, and until when.
+    slow: Vec<(Slow, usize, u64)>,
 }
 
 /// The most steps something is slow for.
 const MOST_STEPS: usize = 400;
+
+/// And the most milliseconds: what takes a minute on a link is taken for lost.
+const MOST_MS: u64 = 5000;
 
 impl Lags {
     pub(crate) const fn new(seed: u64, chance: usize) -> Self {
@@ -39,10 +42,10 @@ impl Lags {
     }
 
     /// A step begins.
-    pub(crate) fn begin_step(&mut self, plan: &Plan) {
+    pub(crate) fn begin_step(&mut self, plan: &Plan, now_ms: u64) {
         self.step += 1;
         let step = self.step;
-        self.slow.retain(|(_, until)| *until > step);
+        self.slow.retain(|(_, until, until_ms)| *until > step && *until_ms > now_ms);
         if self.chance == 0 || self.rng.below(10_000) >= self.chance {
             return;
         }
@@ -56,11 +59,11 @@ impl Lags {
         };
         let until = step + self.rng.below(MOST_STEPS);
         note(|| format!("{what:?} for {} steps", until - step));
-        self.slow.push((what, until));
+        self.slow.push((what, until, now_ms + MOST_MS));
     }
 
     pub(crate) fn is_slow(&self, what: Slow) -> bool {
-        self.slow.iter().any(|(slow, _)| *slow == what)
+        self.slow.iter().any(|(slow, ..)| *slow == what)
     }
 
     /// Whether what a site asks of a slot waits.

@@ -107,7 +107,7 @@ fn run(seed: u64) -> Outcome {
 
 /// The smallest number of steps after which a run fails, as far as halving finds it.
 fn fewest_steps(fails: &dyn Fn(usize) -> bool) -> usize {
-    let (mut low, mut high) = (0, 4096);
+    let (mut low, mut high) = (0, 32_768);
     while low < high {
         let middle = (low + high) / 2;
         if fails(middle) {

@@ -123,7 +123,7 @@ impl World {
     /// One thing happens.
     fn step(&mut self) {
         self.trouble();
-        self.lags.begin_step(&self.plan);
+        self.lags.begin_step(&self.plan, self.now_ms);
         match self.rng.weighted(&self.plan.weights) {
             0 => self.act(),
             1 => {
