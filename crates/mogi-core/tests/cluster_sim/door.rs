@@ -92,8 +92,8 @@ impl Site {
         let ours = claim.before == (Some(self.index), known) && here;
         if ours {
             store.restamp(self.index, &of_client(client), known, claim.epoch);
+            self.epochs.insert(Arc::clone(client), claim.epoch);
         }
-        self.epochs.insert(Arc::clone(client), claim.epoch);
         let mut left = 0;
         // What this node does itself is not undone.
         let undone = claim.undone.iter().filter(|_| !ours);
@@ -143,6 +143,9 @@ impl Site {
         let Stage::Rolling(0, ..) = door.stage else { return };
         let Stage::Rolling(_, ours, claim) = std::mem::take(&mut door.stage) else { return };
         if !ours {
+            // What is left here of an earlier stay is changed under the claim of that stay.
+            self.end_turn(store, self.node.owner(client), now_ms);
+            self.epochs.insert(Arc::clone(client), claim.epoch);
             self.tell_rolled(store, client, &claim, now_ms);
         }
         let epoch = claim.epoch;
