@@ -164,6 +164,8 @@ impl Site {
         }
         let told = self.worker_of(client).claimed(now_ms, client, claimed, epoch);
         self.note_closes(self.node.owner(client));
+        // What was changed so far goes before what is changed under this claim.
+        self.end_turn(store, self.node.owner(client), now_ms);
         match (told, number) {
             (Settled::After(seq), Some(number)) => {
                 // What was routed here before is written down before it is read.
