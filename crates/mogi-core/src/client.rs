@@ -78,7 +78,10 @@ impl Client {
             Some(link) if link.open && !self.session.queue.has_backlog() => {
                 if way.qos == QoS::AtMostOnce && self.session.queue.lets_qos0_pass(turn) {
                     self.send_qos0(key, turn, view, shared, way);
-                } else if self.session.queue.is_empty() && self.has_room(turn, view.weight()) {
+                } else if self.session.queue.is_empty()
+                    && !self.session.holds_back(way.entry)
+                    && self.has_room(turn, view.weight())
+                {
                     self.send(key, turn, view, shared, way);
                 } else {
                     self.enqueue(turn, view, shared, way);
@@ -425,10 +428,11 @@ impl Client {
         }
         let entry = self.keep(turn, view, shared, &way);
         let weight = view.weight().max(1) as u32;
+        let holds_back = self.session.holds_back(way.entry);
         let queue = &mut self.session.queue;
         if entry != EntryNo::NONE
             && way.group.is_none()
-            && (self.link.is_none() || queue.is_long(turn))
+            && (self.link.is_none() || queue.is_long(turn) || holds_back)
         {
             queue.push_paged(entry, weight);
             return;

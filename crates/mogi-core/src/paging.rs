@@ -174,9 +174,12 @@ const fn next(question: u32) -> u32 {
 impl Client {
     /// Asks the store for what comes next, if there is room in the window.
     pub(crate) fn ask_page(&mut self, key: u32, turn: &mut Turn) {
+        // While the store is being read it may have more that comes before what is known here.
+        let reads = self.session.watches_entries();
         let queue = &mut self.session.queue;
         let window = turn.cfg.queue_window_messages;
         if queue.paged.is_none()
+            || reads
             || queue.in_memory() > window / 2
             || !self.link.as_ref().is_some_and(|link| link.open)
         {

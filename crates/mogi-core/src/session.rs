@@ -165,6 +165,13 @@ impl Session {
         self.catching.as_ref().is_some_and(|catching| catching.ended.is_some())
     }
 
+    /// Whether a message that was written down as `entry` elsewhere waits for what is being read
+    /// from the store: something before it may have got lost on its way here ([MQTT-4.6.0-5]).
+    #[inline]
+    pub(crate) fn holds_back(&self, entry: EntryNo) -> bool {
+        entry != EntryNo::NONE && self.watches_entries()
+    }
+
     /// Notes the end of an entry.
     #[inline]
     pub(crate) fn entry_ended(&mut self, entry: EntryNo) {

@@ -12,6 +12,7 @@
 use super::NOWHERE;
 use super::change::Change;
 use super::roster::{Eviction, ShadowRecord};
+use crate::client::Client;
 use crate::connect::lasts;
 use crate::end::Ending;
 use crate::event::Wait;
@@ -100,11 +101,13 @@ impl Worker {
         }
         let (stored, will) = match claimed {
             Claimed::Ours => {
-                // Whoever was told late where it lives wrote entries down without a word.
+                // Whoever was told late where it lives wrote entries down without a word, and may
+                // be doing so: this node may have begun a moment ago.
                 let Some(session) = self.resident(client) else { return Settled::Here };
                 session.epoch = claim_at(epoch);
                 session.watch_entries();
-                return Settled::After(0);
+                let number = session.number;
+                return Settled::After(cluster.log().told_of(number));
             }
             Claimed::Nothing { will } => {
                 // One that is here without a lasting session is taken over as anywhere.
@@ -222,19 +225,21 @@ impl Worker {
         true
     }
 
-    /// The store refuses a change of a session that was made under the claim of `epoch`: another
-    /// node has it, unless this one has claimed it again since.
-    pub fn fenced(&mut self, now_ms: u64, session: SessionNo, epoch: u64) {
+    /// The store refuses a change of a client's session, or of its will
+    /// ([`NONE`](SessionNo::NONE)), that was made under the claim of `epoch`: another node has it,
+    /// unless this one has claimed it again since. To be told before the turn is
+    /// ([`Self::stored`]): a will that was refused is not to be promised.
+    pub fn fenced(&mut self, now_ms: u64, client: &str, session: SessionNo, epoch: u64) {
         self.turn.now_ms = now_ms;
-        if session == SessionNo::NONE {
-            // Only a will was refused: whoever has the client now says so.
+        let Some(key) = self.clients.find(client) else {
             return;
-        }
-        let of = self.clients.slab.iter().find(|(_, it)| it.session.number == session);
-        if let Some((key, client)) = of
-            && client.session.epoch <= claim_at(epoch)
-        {
-            self.leave(key as u32, NOWHERE);
+        };
+        let is_it = |it: &Client| {
+            let same = session == SessionNo::NONE || it.session.number == session;
+            same && it.session.epoch <= claim_at(epoch)
+        };
+        if self.clients.get(key).is_some_and(is_it) {
+            self.leave(key, NOWHERE);
         }
     }
 

@@ -29,9 +29,17 @@ struct Inner {
     /// The last of them, encoded.
     changes: VecDeque<Arc<[u8]>>,
     /// Lasting sessions that live here.
-    residents: BTreeMap<SessionNo, (Arc<str>, u64)>,
+    residents: BTreeMap<SessionNo, Resident>,
     /// Changes before something that is to be told at once, or not yet.
     holds: Vec<u64>,
+}
+
+#[derive(Debug)]
+struct Resident {
+    client: Arc<str>,
+    epoch: u64,
+    /// How many changes there were with the last that said so.
+    told: u64,
 }
 
 impl ChangeLog {
@@ -85,12 +93,18 @@ impl ChangeLog {
 
     /// The client of a lasting session that lives here.
     pub fn client_of(&self, session: SessionNo) -> Option<Arc<str>> {
-        Some(Arc::clone(&self.inner().residents.get(&session)?.0))
+        Some(Arc::clone(&self.inner().residents.get(&session)?.client))
     }
 
     /// The epoch of a lasting session that lives here.
     pub fn epoch_of(&self, session: SessionNo) -> Option<u64> {
-        self.inner().residents.get(&session).map(|(_, epoch)| *epoch)
+        self.inner().residents.get(&session).map(|resident| resident.epoch)
+    }
+
+    /// How many changes another node has to know of to know where that session is; 0: it does not
+    /// live here.
+    pub(crate) fn told_of(&self, session: SessionNo) -> u64 {
+        self.inner().residents.get(&session).map_or(0, |resident| resident.told)
     }
 
     /// Adds a change. Subscriptions are told of sessions that live here only.
@@ -98,7 +112,8 @@ impl ChangeLog {
         let mut inner = self.inner();
         let told = match change {
             Change::Home { session, epoch, client } => {
-                inner.residents.insert(*session, (Arc::clone(client), *epoch));
+                let (client, epoch, told) = (Arc::clone(client), *epoch, self.seq() + 1);
+                inner.residents.insert(*session, Resident { client, epoch, told });
                 true
             }
             Change::Gone { session } => inner.residents.remove(session).is_some(),
@@ -132,7 +147,7 @@ impl ChangeLog {
     /// clients may still be connected elsewhere; the changes there were so far.
     pub(crate) fn homes(&self, mut visit: impl FnMut(Change)) -> u64 {
         let inner = self.inner();
-        for (session, (client, epoch)) in &inner.residents {
+        for (session, Resident { client, epoch, .. }) in &inner.residents {
             let client = Arc::clone(client);
             visit(Change::Home { session: *session, epoch: *epoch, client });
         }

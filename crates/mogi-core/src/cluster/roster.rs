@@ -64,6 +64,9 @@ struct NodeView {
 /// A place in a shared group: its name and filter, and the client.
 type Place = (Arc<str>, Arc<str>, Arc<str>);
 
+/// A client that is no more where it was: the place, the client, its groups by name and filter.
+type Left = (u16, Arc<str>, Vec<(Arc<str>, Arc<str>)>);
+
 #[derive(Debug)]
 struct FarPlace {
     round: u32,
@@ -78,7 +81,11 @@ struct Shadow {
     key: u32,
     client: Arc<str>,
     epoch: u64,
+    /// The snapshot of its node that named it last.
+    round: u32,
     subscriptions: Map<Arc<str>, Subscribed>,
+    /// Groups it is in where it lives: name, filter.
+    groups: Vec<(Arc<str>, Arc<str>)>,
     /// Groups it waits in while it is nowhere: name, filter, key there.
     waits_in: Vec<(Arc<str>, Arc<str>, u32)>,
 }
@@ -262,6 +269,7 @@ impl Roster {
         epoch: u64,
         client: &Arc<str>,
     ) -> Option<()> {
+        let round = self.node(peer).map_or(0, |node| node.round);
         if let Some(other) = self.by_client.get(client).copied()
             && other != session
         {
@@ -275,9 +283,11 @@ impl Roster {
             if shadow.epoch > epoch {
                 return None;
             }
-            shadow.epoch = epoch;
+            (shadow.epoch, shadow.round) = (epoch, round);
             if shadow.peer != peer {
+                let left = (shadow.peer, Arc::clone(&shadow.client), shadow.take_groups());
                 shadow.move_to(interest, peer);
+                self.leave_groups(interest, left);
             }
             return Some(());
         }
@@ -286,7 +296,9 @@ impl Roster {
             key: self.next_key(),
             client: Arc::clone(client),
             epoch,
+            round,
             subscriptions: Map::with_hasher(self.hash.clone()),
+            groups: Vec::new(),
             waits_in: Vec::new(),
         };
         self.shadows.insert(session, shadow);
@@ -331,7 +343,17 @@ impl Roster {
             return self.wait_nowhere(interest, key, &member);
         };
         let round = node.round;
-        let FarMember { name, filter, client, .. } = &member;
+        let FarMember { name, filter, client, session, .. } = &member;
+        if let Some(shadow) = self.shadows.get_mut(session) {
+            if shadow.peer != peer {
+                return; // It lived there: what it is in it is where it lives now.
+            }
+            let group = (Arc::clone(name), Arc::clone(filter));
+            if !shadow.groups.contains(&group) {
+                shadow.groups.push(group);
+            }
+        }
+        let Some(node) = self.node(peer) else { return };
         let place = (Arc::clone(name), Arc::clone(filter), Arc::clone(client));
         let key = node.members.get(&place).map_or(key, |known| known.key);
         if let Some(far) = member_at(peer, key, &member) {
@@ -363,14 +385,22 @@ impl Roster {
             }
             stays
         });
+        let mut left = Vec::new();
         node.members.retain(|(name, filter, _), place| {
             let stays = place.round == round;
             if !stays {
                 interest.leave(name, filter, peer, place.key);
+                left.push((place.key, place.member.clone()));
             }
             stays
         });
         for shadow in self.shadows.values_mut().filter(|shadow| shadow.peer == peer) {
+            if shadow.round != round {
+                // The node has it no more: it moved, and whoever has it now is yet to tell, or it
+                // ended. Until that is known its messages are written down as before.
+                shadow.move_to(interest, NOWHERE);
+                continue;
+            }
             let key = shadow.key;
             shadow.subscriptions.retain(|filter, subscribed| {
                 let stays = subscribed.round == round;
@@ -379,6 +409,12 @@ impl Roster {
                 }
                 stays
             });
+        }
+        for (key, member) in left {
+            let lost = self.shadows.get(&member.session).is_some_and(|it| it.peer == NOWHERE);
+            if lost {
+                self.wait_nowhere(interest, key, &FarMember { online: false, ..member });
+            }
         }
     }
 
@@ -390,8 +426,21 @@ impl Roster {
         for filter in shadow.subscriptions.keys() {
             interest.unlist(filter, (shadow.peer, shadow.key));
         }
+        let left = (shadow.peer, Arc::clone(&shadow.client), shadow.take_groups());
+        self.leave_groups(interest, left);
         if self.by_client.get(&shadow.client) == Some(&session) {
             self.by_client.remove(&shadow.client);
+        }
+    }
+
+    /// Takes a client out of groups it was in at a place where it does not live any more: what was
+    /// given to it there it would not hear of.
+    fn leave_groups(&mut self, interest: &Interest, (peer, client, groups): Left) {
+        for (name, filter) in groups {
+            let place = (name, filter, Arc::clone(&client));
+            if let Some(left) = self.node(peer).and_then(|node| node.members.remove(&place)) {
+                interest.leave(&place.0, &place.1, peer, left.key);
+            }
         }
     }
 
@@ -424,6 +473,10 @@ impl Shadow {
             interest.relist(filter, (before, self.key), peer);
         }
         self.leave_nowhere(interest);
+    }
+
+    fn take_groups(&mut self) -> Vec<(Arc<str>, Arc<str>)> {
+        std::mem::take(&mut self.groups)
     }
 
     fn leave_nowhere(&mut self, interest: &Interest) {

@@ -92,8 +92,8 @@ impl Site {
         let ours = claim.before == (Some(self.index), known) && here;
         if ours {
             store.restamp(self.index, &of_client(client), known, claim.epoch);
+            self.epochs.insert(Arc::clone(client), claim.epoch);
         }
-        self.epochs.insert(Arc::clone(client), claim.epoch);
         let mut left = 0;
         // What this node does itself is not undone.
         let undone = claim.undone.iter().filter(|_| !ours);
@@ -143,6 +143,9 @@ impl Site {
         let Stage::Rolling(0, ..) = door.stage else { return };
         let Stage::Rolling(_, ours, claim) = std::mem::take(&mut door.stage) else { return };
         if !ours {
+            // What is left here of an earlier stay is changed under the claim of that stay.
+            self.end_turn(store, self.node.owner(client), now_ms);
+            self.epochs.insert(Arc::clone(client), claim.epoch);
             self.tell_rolled(store, client, &claim, now_ms);
         }
         let epoch = claim.epoch;
@@ -161,6 +164,8 @@ impl Site {
         }
         let told = self.worker_of(client).claimed(now_ms, client, claimed, epoch);
         self.note_closes(self.node.owner(client));
+        // What was changed so far goes before what is changed under this claim.
+        self.end_turn(store, self.node.owner(client), now_ms);
         match (told, number) {
             (Settled::After(seq), Some(number)) => {
                 // What was routed here before is written down before it is read.
@@ -202,7 +207,10 @@ impl Site {
             self.adopted += 1;
             return;
         };
-        let stale = epoch != 0 && self.cluster().is_stale(client, epoch);
+        // It may have gone on to another node meanwhile; whoever came in now would end it.
+        let cluster = self.cluster();
+        let gone = || cluster.has_shadow(client) || cluster.is_stale(client, epoch);
+        let stale = epoch != 0 && gone();
         let Some(conn) = self.conns.get_mut(&token).filter(|conn| !conn.ended) else { return };
         if stale {
             note(|| format!("site {}: {token} comes too late", self.index));
@@ -305,11 +313,12 @@ impl Site {
     fn fenced(&mut self, store: &mut Store, request: &crate::store::Request, now_ms: u64) {
         note(|| format!("site {}: fenced: {}", self.index, request.key));
         if let Ask::Own { ops, epoch, .. } = &request.ask
-            && let Some(session) = ops.first().and_then(crate::kept::session_of)
-            && let Some(client) = self.clients.get(&session).cloned()
+            && let Some(client) = request.key.strip_prefix("c:")
         {
-            self.worker_of(&client).fenced(now_ms, session, *epoch);
-            self.note_closes(self.node.owner(&client));
+            let session = ops.first().and_then(crate::kept::session_of);
+            let session = session.unwrap_or(SessionNo::NONE);
+            self.worker_of(client).fenced(now_ms, client, session, *epoch);
+            self.note_closes(self.node.owner(client));
         }
         if let Some(turn) = request.turn {
             if let Ask::Own { ops, .. } = &request.ask

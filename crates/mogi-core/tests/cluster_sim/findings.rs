@@ -22,6 +22,10 @@ fn node(slot: u8) -> Worker {
 }
 
 fn connect(worker: &mut Worker, lasting: bool, epoch: u64) {
+    connect_as(worker, "c", lasting, epoch);
+}
+
+fn connect_as(worker: &mut Worker, client_id: &str, lasting: bool, epoch: u64) {
     let mut properties = PropertyBuf::new();
     if lasting {
         properties.int(PropertyId::SessionExpiryInterval, u32::MAX);
@@ -33,7 +37,7 @@ fn connect(worker: &mut Worker, lasting: bool, epoch: u64) {
         clean_start: !lasting,
         keep_alive_s: 0,
         properties: properties.as_properties(),
-        client_id: "c",
+        client_id,
         will: None,
         username: None,
         password: None,
@@ -42,7 +46,7 @@ fn connect(worker: &mut Worker, lasting: bool, epoch: u64) {
     let arrival = Arrival {
         token: 1,
         packet: &packet,
-        client_id: "c",
+        client_id,
         assigned: false,
         address: "127.0.0.1:1",
         listener: &ListenerConfig::default(),
@@ -124,9 +128,9 @@ fn a_late_refusal_does_not_drop_a_session_that_was_claimed_again() {
     let settled = a.claimed(NOW_MS, &"c".into(), stored(session), NOW_MS + 9);
     assert!(matches!(settled, Settled::After(_)));
     let here = |a: &Worker| a.node().cluster().expect("clustered").log().residents();
-    a.fenced(NOW_MS, session, NOW_MS + 3);
+    a.fenced(NOW_MS, "c", session, NOW_MS + 3);
     assert_eq!(here(&a), 1);
-    a.fenced(NOW_MS, session, NOW_MS + 9);
+    a.fenced(NOW_MS, "c", session, NOW_MS + 9);
     assert_eq!(here(&a), 0);
 }
 
@@ -224,7 +228,7 @@ fn mqtt_4_3_3_a_member_gets_once_what_it_read_before_it_was_given() {
 #[test]
 fn mqtt_4_3_3_a_member_that_moved_finds_its_message_in_the_store() {
     let ([mut home, _], _, _, batch) = given_to_a_member();
-    home.fenced(NOW_MS, SessionNo(77), NOW_MS + 1);
+    home.fenced(NOW_MS, "c", SessionNo(77), NOW_MS + 1);
     home.end_turn();
     home.peer_batch(NOW_MS, &batch);
     home.end_turn();
@@ -286,4 +290,36 @@ fn what_a_session_read_from_the_store_does_not_end_when_its_message_comes() {
     home.effects().store = None;
     home.far_batch(NOW_MS, &batch);
     assert_eq!(delivered(&mut home), 0);
+}
+
+/// It was restored a moment ago: the others write down what it gets without a word until they know
+/// that it is here.
+#[test]
+fn a_session_reads_what_waits_when_all_others_know_where_it_is() {
+    let mut a = node(1);
+    let Claimed::Moved { session, .. } = stored(SessionNo(77)) else { unreachable!() };
+    a.restore_at(NOW_MS, *session, NOW_MS, NOW_MS + 2);
+    let told = a.node().cluster().expect("clustered").log().seq();
+    connect_as(&mut a, "d", false, 0);
+    let settled = a.claimed(NOW_MS, &"c".into(), Claimed::Ours, NOW_MS + 3);
+    assert_eq!(settled, Settled::After(told), "neither before, nor for what else was told");
+}
+
+/// Its node let go of it because another one has it.
+#[test]
+fn a_session_its_node_does_not_name_any_more_keeps_its_subscriptions() {
+    let (a, mut b) = (node(1), node(2));
+    b.claimed(NOW_MS, &"c".into(), stored(SessionNo(77)), NOW_MS + 1);
+    let cluster = a.node().cluster().expect("clustered");
+    let snapshot = |rest: Vec<Change>| {
+        let whole = [vec![Change::SnapshotBegin], rest, vec![Change::SnapshotEnd]].concat();
+        cluster.apply(&a.node().interest, 32, whole);
+    };
+    let subscribed =
+        Change::Subscribed { session: SessionNo(77), options: 1, id: 0, filter: "stays".into() };
+    snapshot([told(&b), vec![subscribed]].concat());
+    snapshot(Vec::new());
+    let mut filters = Vec::new();
+    a.node().interest.for_each(|filter| filters.push(filter.to_owned()));
+    assert_eq!((filters, cluster.homeless()), (vec!["stays".to_owned()], vec!["c".into()]));
 }

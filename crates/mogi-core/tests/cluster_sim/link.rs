@@ -118,7 +118,7 @@ impl Site {
         for worker in 0..self.workers.len() as u16 {
             self.end_turn(store, worker, now_ms);
         }
-        let mut bytes = Vec::new();
+        let mut bytes = self.cluster().redone();
         self.node.retained.changed_since(0, |change, version| {
             put_retained(change, version, &mut bytes);
         });
@@ -146,18 +146,7 @@ impl Site {
         ops: impl Iterator<Item = &'a StoreOp>,
         now_ms: u64,
     ) {
-        let mut bytes = Vec::new();
-        for op in ops {
-            match op {
-                StoreOp::Retained { message, version } => {
-                    put_retained(Ok(message), *version, &mut bytes);
-                }
-                StoreOp::RetainedEnd { topic, version } => {
-                    put_retained(Err(topic), *version, &mut bytes);
-                }
-                _ => {}
-            }
-        }
+        let bytes = retained_items(ops);
         self.workers[0].far_batch(now_ms, &bytes);
         self.peers.values_mut().for_each(|peer| peer.push(Load::Batch(bytes.clone())));
     }
@@ -347,4 +336,21 @@ impl Site {
             self.catch_up(store, client);
         }
     }
+}
+
+/// The retained messages among changes, and ends of such, as nodes tell them.
+pub(crate) fn retained_items<'a>(ops: impl Iterator<Item = &'a StoreOp>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for op in ops {
+        match op {
+            StoreOp::Retained { message, version } => {
+                put_retained(Ok(message), *version, &mut bytes);
+            }
+            StoreOp::RetainedEnd { topic, version } => {
+                put_retained(Err(topic), *version, &mut bytes);
+            }
+            _ => {}
+        }
+    }
+    bytes
 }

@@ -142,6 +142,15 @@ impl Oracle {
         missing.map(|message| (message.id, message.topic.clone())).collect()
     }
 
+    /// States of a topic that were sent since the last that surely arrived, and not acknowledged.
+    pub(crate) fn unsettled_choices(&self, topic: &str) -> Vec<Option<u32>> {
+        let sent = self.retaining.get(topic).into_iter().flatten().rev();
+        let messages = sent.take_while(|(_, settled)| !settled);
+        let messages = messages.map(|(id, _)| &self.messages[*id as usize]);
+        let open = messages.filter(|message| message.acked_at.is_none());
+        open.map(|message| (!message.empty).then_some(message.id)).collect()
+    }
+
     /// What a topic's retained message may be: the last that surely arrived, or one sent since.
     pub(crate) fn retained_choices(&self, topic: &str) -> Vec<Option<u32>> {
         let mut choices = Vec::new();

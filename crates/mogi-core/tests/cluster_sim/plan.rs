@@ -16,6 +16,10 @@ pub(crate) struct Plan {
     pub(crate) hangs: usize,
     pub(crate) cuts: usize,
     pub(crate) failovers: usize,
+    /// Something is slow for a while.
+    pub(crate) lags: usize,
+    /// One node fails at a time: all others serve meanwhile, and it is back before the next does.
+    pub(crate) singly: bool,
     /// Weights: clients, sockets, turns, store, links, time.
     pub(crate) weights: [usize; 6],
     pub(crate) pace_ms: usize,
@@ -30,7 +34,7 @@ pub(crate) struct Plan {
 pub(crate) const LEASE_MS: u64 = 3000;
 
 /// What goes wrong and what clients do, unless `SIM_ONLY` names something else.
-const USUAL: &str = "hops crashes hangs cuts failovers shared retained wills";
+const USUAL: &str = "hops crashes hangs cuts failovers lags singly shared retained wills";
 
 impl Plan {
     pub(crate) fn new(rng: &mut Rng) -> Self {
@@ -56,6 +60,8 @@ impl Plan {
             hangs: often(rng, 50),
             cuts: often(rng, 150),
             failovers: often(rng, 100),
+            lags: 0,
+            singly: false,
             weights,
             pace_ms: *rng.pick(&[3, 50, 500]),
             retained: rng.percent(50),
@@ -64,9 +70,38 @@ impl Plan {
             expiry: rng.percent(30),
             core,
         };
+        // With a copy, so that storms without lags stay as they are.
+        let mut apart = rng.clone();
+        plan.lags = often(&mut apart, 60);
+        plan.singly = apart.percent(50);
         let named = std::env::var("SIM_ONLY");
         plan.only(named.as_deref().unwrap_or(USUAL));
+        if let Ok(more) = std::env::var("SIM_MORE") {
+            plan.more(&more);
+        }
+        if plan.lags > 0 {
+            // What is on its way for more than a minute may come twice.
+            plan.pace_ms = plan.pace_ms.min(50);
+        }
         plan
+    }
+
+    /// Has something go wrong that often, as in `crashes=200 hops=50`.
+    fn more(&mut self, named: &str) {
+        for (name, chance) in named.split_whitespace().filter_map(|it| it.split_once('=')) {
+            let chance = chance.parse().expect("a number");
+            match name {
+                "hops" => self.hops = chance,
+                "crashes" => self.crashes = chance,
+                "hangs" => self.hangs = chance,
+                "cuts" => self.cuts = chance,
+                "failovers" => self.failovers = chance,
+                "lags" => self.lags = chance,
+                "singly" => self.singly = chance != 0,
+                "steps" => self.steps = chance,
+                other => panic!("SIM_MORE does not know {other}"),
+            }
+        }
     }
 
     /// Leaves out what is not named.
@@ -78,8 +113,10 @@ impl Plan {
             ("hangs", &mut self.hangs),
             ("cuts", &mut self.cuts),
             ("failovers", &mut self.failovers),
+            ("lags", &mut self.lags),
         ];
         kinds.into_iter().filter(|(name, _)| !named.contains(name)).for_each(|(_, it)| *it = 0);
+        self.singly &= named.contains(&"singly");
         self.wills &= named.contains(&"wills");
         self.shared &= named.contains(&"shared");
         self.retained &= named.contains(&"retained");

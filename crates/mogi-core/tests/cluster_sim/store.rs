@@ -224,15 +224,20 @@ impl Store {
         self.claimed.retain(|(of, _)| *of != site);
     }
 
-    /// A site that starts does at once what it had left undone; the sessions that concerns.
-    pub(crate) fn roll_forward(&mut self, owner: usize, clients: &Clients) -> Vec<SessionNo> {
+    /// A site that starts does at once what it had left undone; the sessions that concerns, and
+    /// retained messages.
+    pub(crate) fn roll_forward(
+        &mut self,
+        owner: usize,
+        clients: &Clients,
+    ) -> (Vec<SessionNo>, Vec<StoreOp>) {
         let own = || self.slots.values().filter(|slot| slot.live.owner == Some(owner));
         let received = own().filter_map(|slot| slot.live.session.as_ref());
         let undone = received.flat_map(|session| session.received.values().flatten());
         let published = own().filter_map(|slot| slot.live.published.as_ref());
         let undone = undone.chain(published.flat_map(|(_, follows)| follows));
         let undone: Vec<StoreOp> = undone.cloned().collect();
-        let mut concerned = Vec::new();
+        let (mut concerned, mut retained) = (Vec::new(), Vec::new());
         for op in undone {
             let key = match &op {
                 StoreOp::Enqueued { session, .. } => match clients.get(session) {
@@ -254,8 +259,9 @@ impl Store {
                     _ => kept.retain(&op),
                 }
             }
+            retained.extend(Some(op).filter(|op| !matches!(op, StoreOp::Enqueued { .. })));
         }
-        concerned
+        (concerned, retained)
     }
 
     /// The site has a reply.
@@ -342,7 +348,8 @@ impl Kept {
     }
 }
 
-fn shard_of(key: &str) -> usize {
+/// The master of a slot.
+pub(crate) fn shard_of(key: &str) -> usize {
     key.bytes().fold(7usize, |sum, byte| sum.wrapping_mul(31) + usize::from(byte)) % SHARDS
 }
 

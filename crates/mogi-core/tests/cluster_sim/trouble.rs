@@ -120,6 +120,7 @@ impl World {
 
     /// Everything that went wrong ends, everybody comes back, and all comes to rest.
     pub(crate) fn calm_down(&mut self) {
+        self.lags.end();
         for site in 0..self.sites.len() {
             match self.sites[site].life {
                 Life::Down => self.start_site(site),
@@ -221,7 +222,7 @@ impl World {
             Some((kept.session.as_ref()?.number, key.strip_prefix("c:")?.into()))
         });
         let sessions = sessions.collect();
-        let concerned = self.store.roll_forward(site, &sessions);
+        let (concerned, redone) = self.store.roll_forward(site, &sessions);
         let (store, now_ms) = (&self.store, self.now_ms);
         let at = &mut self.sites[site];
         let node = Arc::clone(&at.node);
@@ -263,6 +264,9 @@ impl World {
             cluster.add_shadow(&node.interest, place.map_or(NOWHERE, |it| it.place), &record);
         }
         node.continue_from(last.0, last.1, 0);
+        let redone = crate::link::retained_items(redone.iter());
+        at.workers[0].far_batch(now_ms, &redone);
+        cluster.set_redone(redone);
         for (client, will) in wills {
             at.worker_of(&client).restore_will(now_ms, &client, &will, now_ms);
         }

@@ -1,6 +1,7 @@
 //! The whole simulation: steps in random order, then quiet, then the reckoning.
 
 use crate::client::Client;
+use crate::lags::{Lags, Slow};
 use crate::link::Wires;
 use crate::oracle::{Oracle, Subject};
 use crate::plan::{LEASE_MS, Plan};
@@ -17,6 +18,7 @@ pub(crate) struct World {
     pub(crate) now_ms: u64,
     pub(crate) sites: Vec<Site>,
     pub(crate) wires: Wires,
+    pub(crate) lags: Lags,
     pub(crate) store: Store,
     pub(crate) clients: Vec<Client>,
     pub(crate) oracle: Oracle,
@@ -81,6 +83,7 @@ impl World {
             rng,
             now_ms,
             wires: Wires::new(),
+            lags: Lags::new(seed, plan.lags),
             store: Store::new(plan.sites),
             sites,
             clients,
@@ -120,6 +123,7 @@ impl World {
     /// One thing happens.
     fn step(&mut self) {
         self.trouble();
+        self.lags.begin_step(&self.plan, self.now_ms);
         match self.rng.weighted(&self.plan.weights) {
             0 => self.act(),
             1 => {
@@ -143,18 +147,25 @@ impl World {
                 let busy = self.store.busy();
                 if !busy.is_empty() && self.rng.percent(70) {
                     let at = self.rng.below(busy.len());
-                    self.store.work(&busy[at], self.now_ms);
+                    if !self.lags.holds(&busy[at]) {
+                        self.store.work(&busy[at], self.now_ms);
+                    }
                 } else {
                     let site = self.rng.below(self.sites.len());
-                    self.take_replies(site);
+                    if !self.lags.is_slow(Slow::Replies(site)) {
+                        self.take_replies(site);
+                    }
                 }
             }
             4 => {
                 let (from, to) =
                     (self.rng.below(self.sites.len()), self.rng.below(self.sites.len()));
-                match self.rng.below(8) {
+                // Where the others are to serve on, a node that starts is not left alone for long.
+                match self.rng.below(if self.plan.singly { 3 } else { 8 }) {
                     0 => drop(self.look(from)),
-                    _ if from != to => drop(self.work_link(from, to)),
+                    _ if from != to && !self.lags.is_slow(Slow::Link(from, to)) => {
+                        let _ = self.work_link(from, to);
+                    }
                     _ => {}
                 }
             }
@@ -174,7 +185,10 @@ impl World {
         }
         if due(&mut self.rng, self.plan.crashes) {
             let site = self.rng.below(self.sites.len());
-            self.crash(site);
+            let all = (0..self.sites.len()).all(|site| self.takes_clients(site));
+            if all || !self.plan.singly {
+                self.crash(site);
+            }
         }
         if due(&mut self.rng, self.plan.hangs) {
             let site = self.rng.below(self.sites.len());

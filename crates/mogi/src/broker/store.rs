@@ -6,7 +6,7 @@ use crate::net::event_loop::EventLoop;
 use crate::net::mailbox::Mail;
 use crate::net::shared::{LogSink, Shared};
 use mogi_core::store::StoredWill;
-use mogi_core::{Fetch, LogKind, SessionNo};
+use mogi_core::{Fetch, LogKind};
 use mogi_store::committer::{OnAnswer, OnNotice};
 use mogi_store::embedded::migration;
 use mogi_store::redis::{self, RedisOptions, RedisStore};
@@ -101,10 +101,8 @@ pub(super) fn answers(shared: &Arc<Shared>) -> OnAnswer {
                 let line = format!("Another broker has taken over the client {client}.");
                 shared.log.log(LogKind::Notice, &line);
                 let owner = usize::from(shared.node.owner(&client));
-                if session != SessionNo::NONE
-                    && let Some(mailbox) = shared.mailboxes.get(owner)
-                {
-                    mailbox.send(Mail::Fenced { session, epoch }, false);
+                if let Some(mailbox) = shared.mailboxes.get(owner) {
+                    mailbox.send(Mail::Fenced { client, session, epoch }, false);
                 }
                 return;
             }

@@ -162,6 +162,7 @@ impl EventLoop {
                 Claimed::Moved { session: Box::new(session), will }
             }
         };
+        let moves = matches!(claimed, Claimed::Moved { .. });
         let settled = self.worker.claimed(now_ms, &client, claimed, epoch);
         // What was changed so far goes before what is changed under this claim.
         self.finish_turn(now_ms);
@@ -174,7 +175,7 @@ impl EventLoop {
         pending.epoch = epoch;
         match settled {
             Settled::After(told) => {
-                let barrier = self.own_barrier(told);
+                let barrier = self.own_barrier(moves);
                 self.tell(&client, told, barrier);
             }
             Settled::Here => self.arrived(now_ms, &client),
@@ -227,11 +228,11 @@ impl EventLoop {
     }
 
     /// Passed when nothing more comes for a session by what this node's workers knew before.
-    fn own_barrier(&self, told: u64) -> Arc<Barrier> {
+    fn own_barrier(&self, moves: bool) -> Arc<Barrier> {
         let shared = Arc::clone(&self.shared);
         let owner = usize::from(self.index);
         // Who had it before has nothing to wait for.
-        let workers = if told == 0 { 0 } else { shared.mailboxes.len() };
+        let workers = if moves { shared.mailboxes.len() } else { 0 };
         let barrier = Arc::new(Barrier::telling(workers, move || {
             if let Some(mailbox) = shared.mailboxes.get(owner) {
                 mailbox.send(Mail::Told, false);
