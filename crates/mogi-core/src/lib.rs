@@ -48,6 +48,7 @@ mod peer;
 mod publish;
 mod queue;
 pub mod receive;
+mod removed;
 mod replay;
 mod restore;
 mod retain;

@@ -10,8 +10,8 @@
 use crate::authority::Source;
 use crate::message::Message;
 use crate::numbers::Numbers;
+use crate::removed::Removed;
 use crate::topics::RetainedTree;
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -35,9 +35,8 @@ pub struct Retained {
 #[derive(Debug)]
 struct Tree {
     topics: RetainedTree<Kept>,
-    /// Topics whose message was removed lately, oldest first, where there are other nodes: what
-    /// one of them sent before must not bring it back.
-    removed: VecDeque<(Arc<str>, u64)>,
+    /// Where there are other nodes.
+    removed: Removed,
 }
 
 /// A retained message and its version.
@@ -48,9 +47,6 @@ struct Kept {
     /// Who published it, where that matters and is known (`check_retain_source`).
     source: Option<Arc<Source>>,
 }
-
-/// Removals that are remembered.
-const REMOVED_MAX: usize = 16 * 1024;
 
 /// How much may be retained; 0: any.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,7 +72,7 @@ impl Retained {
         let topics = RetainedTree::new(seed);
         Self {
             seed,
-            kept: RwLock::new(Tree { topics, removed: VecDeque::new() }),
+            kept: RwLock::new(Tree { topics, removed: Removed::new(seed) }),
             count: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             own_bytes: AtomicUsize::new(0),
@@ -168,7 +164,7 @@ impl Retained {
         tree.removed
             .iter()
             .filter(|(_, version)| *version >= since)
-            .for_each(|(topic, version)| visit(Err(topic), *version));
+            .for_each(|(topic, version)| visit(Err(topic), version));
         tree.topics.for_each(|kept| {
             if kept.version >= since {
                 visit(Ok(&kept.message), kept.version);
@@ -209,13 +205,14 @@ impl Retained {
         self.forget_bytes(before.as_ref());
         self.count.store(tree.topics.len(), Ordering::Relaxed);
         if self.clustered {
-            tree.note_removed(topic, version);
+            tree.removed.note(topic, version);
         }
     }
 
     pub(crate) fn forget_all(&self) {
         let mut tree = self.write();
-        *tree = Tree { topics: RetainedTree::new(self.seed), removed: VecDeque::new() };
+        let (topics, removed) = (RetainedTree::new(self.seed), Removed::new(self.seed));
+        *tree = Tree { topics, removed };
         self.bytes.store(0, Ordering::Relaxed);
         self.own_bytes.store(0, Ordering::Relaxed);
         self.count.store(0, Ordering::Relaxed);
@@ -260,7 +257,7 @@ impl Retained {
             gone_bytes += message.weight();
             let version = self.versions.next(now_ms);
             if self.clustered {
-                note_removed(removed, message.topic(), version);
+                removed.note(message.topic(), version);
             }
             gone(message, version);
             false
@@ -298,18 +295,7 @@ impl Tree {
     fn is_newer(&self, topic: &str, version: u64) -> bool {
         match self.topics.get(topic) {
             Some(kept) => kept.version >= version,
-            None => self.removed.iter().any(|(other, at)| *at >= version && &**other == topic),
+            None => self.removed.is_known(topic, version),
         }
     }
-
-    fn note_removed(&mut self, topic: &str, version: u64) {
-        note_removed(&mut self.removed, topic, version);
-    }
-}
-
-fn note_removed(removed: &mut VecDeque<(Arc<str>, u64)>, topic: &str, version: u64) {
-    if removed.len() >= REMOVED_MAX {
-        removed.pop_front();
-    }
-    removed.push_back((topic.into(), version));
 }

@@ -96,6 +96,14 @@ pub enum Loaded {
         /// The will.
         will: StoredWill,
     },
+    /// A retained message that ended lately, where several brokers share a store: another one may
+    /// have it yet.
+    RetainedEnd {
+        /// Its topic.
+        topic: Arc<str>,
+        /// The version of its end.
+        version: u64,
+    },
     /// A retained message, or the end of one, that followed from what was taken and was left undone
     /// when the broker ended: it is done now, and other brokers have not heard of it.
     Redone(StoreOp),

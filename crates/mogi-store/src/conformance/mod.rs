@@ -166,7 +166,10 @@ impl Contents {
                 *self = Self::default();
                 true
             }
-            Loaded::Alive { .. } | Loaded::Redone(_) | Loaded::Progress(_) => true,
+            Loaded::Alive { .. }
+            | Loaded::RetainedEnd { .. }
+            | Loaded::Redone(_)
+            | Loaded::Progress(_) => true,
         };
         assert!(new, "everything is given once");
     }

@@ -106,7 +106,7 @@ impl Load<'_> {
             let mut commands = Commands::new();
             commands.push(&[b"HGETALL", keys.per(slot, Per::RetainedMeta).as_bytes()]);
             for key in keys.gone(slot, now_ms) {
-                commands.push(&[b"HVALS", key.as_bytes()]);
+                commands.push(&[b"HGETALL", key.as_bytes()]);
             }
             Request { aside: true, ..Request::new(slot, commands) }
         });
@@ -114,9 +114,7 @@ impl Load<'_> {
         let mut topics: Vec<(u16, &str, &[u8])> = Vec::new();
         for (slot, Reply { values, .. }) in slots.zip(&replies) {
             let [retained, gone @ ..] = &values[..] else { continue };
-            let gone = gone.iter().filter_map(Value::array).flatten();
-            let gone = gone.filter_map(|version| version.text()?.parse().ok());
-            self.report.last_version = gone.fold(self.report.last_version, u64::max);
+            gone.iter().for_each(|gone| self.ended(gone));
             for (topic, meta) in Found::of(retained).pairs() {
                 match std::str::from_utf8(topic) {
                     Ok(topic) => topics.push((slot, topic, meta)),
@@ -125,6 +123,17 @@ impl Load<'_> {
             }
         }
         self.retained(&topics)
+    }
+
+    /// Retained messages that ended lately.
+    fn ended(&mut self, gone: &Value) {
+        for (topic, version) in Found::of(gone).pairs() {
+            let version = std::str::from_utf8(version).ok().and_then(|it| it.parse().ok());
+            if let (Ok(topic), Some(version)) = (std::str::from_utf8(topic), version) {
+                self.report.last_version = self.report.last_version.max(version);
+                (self.visit)(Loaded::RetainedEnd { topic: topic.into(), version }, None);
+            }
+        }
     }
 
     fn retained(&mut self, topics: &[(u16, &str, &[u8])]) -> Result<(), StoreError> {

@@ -527,3 +527,21 @@ fn what_is_retained_belatedly_is_known() {
     RedisStore::open(&server.options()).expect("it opens").load(visit).expect("it loads");
     assert_eq!(found, [5]);
 }
+
+/// Another broker may have what ended lately, and must not bring it back.
+#[test]
+fn what_ended_lately_is_told() {
+    let server = Server::start(&[]);
+    let mut store = node(&server, "a");
+    let end = StoreOp::RetainedEnd { topic: "r/1".into(), version: 8 };
+    let set = |topic, version| conformance::retained_set(topic, b"x", version);
+    store.commit(&[&[set("r/1", 6), set("r/2", 7), end]]).expect("written");
+    let (mut there, mut ended) = (Vec::new(), Vec::new());
+    let visit = &mut |loaded| match loaded {
+        Loaded::Retained { version, .. } => there.push(version),
+        Loaded::RetainedEnd { topic, version } => ended.push((topic, version)),
+        _ => {}
+    };
+    RedisStore::open(&server.options()).expect("it opens").load(visit).expect("it loads");
+    assert_eq!((there, ended), (vec![7], vec![("r/1".into(), 8)]));
+}

@@ -181,6 +181,9 @@ impl Restoring<'_> {
             Loaded::Retained { message, version } => {
                 self.shared.node.retained.restore(message, version);
             }
+            Loaded::RetainedEnd { topic, version } => {
+                self.shared.node.retained.remove_as_of(&topic, version);
+            }
             Loaded::Will { client, will } => self.wills.push((client, will)),
             Loaded::Redone(StoreOp::Retained { message, version }) => {
                 put_retained(Ok(&message), version, &mut self.redone);

@@ -229,7 +229,7 @@ fn restore(
         }
         Loaded::Will { client, will } => wills.push((client, will)),
         // It is among what is loaded, and nobody else has to be told.
-        Loaded::Redone(_) => {}
+        Loaded::Redone(_) | Loaded::RetainedEnd { .. } => {}
         Loaded::Progress(so_far) => tell_progress(shared.log, so_far),
     })?;
     node.continue_from(report.last_session, report.last_entry, report.last_version);

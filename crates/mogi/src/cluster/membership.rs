@@ -474,6 +474,9 @@ fn look(
         Loaded::Retained { message, version } => {
             shared.node.retained.restore(message, version);
         }
+        Loaded::RetainedEnd { topic, version } => {
+            shared.node.retained.remove_as_of(&topic, version);
+        }
         Loaded::Session(it) => {
             let Owner { node, epoch } = owner.unwrap_or(Owner { node: None, epoch: 0 });
             // What they have they have told, and what changed meanwhile as well.

@@ -113,7 +113,10 @@ impl Reading {
             Loaded::Session(session) => sessions.push(session),
             Loaded::Will { client, will } => wills.push((client, will)),
             Loaded::Retained { message, .. } => *retained_bytes += message.weight() as u64,
-            Loaded::Alive { .. } | Loaded::Redone(_) | Loaded::Progress(_) => {}
+            Loaded::Alive { .. }
+            | Loaded::RetainedEnd { .. }
+            | Loaded::Redone(_)
+            | Loaded::Progress(_) => {}
         });
         self.report = loaded.map_err(|error| of_store(self.snapshot.as_ref(), error))?;
         self.damaged(self.report.damage.clone());

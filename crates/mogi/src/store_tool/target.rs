@@ -105,7 +105,10 @@ impl Target {
             Loaded::Will { client, .. } => {
                 contents.wills.insert(client);
             }
-            Loaded::Alive { .. } | Loaded::Redone(_) | Loaded::Progress(_) => {}
+            Loaded::Alive { .. }
+            | Loaded::RetainedEnd { .. }
+            | Loaded::Redone(_)
+            | Loaded::Progress(_) => {}
         })?;
         Ok(Contents { report, ..contents })
     }

@@ -1,5 +1,6 @@
 //! Links that come late.
 
+use super::retained::retained;
 use super::scene::{Site, TOLD, begin, free_port, linked, publish, resume};
 use crate::support::{Broker, Client, Dial, Message, Out, V5};
 use nix::sys::signal::Signal;
@@ -140,6 +141,29 @@ fn a_node_that_died_untold_left_its_sessions_in_the_store() {
     publish(&b, "t", "one", 1);
     let mut client = resume(&b, V5, "client");
     client.receive("t", "one");
+}
+
+/// The same of a retained message that it removed: nobody brings it back.
+#[test]
+fn a_node_that_died_untold_left_no_retained_message_behind() {
+    let site = Site::new("");
+    let gate = Gate::new(false);
+    let mut a = site.node("a");
+    let mut sender = a.client(V5, "sender");
+    sender.publish(Out::new("r/gone", "x").qos(1).retain());
+    sender.publish(Out::new("r/stays", "x").qos(1).retain());
+    let b = gate.node(&site, "b");
+    a.expect_log("node b at");
+    b.expect_log("Restored 0 sessions");
+    sender.publish(Out::new("r/gone", "").qos(1).retain());
+    a.kill();
+    b.expect_log("node a is gone");
+    let stays = [("r/stays".to_owned(), "x".to_owned())];
+    assert_eq!(retained(&b, "r/#"), stays);
+    gate.set(true);
+    let c = site.node("c");
+    linked(&b, &c);
+    assert_eq!(retained(&c, "r/#"), stays);
 }
 
 /// Whether anything comes within a second.

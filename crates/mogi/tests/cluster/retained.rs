@@ -4,7 +4,7 @@ use super::scene::{Site, two};
 use crate::support::{Broker, Message, Out, PacketKind, V5, eventually};
 
 /// What a new subscriber of `filter` gets.
-fn retained(broker: &Broker, filter: &str) -> Vec<(String, String)> {
+pub(super) fn retained(broker: &Broker, filter: &str) -> Vec<(String, String)> {
     let mut reader = broker.client(V5, "reader");
     reader.subscribe(filter, 1);
     let mut found = Vec::new();
