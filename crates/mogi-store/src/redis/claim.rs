@@ -435,7 +435,7 @@ impl RedisStore {
             let undone = claiming.take_undone();
             let again = !undone.is_empty();
             for (cause, parts) in undone {
-                self.roll_forward(client, cause, &parts)?;
+                self.roll_forward(client, session.unwrap_or(SessionNo::NONE), cause, &parts)?;
             }
             if again {
                 claiming.begin_anew();

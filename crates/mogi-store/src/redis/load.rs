@@ -35,6 +35,9 @@ struct Load<'a> {
     wills: Vec<Arc<str>>,
 }
 
+/// What was left undone: of whom, of which session, what follows from what.
+type Left = (Arc<str>, SessionNo, Cause, Parts);
+
 pub(super) fn load(
     store: &mut RedisStore,
     visit: &mut dyn FnMut(Loaded, Option<Owner>),
@@ -172,34 +175,34 @@ impl Load<'_> {
         }
         let sessions = std::mem::take(&mut self.sessions);
         let keys = self.store.directory.keys.clone();
-        let mut left: Vec<(Arc<str>, Cause, Parts)> = Vec::new();
+        let mut left: Vec<Left> = Vec::new();
         for some in sessions.chunks(SESSIONS_AT_ONCE) {
             let requests = some.iter().map(|(_, client)| {
                 let tag = Tag::of(client);
                 let mut commands = Commands::new();
                 commands.push(&[b"HGETALL", keys.of(&tag, Of::Recv).as_bytes()]);
-                commands.push(&[b"HGET", keys.of(&tag, Of::Session).as_bytes(), b"node"]);
+                let session = keys.of(&tag, Of::Session);
+                commands.push(&[b"HMGET", session.as_bytes(), b"node", b"epoch"]);
                 Request { aside: true, ..Request::new(tag.slot, commands) }
             });
             let replies = self.store.link.call(requests.collect())?;
-            for ((_, client), Reply { values, .. }) in some.iter().zip(replies) {
+            for ((session, client), Reply { values, .. }) in some.iter().zip(replies) {
                 let [recv, owner] = &values[..] else { continue };
-                if !self.is_left_to_us(owner) {
-                    continue;
-                }
+                let Some(epoch) = self.left_to_us(owner) else { continue };
                 for (field, state) in Found::of(recv).pairs() {
                     if let (Some(cause), Some(parts)) =
                         (cause_of(field), super::journal::read(state))
                     {
-                        left.push((Arc::clone(client), cause, parts));
+                        self.store.directory.learn_owned(*session, client, epoch, true);
+                        left.push((Arc::clone(client), *session, cause, parts));
                     }
                 }
             }
         }
         self.sessions = sessions;
         self.left_of_wills(&mut left)?;
-        for (client, cause, parts) in left {
-            self.store.roll_forward(&client, cause, &parts)?;
+        for (client, session, cause, parts) in left {
+            self.store.roll_forward(&client, session, cause, &parts)?;
             for (_, op) in parts {
                 if let StoreOp::Retained { .. } | StoreOp::RetainedEnd { .. } = op {
                     (self.visit)(Loaded::Redone(op), None);
@@ -210,15 +213,15 @@ impl Load<'_> {
     }
 
     /// Wills that are taken, and not in all queues.
-    fn left_of_wills(&self, left: &mut Vec<(Arc<str>, Cause, Parts)>) -> Result<(), StoreError> {
-        let keys = &self.store.directory.keys;
+    fn left_of_wills(&mut self, left: &mut Vec<Left>) -> Result<(), StoreError> {
+        let keys = self.store.directory.keys.clone();
         for some in self.wills.chunks(SESSIONS_AT_ONCE) {
             let requests = some.iter().map(|client| {
                 let tag = Tag::of(client);
                 let (will, session) = (keys.of(&tag, Of::Will), keys.of(&tag, Of::Session));
                 let mut commands = Commands::new();
                 commands.push(&[b"HGET", will.as_bytes(), PUBLISHED.as_bytes()]);
-                commands.push(&[b"HGET", session.as_bytes(), b"node"]);
+                commands.push(&[b"HMGET", session.as_bytes(), b"node", b"epoch"]);
                 Request { aside: true, ..Request::new(tag.slot, commands) }
             });
             for (client, Reply { values, .. }) in
@@ -226,19 +229,27 @@ impl Load<'_> {
             {
                 let [parts, owner] = &values[..] else { continue };
                 let parts = parts.bytes().and_then(super::journal::read);
-                if let Some(parts) = parts.filter(|_| self.is_left_to_us(owner)) {
-                    left.push((Arc::clone(client), Cause::Will(Arc::clone(client)), parts));
+                if let (Some(parts), Some(epoch)) = (parts, self.left_to_us(owner)) {
+                    if epoch > 0 {
+                        self.store.directory.claimed(client, epoch, None);
+                    }
+                    let cause = Cause::Will(Arc::clone(client));
+                    left.push((Arc::clone(client), SessionNo::NONE, cause, parts));
                 }
             }
         }
         Ok(())
     }
 
-    /// Another node that lives does it itself; whoever claims the session from a dead one does it
-    /// then.
-    fn is_left_to_us(&self, owner: &Value) -> bool {
-        let owner = owner.text().unwrap_or_default();
-        owner.is_empty() || owner == &*self.store.node || self.store.purpose == Purpose::Move
+    /// The epoch of the last claim, 0: there was none; `None`: another node has the client. One
+    /// that lives does it itself, and whoever claims the client from a dead one does it then.
+    fn left_to_us(&self, owner: &Value) -> Option<u64> {
+        let words = owner.array().unwrap_or_default();
+        let text = |at: usize| words.get(at).and_then(Value::text).unwrap_or_default();
+        let node = text(0);
+        let ours =
+            node.is_empty() || node == &*self.store.node || self.store.purpose == Purpose::Move;
+        ours.then(|| text(1).parse().unwrap_or(0))
     }
 
     fn all_sessions(&mut self) -> Result<(), StoreError> {

@@ -3,8 +3,8 @@
 use super::RedisOptions;
 use super::directory::Directory;
 use super::fetch::Search;
-use super::journal::Parts;
-use super::keys::{Keys, Of, Per, Tag, field_of};
+use super::journal::{self, Parts};
+use super::keys::{Keys, Tag};
 use super::link::Link;
 use super::ops::{Extra, Outcome, Plan, Planner};
 use super::wire::{Commands, Request, Value, slot_of};
@@ -107,6 +107,7 @@ impl RedisStore {
     pub(super) fn roll_forward(
         &mut self,
         publisher: &Arc<str>,
+        session: SessionNo,
         cause: Cause,
         parts: &Parts,
     ) -> Result<(), StoreError> {
@@ -117,24 +118,31 @@ impl RedisStore {
             }
             ops.push(op.clone());
         }
+        let slot = Tag::of(publisher).slot;
+        if let Cause::PacketId(packet_id) = cause {
+            // Once more, as what was read may be on no replica yet: if it got lost, its publisher
+            // would send again what everybody has.
+            let whole = parts.iter().map(|(client, op)| (client.as_deref(), op));
+            let parts = [((session, cause.clone()), journal::encode(whole))];
+            let extra = Extra { parts: parts.into_iter().collect(), ..Extra::default() };
+            let received = [StoreOp::Received { session, packet_id, follows: 0 }];
+            if !self.carry_out_own(slot, &received, &extra)? {
+                return Ok(());
+            }
+        }
         self.write_all(&ops)?;
-        // It is done: nobody needs to do it again. If this is lost, it counts but once anyway.
-        let (keys, tag) = (&self.directory.keys, Tag::of(publisher));
-        let (key, field) = (keys.of(&tag, Of::Recv), field_of(&cause));
-        let commands = match cause {
-            Cause::Will(_) => {
-                let (will, wills) = (keys.of(&tag, Of::Will), keys.per(tag.slot, Per::Wills));
-                let mut commands = Commands::one(&[b"UNLINK", will.as_bytes()]);
-                commands.push(&[b"HDEL", wills.as_bytes(), publisher.as_bytes()]);
-                commands
-            }
-            Cause::PacketId(_) => {
-                Commands::one(&[b"HSET", key.as_bytes(), field.as_bytes(), b"received"])
-            }
-            Cause::Entry(_) => Commands::one(&[b"HDEL", key.as_bytes(), field.as_bytes()]),
-        };
-        self.link.call(vec![Request::new(slot_of(key.as_bytes()), commands)])?;
-        Ok(())
+        // It is done: nobody needs to do it again. Whoever has claimed the publisher since has
+        // done it as well, and what became of the packet id there counts.
+        let extra = Extra { settled: vec![(session, cause)], ..Extra::default() };
+        self.carry_out_own(slot, &[], &extra).map(drop)
+    }
+
+    /// Carries out changes of one session that only its owner may make; whether this node is that.
+    fn carry_out_own(&self, slot: u16, ops: &[StoreOp], extra: &Extra) -> Result<bool, StoreError> {
+        let planner = Planner { directory: &self.directory, now_ms: now_ms() };
+        let plan = planner.plan(ops, extra);
+        let outcomes = self.carry_out(&[(slot, ops, plan)])?;
+        Ok(outcomes.iter().all(|outcome| outcome.fenced.is_empty()))
     }
 
     pub(super) fn read_marks(&self) -> Result<LoadReport, StoreError> {

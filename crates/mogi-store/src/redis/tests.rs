@@ -310,6 +310,35 @@ fn mqtt_4_3_3_10_a_message_of_several_slots_is_there_as_a_whole_and_once() {
     }
 }
 
+/// Its publisher came to another broker while one that starts was about to do what it had left
+/// undone: what became of the packet id there counts, or a new message with it would be taken for
+/// a repeat.
+#[test]
+fn mqtt_4_3_3_10_what_a_start_does_late_brings_no_packet_id_back() {
+    let server = Server::start(&[]);
+    let (mut store, mut lanes) = two_sessions(&server);
+    let client: Arc<str> = "client-1".into();
+    let ours = store.claim(&client).expect("it is claimed");
+    lanes.directory.claimed(&client, ours.epoch, Some(SessionNo(1)));
+    lanes.submit(0, 1, vec![taken(1, 9, 1), exactly_once(2, 20)], Wait::ForThis, 1);
+    carry_out(&mut lanes, &store, 1);
+    drop(lanes);
+    // This is what the start has read.
+    let left = server.cli(&["HGET", "recv:{client-1}", "9"]);
+    assert!(left.starts_with("J1"), "{left}");
+    let parts = vec![(Some("client-2".into()), exactly_once(2, 20))];
+    // The publisher is with another broker, which has done it, and released the packet id.
+    let mut other = node(&server, "b");
+    other.claim(&client).expect("it is claimed");
+    other
+        .commit(&[&[StoreOp::ReceivedEnd { session: SessionNo(1), packet_id: 9 }]])
+        .expect("it is");
+    assert_eq!(server.cli(&["HLEN", "recv:{client-1}"]), "0\n");
+    store.roll_forward(&client, SessionNo(1), Cause::PacketId(9), &parts).expect("it does");
+    assert_eq!(server.cli(&["HLEN", "recv:{client-1}"]), "0\n");
+    assert_eq!(server.cli(&["XLEN", "queue:{client-2}"]), "1\n");
+}
+
 /// The end of a retained message that a broker left undone is known to nobody: whoever does it says
 /// so.
 #[test]
