@@ -58,6 +58,8 @@ pub(super) struct Runner {
     searches: HashMap<u64, Asked, RandomState>,
     claims: HashMap<u64, Claim, RandomState>,
     last_id: u64,
+    /// The last turn of its own.
+    last_roll: u64,
     /// Questions that wait for changes to arrive.
     waiting: Vec<Question>,
     /// Slots whose request Redis does not take, and when it is tried again.
@@ -114,6 +116,7 @@ impl Runner {
             searches: HashMap::default(),
             claims: HashMap::default(),
             last_id: 0,
+            last_roll: 0,
             waiting: Vec::new(),
             broken: Vec::new(),
             denied: Vec::new(),
@@ -464,11 +467,12 @@ impl Runner {
         }
         // What the one before left undone comes first; then the session is read anew.
         claim.claiming.begin_anew();
-        claim.rolls = Some(id);
+        self.last_roll += 1;
+        claim.rolls = Some(self.last_roll);
         // Some of it may be for this slot, and nothing else of the session was changed here.
         self.lanes.claim_ends(claim.claiming.tag.slot, &client);
         self.shared.ops.fetch_add(left.len() as u64, Ordering::Relaxed);
-        self.lanes.submit(OWN, id, left, Wait::ForThis, 0);
+        self.lanes.submit(OWN, self.last_roll, left, Wait::ForThis, 0);
     }
 
     fn answer(&mut self) {
@@ -496,20 +500,20 @@ impl Runner {
         }
         for (worker, answer) in answers {
             match answer {
-                Answer::Stored { turn } | Answer::StoredOne { turn } if worker == OWN => {
-                    self.rolled(turn);
-                }
+                Answer::Stored { turn } if worker == OWN => self.rolled(|rolls| rolls <= turn),
+                // Those before it may not be.
+                Answer::StoredOne { turn } if worker == OWN => self.rolled(|rolls| rolls == turn),
                 answer => (self.on_answer)(worker, answer),
             }
         }
     }
 
-    /// What the owner before left undone is done, up to this claim's.
-    fn rolled(&mut self, turn: u64) {
+    /// What the owner before left undone is done, as far as these turns of its own say so.
+    fn rolled(&mut self, done: impl Fn(u64) -> bool) {
         let ready: Vec<u64> = self
             .claims
             .iter_mut()
-            .filter_map(|(id, claim)| claim.rolls.take_if(|rolls| *rolls <= turn).map(|_| *id))
+            .filter_map(|(id, claim)| claim.rolls.take_if(|rolls| done(*rolls)).map(|_| *id))
             .collect();
         ready.into_iter().for_each(|id| self.claim_on(id));
     }
