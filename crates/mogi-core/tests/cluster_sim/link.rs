@@ -20,6 +20,8 @@ pub(crate) enum Load {
     /// Changes, and how many of the log the other knows with them.
     Changes(Vec<u8>, u64),
     Batch(Vec<u8>),
+    /// Something before this got lost: what of it is in the store is to be read there.
+    Gap,
 }
 
 /// A numbered piece of it.
@@ -82,6 +84,7 @@ impl Peer {
             self.frames.clear();
             self.sent = self.last;
             self.log_seen = None;
+            self.push(Load::Gap);
         }
     }
 }
@@ -215,6 +218,7 @@ impl Site {
         let place = peer.place;
         let mut turns = Vec::new();
         match frame.load {
+            Load::Gap => self.catch_up_all(store),
             Load::Batch(bytes) => {
                 let gateway = (from % self.workers.len()) as u16;
                 let mut rest = &bytes[..];
@@ -310,7 +314,7 @@ impl Site {
         }
     }
 
-    /// A link to a node that lives was broken: something may be missing.
+    /// Something another node sent may be missing.
     pub(crate) fn catch_up_all(&mut self, store: &mut Store) {
         let residents: Vec<Arc<str>> = self.clients.values().cloned().collect();
         for client in residents {

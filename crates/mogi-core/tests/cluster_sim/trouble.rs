@@ -94,9 +94,6 @@ impl World {
         note(|| format!("link {a} to {b} is whole"));
         for (from, to) in [(a, b), (b, a)] {
             self.wires.entry((from, to)).or_default().down = false;
-            if self.is_up(to) {
-                self.sites[to].catch_up_all(&mut self.store);
-            }
         }
     }
 
