@@ -121,7 +121,11 @@ impl Worker {
         if publish.qos == QoS::ExactlyOnce && self.defers(key) {
             let mut outbox = Outbox::new(self.node.workers());
             let retained = match view.retain {
-                true => retain_later(&self.node, &mut self.turn, &mut outbox, &view, &mut shared),
+                true => {
+                    let source = source_of(&self.clients, &self.turn, Some(key));
+                    let turn = &mut self.turn;
+                    retain_later(&self.node, turn, &mut outbox, &view, &mut shared, source)
+                }
                 false => None,
             };
             let (clients, turn) = (&mut self.clients, &mut self.turn);

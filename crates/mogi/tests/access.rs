@@ -14,6 +14,8 @@ mod scram;
 mod service;
 #[path = "access/services.rs"]
 mod services;
+#[path = "access/sources.rs"]
+mod sources;
 #[path = "access/tokens.rs"]
 mod tokens;
 #[path = "access/tools.rs"]
