@@ -2,7 +2,7 @@
 //! asked about long after it has gone (`check_retain_source`), and after the broker has.
 //!
 //! ```text
-//!  … payload | client id | user name | client id len 2 | has user name 1 | user name len 2 | port 2 |
+//!  … payload | client id | user name | client id len 2 | has name 1 | user name len 2 | port 2 |
 //! ```
 //! It stands at the end, so that what is before it reads as in a message without an author.
 
