@@ -327,6 +327,7 @@ impl Worker {
             return Err(broken(Reason::TopicNameInvalid, what));
         }
         if too_deep(topic, self.turn.cfg.max_topic_levels) {
+            self.turn.stats.levels_refused += 1;
             let what = "topic with more levels than max_topic_levels";
             return Err(broken(Reason::TopicNameInvalid, what));
         }
