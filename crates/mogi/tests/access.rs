@@ -4,6 +4,8 @@ mod support;
 
 #[path = "access/dynsec.rs"]
 mod dynsec;
+#[path = "access/https.rs"]
+mod https;
 #[path = "access/login.rs"]
 mod login;
 #[path = "access/reload.rs"]

@@ -26,7 +26,7 @@ impl EventLoop {
     }
 
     /// A connection that comes where too many wait is heard out, as far as that costs little, and
-    /// told so ([MQTT-3.2.2-8]: 0x9F). TLS costs what the limit is there to save: then it is closed.
+    /// told so ([MQTT-3.2.2-8]: 0x9F). TLS costs what the limit is there to save: it is closed.
     pub(super) fn send_away(&mut self, now_ms: u64, stream: Stream, listener: u16, peer: Peer) {
         count(&self.shared.refused.crowded);
         let rules = self.shared.rules(listener);
