@@ -1,5 +1,5 @@
-//! Configuration files: whatever stands in one, it can be used or is refused with a reason, and what
-//! was read is the same when it is read again.
+//! Configuration files: whatever stands in one, it can be used or is refused with a reason, and
+//! what was read is the same when it is read again.
 //!
 //! Input: a `mosquitto.conf`.
 

@@ -1,5 +1,5 @@
-//! The `mogi` binary: the broker, or one of the tools, by its name or first argument. It is a library
-//! so that fuzz targets reach what it reads.
+//! The `mogi` binary: the broker, or one of the tools, by its name or first argument. It is a
+//! library so that fuzz targets reach what it reads.
 
 mod access;
 mod bridge;
