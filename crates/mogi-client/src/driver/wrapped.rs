@@ -28,8 +28,8 @@ pub struct Wrapped {
     out: Vec<u8>,
     /// The server sends no more.
     ended: bool,
-    /// We have said goodbye: what comes now is not looked at. Some servers end in ways no TLS session
-    /// should see then.
+    /// We have said goodbye: what comes now is not looked at. Some servers end in ways no TLS
+    /// session should see then.
     closed: bool,
 }
 
