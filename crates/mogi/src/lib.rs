@@ -246,6 +246,14 @@ fn run_plan(
         logger.log(LogKind::Warning, "Warning: the system gives no random numbers.");
     }
     let version = name.versioned();
+    if let Some(path) = &config.tls_keylog {
+        let wrong =
+            |error| format!("Error: --tls-keylog {}: {}.", path.display(), log::why(&error));
+        mogi_client::KeyFile::new(path).map_err(wrong)?;
+        let line =
+            "Warning: --tls-keylog is set: whoever reads that file can read all connections.";
+        logger.log(LogKind::Warning, line);
+    }
     let (listeners, settings) = config::plan(config, u64::from_ne_bytes(seed), version.clone())?;
     let signals = Some(process::signals().map_err(told)?);
     let announce =
