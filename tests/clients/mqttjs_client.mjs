@@ -1,6 +1,7 @@
 // MQTT.js through the broker.
 
 import mqtt from "mqtt";
+import { scram } from "./scram.mjs";
 import { Waiting, ca, equal, run, soon, test, url } from "./tap.mjs";
 
 const VERSIONS = { 3: "3.1", 4: "3.1.1", 5: "5.0" };
@@ -255,6 +256,31 @@ test("what the broker can do stands in CONNACK", async () => {
   equal(assignedClientIdentifier.length > 0, true, "assigned id");
   equal(receiveMaximum > 0, true, "receive maximum");
   await alice.disconnect();
+});
+
+/** What comes of a login: CONNACK, or the error. */
+async function scramLogin(login) {
+  const client = mqtt.connect(url, {
+    protocolVersion: 5,
+    clientId: "scram",
+    reconnectPeriod: 0,
+    ca,
+    properties: login.properties,
+  });
+  client.handleAuth = login.handleAuth;
+  const answer = await soon(
+    new Promise((resolve) => client.once("connect", resolve).once("error", resolve)),
+    "CONNACK",
+  );
+  await soon(client.endAsync(true), "the end");
+  return answer;
+}
+
+test("a password is known to both and sent by nobody", async () => {
+  const login = scram("ann,=", "a secret");
+  login.verify(await scramLogin(login));
+  const wrong = await scramLogin(scram("ann,=", "another"));
+  equal(wrong.code, 0x87, "reason code");
 });
 
 await run("MQTT.js");

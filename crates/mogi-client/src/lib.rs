@@ -27,7 +27,7 @@ pub use client::Client;
 #[cfg(feature = "openssl")]
 pub use driver::PskSession;
 pub use driver::{
-    Address, DialError, DialOptions, Driver, DriverError, Proxy, Psk, Stream, TlsOptions,
+    Address, DialError, DialOptions, Driver, DriverError, KeyFile, Proxy, Psk, Stream, TlsOptions,
     client_config,
 };
 pub use error::{Error, PublishError};

@@ -6,10 +6,12 @@
 //! ```
 //! Where nobody limits anything, all of it is one comparison.
 
+use crate::author::Author;
 use crate::client::Client;
 use crate::clients::Clients;
 use crate::link::Link;
 use crate::map::Map;
+use crate::message::Message;
 use crate::pass::{Answer, Grant, behind};
 use crate::session::Session;
 use crate::turn::Turn;
@@ -48,6 +50,8 @@ pub const UNLIMITED: u16 = u16::MAX - 1;
 pub struct Rights {
     /// By [`ListenerConfig::rights`](crate::ListenerConfig::rights); `None`: everything is allowed.
     tables: Arc<[Option<Arc<dyn Authority>>]>,
+    /// The ports of their listeners, by which a table is found again after a restart.
+    ports: Arc<[u16]>,
     epoch: u64,
     /// No table limits anything.
     open: bool,
@@ -68,7 +72,13 @@ impl Rights {
     /// `$CONTROL/` are taken from those who may publish there.
     pub fn new(tables: Vec<Option<Arc<dyn Authority>>>, epoch: u64, control: bool) -> Self {
         let open = tables.iter().all(Option::is_none);
-        Self { tables: tables.into(), epoch, open, granted: false, control }
+        let ports = Arc::default();
+        Self { tables: tables.into(), ports, epoch, open, granted: false, control }
+    }
+
+    /// The ports of the tables' listeners, in their order; 0: none.
+    pub fn with_ports(self, ports: &[u16]) -> Self {
+        Self { ports: ports.into(), ..self }
     }
 
     /// Clients may come in with rights of their own ([`Grant`](crate::Grant)).
@@ -105,6 +115,18 @@ impl Rights {
     }
 }
 
+impl Rights {
+    /// The table of the listener with that port.
+    fn table_at(&self, port: u16) -> u16 {
+        let found = self.ports.iter().position(|&it| it == port && port != 0);
+        found.and_then(|at| u16::try_from(at).ok()).unwrap_or(NO_TABLE)
+    }
+
+    fn port_of(&self, table: u16) -> u16 {
+        self.ports.get(usize::from(table)).copied().unwrap_or(0)
+    }
+}
+
 /// Answers a session remembers.
 const REMEMBERED: usize = 256;
 
@@ -122,20 +144,53 @@ pub(crate) struct Source {
     client_id: Arc<str>,
     username: Option<Arc<str>>,
     grant: Option<Arc<dyn Grant>>,
-    table: u16,
+    place: Place,
 }
 
-/// Who retains a message, if that matters later (`check_retain_source`).
+/// Where a source has its rights.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// In this table.
+    Table(u16),
+    /// In that of the listener with this port: it published before the broker started, or through
+    /// another node.
+    Port(u16),
+}
+
+/// Who retains a message, if that matters later (`check_retain_source`): it may be asked for later
+/// as well, so it is known wherever anybody's rights are limited.
 pub(crate) fn source_of(
     clients: &Clients,
     turn: &Turn,
     origin: Option<u32>,
 ) -> Option<Arc<Source>> {
-    let origin = origin.filter(|_| turn.cfg.check_retain_source);
+    let origin = origin.filter(|_| turn.cfg.check_retain_source || !turn.rights.is_open());
     Some(clients.get(origin?)?.as_source())
 }
 
 impl Source {
+    pub(crate) fn of_author(author: &Author<'_>) -> Self {
+        Self {
+            client_id: author.client_id.into(),
+            username: author.username.map(Arc::from),
+            grant: None,
+            place: Place::Port(author.port),
+        }
+    }
+
+    /// The message as stores and other nodes get it. Those with rights of their own cannot be asked
+    /// about later, and nobody asks about the broker's own.
+    pub(crate) fn sign(&self, message: &Message, rights: &Rights) -> Message {
+        let port = match self.place {
+            _ if self.grant.is_some() => return message.clone(),
+            Place::Table(UNLIMITED) => return message.clone(),
+            Place::Table(table) => rights.port_of(table),
+            Place::Port(port) => port,
+        };
+        let username = self.username.as_deref();
+        message.signed(&Author { client_id: &self.client_id, username, port })
+    }
+
     /// Whether it may publish to the topic today.
     pub(crate) fn may_write(&self, turn: &Turn, topic: &str) -> bool {
         let granted = self.grant.as_ref().map(|it| it.allows(Access::Write, topic));
@@ -145,7 +200,11 @@ impl Source {
             Some(Answer::Deny) => return false,
             Some(Answer::Defer) | None => {}
         }
-        turn.rights.table(self.table).is_none_or(|authority| {
+        let table = match self.place {
+            Place::Table(table) => table,
+            Place::Port(port) => turn.rights.table_at(port),
+        };
+        turn.rights.table(table).is_none_or(|authority| {
             let username = self.username.as_deref();
             authority.allows(&self.client_id, username, Access::Write, topic)
         })
@@ -212,7 +271,7 @@ impl Client {
             client_id: Arc::clone(&self.id),
             username: self.session.username.clone(),
             grant: self.session.grant.clone(),
-            table: self.session.table,
+            place: Place::Table(self.session.table),
         })
     }
 }

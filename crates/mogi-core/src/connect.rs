@@ -141,6 +141,7 @@ impl Worker {
         if known || self.node.sessions.load(Ordering::Relaxed) < limit {
             return Ok(());
         }
+        self.turn.stats.sessions_refused += 1;
         Err(Refused::with_connack(
             connect.version,
             Reason::ServerBusy,

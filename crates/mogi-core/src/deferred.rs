@@ -12,6 +12,7 @@
 //! from here ([MQTT-4.3.3-10]). In the same way a member of a group may be on another node by now,
 //! and have its message there, or a client, and that node publish its will.
 
+use crate::authority::source_of;
 use crate::client::{Way, enqueue};
 use crate::clients::Clients;
 use crate::cluster::NOWHERE;
@@ -151,7 +152,10 @@ impl Worker {
         let mut shared = SharedCopy::default();
         let mut outbox = self.outbox.another();
         let retained = match view.retain {
-            true => retain_later(&self.node, &mut self.turn, &mut outbox, view, &mut shared),
+            true => {
+                let source = source_of(&self.clients, &self.turn, origin);
+                retain_later(&self.node, &mut self.turn, &mut outbox, view, &mut shared, source)
+            }
             false => None,
         };
         let route = self.route_of(view.topic, self.node.interest.version());

@@ -10,7 +10,7 @@
 //!   `wills`; `memory`: what becomes of it where there is none
 //! * routing: [`topics`] (tries), `route` (cache), [`interest`] and `shared` (across workers)
 //! * out: `client` (delivery), `inflight`, [`output`], `encode`
-//! * allowed: [`authority`]
+//! * allowed: [`authority`]; `author`: who published what is retained
 //! * kept: `deferred`, [`message`], `session`, [`retained`], [`store`]
 //! * around: [`node`] (shared by workers), `peer` (batches between them), [`event`], [`stats`]
 //!
@@ -18,6 +18,7 @@
 //! two tables. Nothing a client sends leads to a panic. Every buffer and queue has a limit in
 //! [`CoreConfig`].
 
+mod author;
 pub mod authority;
 mod client;
 mod clients;
@@ -70,6 +71,7 @@ mod turn;
 mod wills;
 mod worker;
 
+pub use author::Author;
 pub use authority::{Access, Authority, Judgement, Rights, Standing, UNLIMITED};
 pub use config::{CoreConfig, ListenerConfig};
 pub use connect::{Arrival, BridgeEnd};

@@ -6,6 +6,7 @@
 //!                        └──► Message (one Arc, made at most once) ──► queues, in flight, retained
 //! ```
 
+use crate::author::Author;
 use mogi_codec::properties::put_property;
 use mogi_codec::{Properties, PropertyId, QoS};
 use std::borrow::Cow;
@@ -20,6 +21,9 @@ pub const NEVER: u64 = u64::MAX;
 /// ```text
 /// | flags 1 | topic len 2 | properties len 4 | expires at 8 | topic | properties | payload |
 /// ```
+/// and behind it, where a flag says so, who published it ([`Author`]): only stores and other nodes
+/// get it so.
+///
 /// The properties are those that are forwarded as they are: without topic alias and message expiry
 /// interval, which are written anew for every receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +31,7 @@ pub struct Message(Arc<[u8]>);
 
 const HEAD: usize = 15;
 const FLAG_RETAIN: u8 = 0b100;
+const FLAG_AUTHOR: u8 = 0b1000;
 
 impl Message {
     /// Copies `view`, putting it together in `scratch` so that it takes one allocation.
@@ -44,8 +49,39 @@ impl Message {
         let (topic, rest) = rest.split_at_checked(topic_len)?;
         let topic = std::str::from_utf8(topic).ok()?;
         let qos = QoS::from_u8(head[0] & 0b11);
-        let known = head[0] & !(FLAG_RETAIN | 0b11) == 0 && qos.is_some();
+        let known = head[0] & !(FLAG_AUTHOR | FLAG_RETAIN | 0b11) == 0 && qos.is_some();
+        let rest = match head[0] & FLAG_AUTHOR {
+            0 => rest,
+            _ => Author::split(rest)?.0,
+        };
         (known && !topic.is_empty() && properties_len <= rest.len()).then(|| Self(Arc::from(bytes)))
+    }
+
+    /// The same message with its author.
+    pub fn signed(&self, author: &Author<'_>) -> Self {
+        let mut bytes = self.unsigned().0.to_vec();
+        bytes[0] |= FLAG_AUTHOR;
+        author.put(&mut bytes);
+        Self(Arc::from(bytes))
+    }
+
+    /// The same message without.
+    pub fn unsigned(&self) -> Self {
+        let Some((before, _)) = self.split() else {
+            return self.clone();
+        };
+        let mut bytes = before.to_vec();
+        bytes[0] &= !FLAG_AUTHOR;
+        Self(Arc::from(bytes))
+    }
+
+    /// Who published it, where that is kept with it.
+    pub fn author(&self) -> Option<Author<'_>> {
+        self.split().map(|(_, author)| author)
+    }
+
+    fn split(&self) -> Option<(&[u8], Author<'_>)> {
+        if self.0[0] & FLAG_AUTHOR == 0 { None } else { Author::split(&self.0) }
     }
 
     /// All of it as one run of bytes, whose form is that of [`Message`].
@@ -121,7 +157,10 @@ pub(crate) fn view_stored(bytes: &[u8]) -> MessageView<'_> {
     let mut expires_at = [0; 8];
     expires_at.copy_from_slice(&head[7..]);
     let (topic, rest) = rest.split_at(topic_len);
-    let (properties, payload) = rest.split_at(properties_len);
+    let (properties, mut payload) = rest.split_at(properties_len);
+    if head[0] & FLAG_AUTHOR != 0 {
+        payload = Author::split(payload).map_or(payload, |(payload, _)| payload);
+    }
     MessageView {
         qos: QoS::from_u8(head[0] & 0b11).unwrap_or_default(),
         retain: head[0] & FLAG_RETAIN != 0,

@@ -121,7 +121,11 @@ impl Worker {
         if publish.qos == QoS::ExactlyOnce && self.defers(key) {
             let mut outbox = Outbox::new(self.node.workers());
             let retained = match view.retain {
-                true => retain_later(&self.node, &mut self.turn, &mut outbox, &view, &mut shared),
+                true => {
+                    let source = source_of(&self.clients, &self.turn, Some(key));
+                    let turn = &mut self.turn;
+                    retain_later(&self.node, turn, &mut outbox, &view, &mut shared, source)
+                }
                 false => None,
             };
             let (clients, turn) = (&mut self.clients, &mut self.turn);
@@ -323,6 +327,7 @@ impl Worker {
             return Err(broken(Reason::TopicNameInvalid, what));
         }
         if too_deep(topic, self.turn.cfg.max_topic_levels) {
+            self.turn.stats.levels_refused += 1;
             let what = "topic with more levels than max_topic_levels";
             return Err(broken(Reason::TopicNameInvalid, what));
         }

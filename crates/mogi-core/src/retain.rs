@@ -17,6 +17,7 @@ pub(crate) struct Promised {
     /// What is to be kept, or the topic of which nothing is kept any more.
     change: Result<Message, String>,
     version: u64,
+    source: Option<Arc<Source>>,
     /// The nodes that will be told of it.
     nodes: u64,
 }
@@ -24,12 +25,14 @@ pub(crate) struct Promised {
 impl Promised {
     /// It happens now. Nodes that joined since then were told all there was, but not this.
     pub(crate) fn keep(self, node: &Node, outbox: &mut Outbox) {
-        let Self { change, version, nodes } = self;
+        let Self { change, version, source, nodes } = self;
         let told = change.as_ref().map_err(String::as_str);
         let now = node.cluster.as_ref().map_or(0, |cluster| cluster.nodes());
         outbox.far.retained(now & !nodes, told, version);
         match change {
-            Ok(message) => drop(node.retained.restore(message, version)),
+            Ok(message) => {
+                node.retained.restore_from(message.unsigned(), version, source);
+            }
             Err(topic) => node.retained.remove_as_of(&topic, version),
         }
     }
@@ -54,10 +57,11 @@ pub(crate) fn retain(
         return;
     }
     let message: Message = shared.get(view, &mut turn.scratch);
-    match node.retained.set(turn.now_ms, message.clone(), room(turn, view), source) {
+    match node.retained.set(turn.now_ms, message.clone(), room(turn, view), source.clone()) {
         Stored::Full => note_full(turn, view),
         Stored::Done(_) if view.topic.starts_with(b"$SYS/") => {}
         Stored::Done(version) => {
+            let message = signed(turn, message, source.as_deref());
             outbox.far.retained(others, Ok(&message), version);
             turn.durable(|| StoreOp::Retained { message, version });
         }
@@ -71,6 +75,7 @@ pub(crate) fn retain_later(
     outbox: &mut Outbox,
     view: &MessageView<'_>,
     shared: &mut SharedCopy,
+    source: Option<Arc<Source>>,
 ) -> Option<Promised> {
     let others = other_nodes(node, view);
     let removes = view.payload.is_empty();
@@ -84,12 +89,21 @@ pub(crate) fn retain_later(
         let topic = view.topic_text().into_owned();
         outbox.far.retained(others, Err(&topic), version);
         turn.durable(|| StoreOp::RetainedEnd { topic: topic.as_str().into(), version });
-        return Some(Promised { change: Err(topic), version, nodes: others });
+        return Some(Promised { change: Err(topic), version, source, nodes: others });
     }
     let message = shared.get(view, &mut turn.scratch);
+    let message = signed(turn, message, source.as_deref());
     outbox.far.retained(others, Ok(&message), version);
     turn.durable(|| StoreOp::Retained { message: message.clone(), version });
-    Some(Promised { change: Ok(message), version, nodes: others })
+    Some(Promised { change: Ok(message), version, source, nodes: others })
+}
+
+/// The message as the store and other nodes get it.
+fn signed(turn: &Turn, message: Message, source: Option<&Source>) -> Message {
+    match source {
+        Some(source) if turn.cfg.durable => source.sign(&message, &turn.rights),
+        _ => message,
+    }
 }
 
 /// How much may be retained. What the broker says of itself always has room.

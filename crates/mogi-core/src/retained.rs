@@ -139,12 +139,23 @@ impl Retained {
     /// Puts a message of the store, or of another node, in its place, unless there is a newer one,
     /// or a newer removal; whether it is there now.
     pub fn restore(&self, message: Message, version: u64) -> bool {
+        let source = message.author().map(|author| Arc::new(Source::of_author(&author)));
+        self.restore_from(message.unsigned(), version, source)
+    }
+
+    /// The same of a message whose source is known.
+    pub(crate) fn restore_from(
+        &self,
+        message: Message,
+        version: u64,
+        source: Option<Arc<Source>>,
+    ) -> bool {
         let mut tree = self.write();
         self.versions.continue_from(version);
         if tree.is_newer(message.topic(), version) {
             return false;
         }
-        self.put(&mut tree, Kept { message, version, source: None });
+        self.put(&mut tree, Kept { message, version, source });
         true
     }
 

@@ -51,6 +51,10 @@ stats! {
     retained_refused,
     /// Subscriptions refused because the client has as many as it may.
     subscriptions_refused,
+    /// Topics and filters refused because they have too many levels.
+    levels_refused,
+    /// Sessions refused because there are as many as there may be.
+    sessions_refused,
     /// Messages and clients refused because there is no memory for them.
     memory_refused,
     /// Connections that became sessions' connections.

@@ -74,6 +74,7 @@ impl Worker {
             return Err(DecodeError::protocol("no-local on a shared subscription"));
         }
         if too_deep(wanted.filter, self.turn.cfg.max_topic_levels) {
+            self.turn.stats.levels_refused += 1;
             let what = "filter with more levels than max_topic_levels";
             return Ok(Err(DecodeError::new(Reason::TopicFilterInvalid, what)));
         }

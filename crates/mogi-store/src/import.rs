@@ -11,7 +11,7 @@ use crate::ops::{
 use mogi_codec::QoS;
 use mogi_codec::topic::{Shared, matches};
 use mogi_core::message::NEVER;
-use mogi_core::{Message, MessageView};
+use mogi_core::{Author, Message, MessageView};
 use std::collections::{HashMap, HashSet};
 
 /// What an import came to.
@@ -107,13 +107,13 @@ impl<'a> Work<'a> {
             return;
         };
         for copy in &client.messages {
-            let Some((_, message)) = self.messages.get(&copy.message_id) else {
+            let Some((known, message)) = self.messages.get(&copy.message_id) else {
                 continue;
             };
-            let message = message.clone();
+            let (known, message) = (*known, message.clone());
             match copy.direction {
                 Direction::Out => self.outgoing(session, copy, message),
-                Direction::In => self.incoming(session, copy, &message),
+                Direction::In => self.incoming(session, copy, known, &message),
             }
         }
     }
@@ -137,7 +137,13 @@ impl<'a> Work<'a> {
     }
 
     /// PUBREC was sent, and nobody has the message yet.
-    fn incoming(&mut self, session: SessionNo, copy: &ClientMessage, message: &Message) {
+    fn incoming(
+        &mut self,
+        session: SessionNo,
+        copy: &ClientMessage,
+        known: &DbMessage,
+        message: &Message,
+    ) {
         self.out.ops.push(StoreOp::Received { session, packet_id: copy.mid, follows: 0 });
         let mut given: HashSet<(&str, &str)> = HashSet::new();
         for subscription in &self.db.subscriptions {
@@ -158,7 +164,7 @@ impl<'a> Work<'a> {
             }
         }
         if copy.retain {
-            self.retain(message.clone());
+            self.retain(signed(message, known));
         }
     }
 
@@ -176,7 +182,7 @@ impl<'a> Work<'a> {
                 continue;
             };
             if !message.topic.starts_with("$SYS/") {
-                self.retain(converted.clone());
+                self.retain(signed(converted, message));
             }
         }
     }
@@ -225,6 +231,16 @@ fn converted(message: &DbMessage, now_ms: u64) -> Option<Message> {
         frame: None,
     };
     Some(Message::new(&view, &mut Vec::new()))
+}
+
+/// A message that is retained, with who published it: its right to may be asked about.
+fn signed(message: &Message, known: &DbMessage) -> Message {
+    let client_id = known.source_client_id.as_str();
+    if client_id.is_empty() {
+        return message.clone();
+    }
+    let username = Some(known.source_username.as_str()).filter(|name| !name.is_empty());
+    message.signed(&Author { client_id, username, port: known.source_port })
 }
 
 #[cfg(test)]

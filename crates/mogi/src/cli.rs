@@ -12,6 +12,8 @@ pub(crate) struct Cli {
     pub(crate) mogi_config: Option<PathBuf>,
     /// `--data-dir`: the folder state is kept in.
     pub(crate) data_dir: Option<String>,
+    /// `--tls-keylog`: the file that gets the secrets of TLS sessions.
+    pub(crate) tls_keylog: Option<PathBuf>,
     /// `-p`: ports of the local-only mode.
     pub(crate) ports: Vec<u16>,
     /// `-v`: log everything.
@@ -93,11 +95,7 @@ impl Cli {
             "-h" | "--help" => return Err(Early::Help),
             "--version" => return Err(Early::Version),
             "--list-options" => return Err(Early::Options),
-            "--tls-keylog" => {
-                value("--tls-keylog", "file")?;
-                let wrong = "Error: --tls-keylog needs TLS, which is not built into mogi yet.";
-                return Err(Early::Wrong(wrong.to_owned()));
-            }
+            "--tls-keylog" => self.tls_keylog = Some(value("--tls-keylog", "file")?.into()),
             _ => return Err(Early::Unknown(arg.to_string_lossy().into_owned())),
         }
         Ok(())
@@ -129,6 +127,7 @@ Usage: {program} [-c FILE] [-p PORT] [-d] [-q] [-v] [--data-dir DIR] [--mogi-con
 
  -c, --config-file FILE  read the configuration from FILE, a mosquitto.conf
      --mogi-config FILE  read mogi's own options from FILE (else: mogi.conf beside the other)
+     --tls-keylog FILE   write the secrets of TLS sessions to FILE, for Wireshark
      --data-dir DIR      keep sessions, their messages and retained messages in DIR
  -p, --port PORT         listen on PORT if no file defines a listener; up to {MAX_PORTS} times
  -d, --daemon            go into the background

@@ -4,6 +4,8 @@ mod support;
 
 #[path = "access/dynsec.rs"]
 mod dynsec;
+#[path = "access/https.rs"]
+mod https;
 #[path = "access/login.rs"]
 mod login;
 #[path = "access/reload.rs"]
@@ -14,6 +16,8 @@ mod scram;
 mod service;
 #[path = "access/services.rs"]
 mod services;
+#[path = "access/sources.rs"]
+mod sources;
 #[path = "access/tokens.rs"]
 mod tokens;
 #[path = "access/tools.rs"]

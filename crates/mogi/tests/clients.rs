@@ -6,6 +6,7 @@
 
 mod support;
 
+use mogi_auth::scram::{SALT_BYTES, Verifier};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, ExitCode, Stdio};
@@ -78,8 +79,10 @@ fn run(interpreter: &str, script: &str, scheme: &str) -> Count {
         "unix" => format!("listener 0 {}\n", socket.display()),
         _ => String::new(),
     };
+    let scram = Verifier::new(b"a secret", &[7; SALT_BYTES], 4096);
     let broker = Broker::setup()
-        .conf(&format!("listener {{port}} 127.0.0.1\n{lines}"))
+        .conf(&format!("scram_file {{dir}}/scram\nlistener {{port}} 127.0.0.1\n{lines}"))
+        .file("scram", &format!("ann,=:{scram}\n"))
         .file("ca.pem", &pki.authority)
         .file("server.pem", &server.certificate)
         .file("server.key", &server.key)

@@ -1,6 +1,7 @@
 //! A client on a socket, for programs that wait.
 
 mod dial;
+mod key_file;
 mod link;
 #[cfg(feature = "openssl")]
 mod psk;
@@ -9,6 +10,7 @@ mod socks;
 mod wrapped;
 
 pub use dial::{Address, DialError, DialOptions, Stream, dial};
+pub use key_file::KeyFile;
 pub use link::{Driver, DriverError};
 #[cfg(feature = "openssl")]
 pub use psk::PskSession;

@@ -1,5 +1,6 @@
 //! TLS of a client: whom it trusts, and what it shows.
 
+use super::key_file::KeyFile;
 use mogi_transport::psk;
 use mogi_transport::tls_config::{self, TlsProblem};
 use rustls::client::WebPkiServerVerifier;
@@ -39,6 +40,8 @@ pub struct TlsOptions {
     pub ciphers: Option<String>,
     /// Ciphers of TLS 1.3, with colons between them; `None`: all there are.
     pub ciphers_tls13: Option<String>,
+    /// The file that gets the sessions' secrets; those of shared keys are not written.
+    pub key_log: Option<PathBuf>,
 }
 
 /// A key two sides know (RFC 4279), and what it is called.
@@ -101,6 +104,9 @@ pub fn client_config(options: &TlsOptions) -> io::Result<ClientConfig> {
             builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity)))
         }
     };
+    if let Some(path) = &options.key_log {
+        config.key_log = Arc::new(KeyFile::new(path).map_err(|error| about(path, error))?);
+    }
     config.alpn_protocols = options.alpn.iter().map(|name| name.clone().into_bytes()).collect();
     Ok(config)
 }

@@ -28,6 +28,9 @@ pub struct Wrapped {
     out: Vec<u8>,
     /// The server sends no more.
     ended: bool,
+    /// We have said goodbye: what comes now is not looked at. Some servers end in ways no TLS
+    /// session should see then.
+    closed: bool,
 }
 
 /// A TLS session.
@@ -67,6 +70,7 @@ impl Wrapped {
             received: Vec::new(),
             out: Vec::new(),
             ended: false,
+            closed: false,
         };
         if let Some(tls) = &how.tls {
             this.tls = Some(Session::new(tls, &host, &mut this.socket)?);
@@ -115,6 +119,7 @@ impl Wrapped {
             tls.close(&mut self.out);
         }
         let _ = self.flush();
+        self.closed = true;
     }
 
     /// Appends to what is to be sent: what the WebSocket has, then `bytes`, through TLS.
@@ -134,6 +139,9 @@ impl Wrapped {
         let mut raw = [0; READ_BYTES];
         let len = self.socket.read(&mut raw)?;
         self.ended |= len == 0;
+        if self.closed {
+            return Ok(());
+        }
         let mut plain = Vec::new();
         match &mut self.tls {
             None => plain.extend_from_slice(&raw[..len]),
@@ -275,6 +283,8 @@ impl Read for Wrapped {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.received.is_empty() && !self.ended {
             let filled = self.fill();
+            // After what breaks the rules nothing that comes is worth reading.
+            self.ended |= filled.as_ref().is_err_and(|error| error.kind() != ErrorKind::WouldBlock);
             // What the server said before it closed, such as why, comes before the error.
             if self.received.is_empty() {
                 filled?;

@@ -4,7 +4,7 @@ use super::change::{retained, view_of};
 use super::{Contents, Factory, Subject};
 use crate::ops::StoreOp;
 use mogi_codec::QoS;
-use mogi_core::MessageView;
+use mogi_core::{Author, MessageView};
 
 pub(super) fn run(factory: &mut Factory<'_>) {
     the_newest_version_wins_in_any_order(factory);
@@ -96,6 +96,11 @@ fn all_of_the_message_comes_back(factory: &mut Factory<'_>) {
     view.properties = &[0x26, 0, 1, b'k', 0, 1, b'v'];
     view.expires_at_ms = 1_800_000_000_123;
     let message = view_of(&view);
-    subject.commit(&[StoreOp::Retained { message: message.clone(), version: u64::MAX }]);
-    subject.holds(|contents| assert_eq!(contents.retained["t"], (u64::MAX, message.clone())));
+    let anonymous = Author { client_id: "a client = ü%20\u{3000}", username: None, port: 0 };
+    let named = Author { client_id: "", username: Some("ann smith"), port: 1883 };
+    let all = [message.clone(), message.signed(&anonymous), message.signed(&named)];
+    for (message, version) in all.into_iter().zip(u64::MAX - 3..) {
+        subject.commit(&[StoreOp::Retained { message: message.clone(), version }]);
+        subject.holds(|contents| assert_eq!(contents.retained["t"], (version, message.clone())));
+    }
 }

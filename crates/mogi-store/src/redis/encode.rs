@@ -4,7 +4,7 @@ use super::wire::Value;
 use crate::ops::{Ids, SessionRecord, StoredDelivery, StoredSubscription, StoredWill};
 use mogi_codec::QoS;
 use mogi_core::message::NEVER;
-use mogi_core::{Message, MessageView};
+use mogi_core::{Author, Message, MessageView};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -133,12 +133,47 @@ pub(super) fn retained(message: &Message, version: u64) -> Vec<u8> {
     if view.expires_at_ms != NEVER {
         text.push_str(&format!(" expires={}", view.expires_at_ms));
     }
+    if let Some(Author { client_id, username, port }) = message.author() {
+        text.push_str(&format!(" client={}", word(client_id)));
+        if let Some(username) = username {
+            text.push_str(&format!(" username={}", word(username)));
+        }
+        text.push_str(&format!(" port={port}"));
+    }
     let mut bytes = text.into_bytes();
     if !view.properties.is_empty() {
         bytes.extend_from_slice(b" properties=");
         bytes.extend_from_slice(view.properties);
     }
     bytes
+}
+
+/// A name without blanks: these, what is not to be seen, and `%` stand as `%` and two digits.
+fn word(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for letter in name.chars() {
+        if letter != '%' && !letter.is_whitespace() && !letter.is_control() {
+            out.push(letter);
+            continue;
+        }
+        letter
+            .encode_utf8(&mut [0; 4])
+            .bytes()
+            .for_each(|byte| out.push_str(&format!("%{byte:02x}")));
+    }
+    out
+}
+
+/// What [`word`] was made of.
+fn name(word: &str) -> Option<String> {
+    let mut parts = word.split('%');
+    let mut out = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        out.push(u8::from_str_radix(digits, 16).ok()?);
+        out.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(out).ok()
 }
 
 /// The fields of a hash or of a stream's entry as Redis gives them.
@@ -272,16 +307,47 @@ pub(super) fn read_retained(topic: &str, payload: &[u8], meta: &[u8]) -> Option<
     };
     let mut view = MessageView::internal(topic, payload, QoS::AtMostOnce, true);
     view.properties = properties;
-    let mut version = None;
+    let (mut version, mut client, mut username, mut port) = (None, None, None, 0);
     for word in std::str::from_utf8(head).ok()?.split_whitespace() {
         match word.split_once('=')? {
             ("version", number) => version = Some(number.parse().ok()?),
             ("qos", digit) => view.qos = QoS::from_u8(digit.parse().ok()?)?,
             ("retain", digit) => view.retain = digit == "1",
             ("expires", at_ms) => view.expires_at_ms = at_ms.parse().ok()?,
+            ("client", word) => client = Some(name(word)?),
+            ("username", word) => username = Some(name(word)?),
+            ("port", number) => port = number.parse().ok()?,
             _ => {}
         }
     }
     let valid = !topic.is_empty() && topic.len() < 1 << 16;
-    Some((valid.then(|| Message::new(&view, &mut Vec::new()))?, version?))
+    let message = valid.then(|| Message::new(&view, &mut Vec::new()))?;
+    let message = match &client {
+        Some(client_id) => {
+            message.signed(&Author { client_id, username: username.as_deref(), port })
+        }
+        None => message,
+    };
+    Some((message, version?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_authors_stand_between_blanks() {
+        for it in ["", "ann", "a b", "a=b%20", "\u{3000}\u{85}\n", "ü properties=x"] {
+            assert!(!word(it).contains(char::is_whitespace), "{it:?}");
+            assert_eq!(name(&word(it)).as_deref(), Some(it));
+        }
+        assert_eq!([name("%"), name("%zz"), name("%ff")], [None, None, None]);
+    }
+
+    /// As versions wrote it that did not know authors.
+    #[test]
+    fn retained_messages_without_author_are_read() {
+        let (message, version) = read_retained("t", b"x", b"version=7 qos=1").expect("read");
+        assert_eq!((message.author(), message.payload(), version), (None, &b"x"[..], 7));
+    }
 }

@@ -23,8 +23,6 @@ pub(super) static LATER: &[Flag] = flags! {
     "psr" Later "" "--tls-engine-kpass-sha1"
         One("SHA1", "--tls-engine-kpass-sha1", "no kpass sha1"),
         "SHA-1 of the engine's key password", tls;
-    "psr" Later "" "--tls-keylog" One("FILE", "--tls-keylog", "no file"),
-        "write the session keys to this file", tls;
     "psr" Later "-S" "" Nothing,
         "find the broker by its SRV record", |config, it| later(config, it, "SRV records");
 };

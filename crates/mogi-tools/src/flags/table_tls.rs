@@ -43,6 +43,9 @@ pub(super) static TLS: &[Flag] = flags! {
     "psr" Tls "" "--tls-alpn" One("PROTOCOL", "--tls-alpn", "no protocol"),
         "protocol to ask for within TLS",
         |config, it| { config.tls.alpn = Some(it.text()?.to_owned()); Ok(()) };
+    "psr" Tls "" "--tls-keylog" One("FILE", "--tls-keylog", "no file"),
+        "write the sessions' secrets to this file, for Wireshark",
+        |config, it| { config.tls.key_log = Some(it.text()?.into()); Ok(()) };
     "psr" Tls "" "--tls-use-os-certs" Nothing,
         "trust the authorities this computer trusts",
         |config, _| { config.tls.os_certs = true; wanted(config) };

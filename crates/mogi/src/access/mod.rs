@@ -228,7 +228,7 @@ fn rights_of(plan: &AccessPlan, sets: &[Arc<RuleSet>], epoch: u64) -> Rights {
     // not known.
     let all_same = !granted && plan.sets.windows(2).all(|pair| pair[0] == pair[1]);
     let tables = sets.iter().take(if all_same { 1 } else { sets.len() }).map(table);
-    let rights = Rights::new(tables.collect(), epoch, control);
+    let rights = Rights::new(tables.collect(), epoch, control).with_ports(&plan.ports);
     if granted { rights.with_grants() } else { rights }
 }
 

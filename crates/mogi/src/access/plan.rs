@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub(crate) struct AccessPlan {
     /// The rules listeners have; each listener has one of them.
     pub(crate) sets: Vec<SetPlan>,
+    /// The ports of these listeners; 0: a Unix socket.
+    pub(crate) ports: Vec<u16>,
     /// Dynamic security, if some listener has it.
     pub(crate) dynsec: Option<DynsecPlan>,
     /// SUBSCRIBE is refused where not everything may be read.

@@ -76,10 +76,16 @@ const LIMITS: &[(&str, Gauge)] = &[
     ("connections/refused", |s| count(&s.shared.refused.connections)),
     ("connections/refused/address", |s| count(&s.shared.refused.addresses)),
     ("connections/refused/pending", |s| count(&s.shared.refused.pending)),
+    ("connections/refused/late", |s| count(&s.shared.refused.late)),
+    ("connections/refused/rate", |s| count(&s.shared.refused.crowded)),
+    ("connections/refused/banned", |s| count(&s.shared.refused.banned)),
     ("connections/delayed", |s| count(&s.shared.refused.delayed)),
     ("publish/throttled", |s| count(&s.shared.refused.throttled)),
     ("retained/refused", |s| s.stats.retained_refused),
     ("subscriptions/refused", |s| s.stats.subscriptions_refused),
+    ("topics/refused", |s| s.stats.levels_refused),
+    ("sessions/refused", |s| s.stats.sessions_refused),
+    ("logins/failed", |s| count(&s.shared.refused.logins)),
     ("memory/refused", |s| s.stats.memory_refused + count(&s.shared.refused.memory)),
 ];
 

@@ -171,6 +171,7 @@ impl BridgeTls {
             ciphers: self.ciphers.clone(),
             ciphers_tls13: self.ciphers_tls13.clone(),
             psk,
+            key_log: None,
         };
         let contents = contents(&options);
         self.is_on().then(|| SecurePlan { bridge: bridge.to_owned(), options, contents })

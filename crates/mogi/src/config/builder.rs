@@ -207,6 +207,7 @@ impl Builder {
         if cli.quiet {
             config.log.types = Some(0);
         }
+        config.tls_keylog.clone_from(&cli.tls_keylog);
         (config, self.notes)
     }
 }

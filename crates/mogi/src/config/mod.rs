@@ -89,6 +89,8 @@ pub(crate) struct Config {
     pub(crate) max_head_bytes: usize,
     /// Whether `X-Forwarded-For` is believed.
     pub(crate) forwarded_for: bool,
+    /// The file that gets the secrets of TLS sessions.
+    pub(crate) tls_keylog: Option<PathBuf>,
     /// Milliseconds a connection has to send its CONNECT.
     pub(crate) connect_timeout_ms: u64,
     /// Seconds between publications of `$SYS`; 0: none.
@@ -131,6 +133,7 @@ impl Default for Config {
             memory_limit: 0,
             max_head_bytes: 4096,
             forwarded_for: false,
+            tls_keylog: None,
             connect_timeout_ms: 30_000,
             sys_interval_s: 10,
             retain_expiry_interval_s: None,

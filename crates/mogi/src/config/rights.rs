@@ -15,6 +15,7 @@ pub(crate) fn rights(config: &Config) -> Result<AccessPlan, String> {
     let sets = listeners.map(|(number, listener)| set_of(config, number, listener));
     Ok(AccessPlan {
         sets: sets.collect::<Result<_, _>>()?,
+        ports: config.listeners.iter().map(port_of).collect(),
         dynsec: dynsec_of(config)?,
         strict: config.access.acl_strict,
         control_api: config.access.control_api,
@@ -24,6 +25,10 @@ pub(crate) fn rights(config: &Config) -> Result<AccessPlan, String> {
         web: identity::web(config),
         leeway_s: config.access.leeway_s,
     })
+}
+
+fn port_of(listener: &Listener) -> u16 {
+    if listener.unix.is_some() { 0 } else { listener.port }
 }
 
 fn set_of(config: &Config, number: usize, listener: &Listener) -> Result<SetPlan, String> {

@@ -5,11 +5,14 @@ use super::value::{Line, Problem};
 use super::{Config, Listener, Security};
 use crate::broker::plan::{PskPlan, TlsPlan, TransportPlan};
 use crate::net::shared::NameFrom;
+use mogi_client::KeyFile;
 use mogi_transport::proxy::ProxyRules;
 use mogi_transport::psk::PskRules;
 use mogi_transport::tls_config::TlsRules;
 use mogi_transport::upgrade::WebSocketRules;
-use std::path::PathBuf;
+use rustls::{KeyLog, NoKeyLog};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 type Outcome = Result<(), Problem>;
 
@@ -205,6 +208,14 @@ pub(super) fn doubts(config: &Config) -> impl Iterator<Item = String> {
     })
 }
 
+/// That it can be written was seen at the start.
+fn key_log(path: &Path) -> Arc<dyn KeyLog> {
+    match KeyFile::new(path) {
+        Ok(file) => Arc::new(file),
+        Err(_) => Arc::new(NoKeyLog {}),
+    }
+}
+
 /// What is to be between a listener's sockets and MQTT.
 pub(super) fn plan(config: &Config, listener: &Listener) -> TransportPlan {
     let transport = &listener.transport;
@@ -223,7 +234,7 @@ pub(super) fn plan(config: &Config, listener: &Listener) -> TransportPlan {
             ciphers_tls13: transport.ciphers_tls13.clone(),
             require_certificate: transport.require_certificate,
             ignore_dates: transport.ignore_dates,
-            key_log: None,
+            key_log: config.tls_keylog.as_deref().map(key_log),
         },
     });
     let none = Security::default();

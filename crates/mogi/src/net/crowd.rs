@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 /// What the crowd at the door is kept within; 0: any number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CrowdLimits {
     /// Connections from one address (`max_connections_per_address`).
     pub(crate) per_address: u32,
@@ -14,6 +14,15 @@ pub(crate) struct CrowdLimits {
     pub(crate) pending: usize,
     /// New connections in a second (`max_connection_rate`).
     pub(crate) per_second: u32,
+    /// Milliseconds they may wait for that before those beyond it are turned away
+    /// (`max_connection_wait`); 0: for ever.
+    pub(crate) wait_ms: u64,
+}
+
+impl Default for CrowdLimits {
+    fn default() -> Self {
+        Self { per_address: 0, pending: 0, per_second: 0, wait_ms: 10_000 }
+    }
 }
 
 /// Connections by address.
@@ -55,28 +64,58 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// How many connections may come before it is waited for more.
+/// How many connections may come before it is waited for more, and since when somebody waits.
+///
+/// Whoever waits too long has given up by the time it is let in, and keeps others waiting; so a
+/// crowd that does not become less is told to come later. A crowd that passes only waits.
 #[derive(Debug, Default)]
 pub(crate) struct Turnstile {
     /// In thousandths.
     left: u64,
     at_ms: u64,
+    /// Since when there was always somebody who waits; 0: nobody does.
+    crowded_since_ms: u64,
+}
+
+/// What is done with the next connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// It comes in.
+    Open,
+    /// It waits until then.
+    Later(u64),
+    /// It is told to try again later.
+    Never,
 }
 
 impl Turnstile {
-    /// Whether one may come, of so many in a second (0: any number); else when to ask again.
-    pub(crate) fn opens(&mut self, per_second: u32, now_ms: u64) -> Result<(), u64> {
-        if per_second == 0 {
-            return Ok(());
+    /// Whether one may come as the limits have it.
+    pub(crate) fn opens(&mut self, limits: &CrowdLimits, now_ms: u64) -> Entry {
+        if limits.per_second == 0 {
+            return Entry::Open;
         }
-        let rate = u64::from(per_second);
+        let rate = u64::from(limits.per_second);
         let elapsed_ms = now_ms.saturating_sub(self.at_ms).min(1000);
         self.at_ms = now_ms;
         self.left = (self.left + elapsed_ms * rate).min(rate * 1000);
-        if self.left < 1000 {
-            return Err(now_ms + (1000 - self.left).div_ceil(rate));
+        if self.left >= 1000 {
+            return Entry::Open;
         }
-        Ok(())
+        if self.crowded_since_ms == 0 {
+            self.crowded_since_ms = now_ms;
+        }
+        let crowded_ms = now_ms.saturating_sub(self.crowded_since_ms);
+        match limits.wait_ms {
+            0 => {}
+            wait_ms if crowded_ms < wait_ms => {}
+            _ => return Entry::Never,
+        }
+        Entry::Later(now_ms + (1000 - self.left).div_ceil(rate))
+    }
+
+    /// Nobody waits any more.
+    pub(crate) const fn relax(&mut self) {
+        self.crowded_since_ms = 0;
     }
 
     /// One has come.
@@ -88,6 +127,9 @@ impl Turnstile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LIMITS: CrowdLimits =
+        CrowdLimits { per_address: 0, pending: 0, per_second: 50, wait_ms: 2000 };
 
     #[test]
     fn addresses_are_counted_apart_and_forgotten() {
@@ -110,18 +152,46 @@ mod tests {
         let mut passed = 0;
         let end_ms = now_ms + 10_000;
         while now_ms < end_ms {
-            match turnstile.opens(50, now_ms) {
-                Ok(()) => {
+            match turnstile.opens(&LIMITS, now_ms) {
+                Entry::Open => {
                     turnstile.pass();
                     passed += 1;
                 }
-                Err(again_ms) => {
+                Entry::Later(again_ms) => {
                     assert!(again_ms > now_ms);
                     now_ms = again_ms;
+                    turnstile.relax();
                 }
+                Entry::Never => panic!("nobody has waited for long"),
             }
         }
         assert_eq!(passed, 50 + 499);
-        assert_eq!(turnstile.opens(0, now_ms), Ok(()));
+        let any = CrowdLimits { per_second: 0, ..LIMITS };
+        assert_eq!(turnstile.opens(&any, now_ms), Entry::Open);
+    }
+
+    #[test]
+    fn a_crowd_that_stays_is_turned_away() {
+        let mut turnstile = Turnstile::default();
+        let begin_ms = 1_700_000_000_000;
+        let mut each_ms = |now_ms: u64, limits: &CrowdLimits| {
+            let entry = turnstile.opens(limits, now_ms);
+            if entry == Entry::Open {
+                turnstile.pass();
+            }
+            entry
+        };
+        (0..50).for_each(|_| assert_eq!(each_ms(begin_ms, &LIMITS), Entry::Open));
+        assert_eq!(each_ms(begin_ms, &LIMITS), Entry::Later(begin_ms + 20));
+        assert_eq!(each_ms(begin_ms + 999, &LIMITS), Entry::Open);
+        (0..48).for_each(|_| assert_eq!(each_ms(begin_ms + 999, &LIMITS), Entry::Open));
+        assert!(matches!(each_ms(begin_ms + 999, &LIMITS), Entry::Later(_)));
+        // What a second gives still comes in.
+        (0..50).for_each(|_| assert_eq!(each_ms(begin_ms + 2001, &LIMITS), Entry::Open));
+        assert_eq!(each_ms(begin_ms + 2001, &LIMITS), Entry::Never);
+        let patient = CrowdLimits { wait_ms: 0, ..LIMITS };
+        assert!(matches!(each_ms(begin_ms + 2001, &patient), Entry::Later(_)));
+        turnstile.relax();
+        assert!(matches!(turnstile.opens(&LIMITS, begin_ms + 2002), Entry::Later(_)));
     }
 }

@@ -127,6 +127,11 @@ impl Transport {
         self.is_proxied() || forwarded
     }
 
+    /// Whether it begins with a TLS handshake.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.tls.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// The layers of a new connection, if it has any.
     pub(crate) fn layers(&self) -> Option<LayersPlan> {
         self.layered.then(|| LayersPlan {
@@ -153,6 +158,14 @@ pub(crate) struct Refused {
     pub(crate) pending: AtomicU64,
     /// Times it was waited because of `max_connection_rate`.
     pub(crate) delayed: AtomicU64,
+    /// Connections turned away because too many waited for that (`max_connection_wait`).
+    pub(crate) crowded: AtomicU64,
+    /// Connections that did not say in time who they are (`connect_timeout`).
+    pub(crate) late: AtomicU64,
+    /// Connections from addresses with too many failed logins (`auth_ban_attempts`).
+    pub(crate) banned: AtomicU64,
+    /// Logins that failed.
+    pub(crate) logins: AtomicU64,
     /// Times a client was not read because of how much it had published.
     pub(crate) throttled: AtomicU64,
     /// Connections for which there was no memory.

@@ -82,6 +82,8 @@ pub(crate) struct Socket {
     pub(crate) meter: Option<Box<Meter>>,
     /// Counted among those that have not said who they are.
     pub(crate) pending: bool,
+    /// It came where too many waited already, and is only told so.
+    pub(crate) turned_away: bool,
     /// The address among whose connections it is counted.
     pub(crate) counted: Option<IpAddr>,
     /// Its client authenticates anew.
@@ -119,6 +121,7 @@ impl Socket {
             throttled: false,
             meter: None,
             pending: false,
+            turned_away: false,
             counted: None,
             exchange: None,
             serial,

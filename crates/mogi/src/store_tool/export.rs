@@ -21,7 +21,10 @@ pub(super) fn run(reading: &mut Reading) -> Result<u8, Failure> {
     reading.each_retained(|message, _| {
         if written.is_ok() {
             let content = Content::new(&message, message.qos(), true);
-            written = put(&mut out, &Line::Retained { content });
+            let author = message.author();
+            let client = author.map(|author| author.client_id);
+            let username = author.and_then(|author| author.username);
+            written = put(&mut out, &Line::Retained { content, client, username });
         }
     })?;
     written?;

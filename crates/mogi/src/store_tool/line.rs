@@ -62,6 +62,11 @@ pub(super) enum Line<'a> {
     Retained {
         #[serde(flatten)]
         content: Content<'a>,
+        /// Who published it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        client: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        username: Option<&'a str>,
     },
     Will {
         client: &'a str,

@@ -9,9 +9,9 @@ use super::reading::{Item, Reading};
 use super::{Failure, UNREADABLE, conclude};
 use mogi_codec::topic::Shared;
 use mogi_codec::{PropertyBuf, QoS};
-use mogi_core::Message;
 use mogi_core::message::NEVER;
 use mogi_core::store::{StoredDelivery, StoredSession};
+use mogi_core::{Author, Message};
 use mogi_store::mosquitto_db::{
     Client, ClientMessage, Db, Direction, Message as DbMessage, State, Subscription, write,
 };
@@ -83,8 +83,7 @@ pub(super) fn run(reading: &mut Reading, output: Output) -> Result<u8, Failure> 
         work.finish_session();
     }
     reading.each_retained(|message, _| {
-        let id = work.message(message, true);
-        work.db.retained.push(id);
+        work.retained(&message);
     })?;
     work.losses.wills = reading.wills.len();
     let bytes = write(&work.db).map_err(|error| Failure(UNREADABLE, error.to_string()))?;
@@ -251,6 +250,18 @@ impl Work {
             }
         }
         last
+    }
+
+    fn retained(&mut self, message: &Message) {
+        let id = self.message(message.unsigned(), true);
+        self.db.retained.push(id);
+        // Their ids count from 1.
+        let at = usize::try_from(id - 1).ok().and_then(|at| self.db.messages.get_mut(at));
+        if let (Some(Author { client_id, username, port }), Some(known)) = (message.author(), at) {
+            known.source_client_id = client_id.to_owned();
+            known.source_username = username.unwrap_or_default().to_owned();
+            known.source_port = port;
+        }
     }
 
     /// The id of a message, which is added if it is new.

@@ -124,3 +124,29 @@ fn a_client_of_mqtt_3_1_logs_in() {
     let ack = client.subscribe_with(&[("a", 0)], &mogi_codec::PropertyBuf::new());
     assert_eq!(ack.kind(), PacketKind::Suback);
 }
+
+/// Attack L06: whoever guesses a client id does not get what waits for another user.
+#[test]
+fn a_session_is_not_given_to_another_user() {
+    let conf = "password_file {dir}/pw\nallow_anonymous true\nlog_type all\n";
+    let users = passwords(&[("ann", "secret"), ("bob", "other")]);
+    let broker = Broker::setup().conf(conf).file("pw", &users).start();
+    let ann = login(V5, "c", "ann", "secret").resume().session_expiry(1000);
+    let leave = || {
+        let mut client = broker.connect(&ann);
+        client.subscribe("t", 1);
+        client.disconnect();
+        broker.client(V5, "p").publish(Out::new("t", "for ann").qos(1));
+    };
+    for other in [login(V5, "c", "bob", "other"), Dial::new(V5, "c")] {
+        leave();
+        let mut other = broker.dial(&other.resume().session_expiry(1000));
+        assert!(!other.expect_connected().session_present());
+        other.expect_nothing();
+        other.disconnect();
+    }
+    leave();
+    let mut again = broker.dial(&ann);
+    assert!(again.expect_connected().session_present());
+    again.expect_message("t", "for ann");
+}

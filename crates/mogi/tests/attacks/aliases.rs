@@ -1,7 +1,7 @@
 //! Topic aliases (5.0).
 
-use crate::raw::{ends_with, publish};
-use crate::siege::Siege;
+use super::raw::{ends_with, publish};
+use super::siege::Siege;
 use crate::support::{Dial, Id, Out, PacketKind, V5, V311};
 
 #[test]

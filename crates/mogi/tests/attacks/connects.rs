@@ -1,7 +1,7 @@
 //! Connections in numbers: refused, idle, reset, taken over.
 
-use crate::raw::{connect, pour, text};
-use crate::siege::{MIB, Siege};
+use super::raw::{connect, pour, text};
+use super::siege::{MIB, Siege};
 use crate::support::{Broker, Client, Dial, Out, V5, V31, V311, VERSIONS, eventually};
 use std::time::Duration;
 

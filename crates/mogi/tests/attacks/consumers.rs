@@ -1,7 +1,7 @@
 //! Clients that do not read, or read little.
 
-use crate::raw::{pour, subscribe};
-use crate::siege::Siege;
+use super::raw::{pour, subscribe};
+use super::siege::Siege;
 use crate::support::{
     Broker, Client, Dial, Id, Message, Out, PacketKind, V5, V311, VERSIONS, Version,
 };

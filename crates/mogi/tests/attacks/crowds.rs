@@ -1,6 +1,6 @@
 //! Many subscribers of the same thing.
 
-use crate::siege::Siege;
+use super::siege::Siege;
 use crate::support::{Client, Dial, Out, V5, V311};
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is too old: messages and sessions.
 
-use crate::siege::Siege;
+use super::siege::Siege;
 use crate::support::{Dial, Id, Out, V5, V311, eventually};
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE: wrong, many, and at the same time.
 
-use crate::raw::{ends_with, packet, subscribe, text, unsubscribe};
-use crate::siege::{MIB, Siege};
+use super::raw::{ends_with, packet, subscribe, text, unsubscribe};
+use super::siege::{MIB, Siege};
 use crate::support::{
     Broker, Client, Dial, Out, PacketKind, V5, V31, V311, VERSIONS, Version, eventually,
 };

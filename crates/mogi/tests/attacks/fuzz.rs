@@ -1,7 +1,7 @@
 //! Bytes without sense, and packets with a few bytes changed; the seed is printed and may be
 //! given in `MOGI_FUZZ_SEED`.
 
-use crate::siege::Siege;
+use super::siege::Siege;
 use crate::support::{Broker, Client, Dial, Out, V5, V311, VERSIONS, Version};
 
 /// A small generator of numbers (xorshift); good enough to be surprising.
@@ -102,14 +102,14 @@ fn packets(version: Version) -> Vec<Vec<u8>> {
     }
     vec![
         dial.bytes(),
-        crate::raw::subscribe(version, 1, &[], &[(b"fuzz/+", 2), (b"$share/g/fuzz/#", 1)]),
+        super::raw::subscribe(version, 1, &[], &[(b"fuzz/+", 2), (b"$share/g/fuzz/#", 1)]),
         Out::new("fuzz/a", "payload").bytes(version),
         Out::new("fuzz/b", [b'x'; 200]).qos(1).id(2).bytes(version),
         publish.bytes(version),
         vec![0x62, 2, 0, 3],
         vec![0x40, 2, 0, 1],
         vec![0x50, 2, 0, 1],
-        crate::raw::unsubscribe(version, 4, &[b"fuzz/+"]),
+        super::raw::unsubscribe(version, 4, &[b"fuzz/+"]),
         vec![0xC0, 0],
         vec![0xE0, 0],
     ]

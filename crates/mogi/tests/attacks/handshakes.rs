@@ -1,7 +1,7 @@
 //! The first packet of a connection, and CONNECT in all its broken forms.
 
-use crate::raw::{claim, connect, packet, pour, protocol, text};
-use crate::siege::Siege;
+use super::raw::{claim, connect, packet, pour, protocol, text};
+use super::siege::Siege;
 use crate::support::{Broker, Dial, PacketKind, V5, V31, V311, VERSIONS, Version};
 use std::time::{Duration, Instant};
 

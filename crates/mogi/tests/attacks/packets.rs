@@ -1,7 +1,7 @@
 //! Packets a client may not send, acknowledgements nobody waits for, flags that are wrong.
 
-use crate::raw::{claim, ends_with, packet, subscribe, unsubscribe};
-use crate::siege::Siege;
+use super::raw::{claim, ends_with, packet, subscribe, unsubscribe};
+use super::siege::Siege;
 use crate::support::{Broker, PacketKind, V5, V31, VERSIONS, Version};
 
 /// Sends bytes in a session, which has to end with `code`.

@@ -1,7 +1,7 @@
 //! PUBLISH packets that are wrong.
 
-use crate::raw::{ends_with, publish, text};
-use crate::siege::Siege;
+use super::raw::{ends_with, publish, text};
+use super::siege::Siege;
 use crate::support::{Broker, Id, Out, PacketKind, V5, V311, VERSIONS, Version, eventually};
 
 /// Sends a PUBLISH in a session, which has to end with `code`; nobody gets it.
@@ -191,18 +191,18 @@ fn q17_twenty_clients_claim_256_mib() {
             let mut clients: Vec<_> =
                 (0..20).map(|n| broker.client(version, &format!("q17-{n}"))).collect();
             for client in &mut clients {
-                client.send(&crate::raw::claim(0x30, 0x0FFF_FFFF));
+                client.send(&super::raw::claim(0x30, 0x0FFF_FFFF));
                 client.send(&vec![b'x'; 1 << 20]);
             }
             for client in &mut clients {
                 // The code may be lost: the connection is reset where data was on its way.
-                let code = crate::raw::ending(client);
+                let code = super::raw::ending(client);
                 assert!(matches!(code, None | Some(0x95)), "{code:02x?}");
             }
         }
         // The header alone is enough to be told.
         let mut client = broker.client(V5, "q17");
-        client.send(&crate::raw::claim(0x30, 0x0FFF_FFFF));
+        client.send(&super::raw::claim(0x30, 0x0FFF_FFFF));
         client.expect_ended(0x95);
     });
 }
@@ -214,7 +214,7 @@ fn q17_large_packets_where_they_are_allowed() {
         let mut clients: Vec<_> =
             (0..20).map(|n| broker.client(V311, &format!("q17-{n}"))).collect();
         for client in &mut clients {
-            client.send(&crate::raw::claim(0x30, 0x0FFF_0000));
+            client.send(&super::raw::claim(0x30, 0x0FFF_0000));
             client.send(&vec![b'x'; 1 << 20]);
         }
         broker.client(V5, "other").ping();
@@ -268,7 +268,7 @@ fn q19_topics_that_begin_with_a_dollar() {
                     client.publish_code(Out::new(topic, "x").qos(qos));
                 }
                 let id = client.next_id();
-                client.send(&crate::raw::subscribe(version, id, &[], &[(topic.as_bytes(), 0)]));
+                client.send(&super::raw::subscribe(version, id, &[], &[(topic.as_bytes(), 0)]));
                 let ack = client.expect(PacketKind::Suback);
                 assert_eq!(ack.packet_id(), Some(id));
             }

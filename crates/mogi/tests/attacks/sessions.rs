@@ -1,6 +1,6 @@
 //! Sessions that are filled and left behind, and exchanges that are never completed.
 
-use crate::siege::{MIB, Siege};
+use super::siege::{MIB, Siege};
 use crate::support::{Dial, Out, PacketKind, V5, V311, VERSIONS, eventually};
 
 #[test]

@@ -1,6 +1,6 @@
 //! How bytes arrive, and how connections end.
 
-use crate::siege::Siege;
+use super::siege::Siege;
 use crate::support::{
     Broker, Client, Dial, Id, Out, PacketKind, Reason, V5, V311, VERSIONS, Version,
 };
@@ -20,7 +20,7 @@ fn e12_one_byte_per_segment() {
             let mut client = broker.open(version);
             dribble(&mut client, &Dial::new(version, "e12").bytes());
             client.expect_connected();
-            dribble(&mut client, &crate::raw::subscribe(version, 1, &[], &[(b"e12", 2)]));
+            dribble(&mut client, &super::raw::subscribe(version, 1, &[], &[(b"e12", 2)]));
             assert_eq!(client.expect(PacketKind::Suback).codes(), [2]);
             for qos in 0..3 {
                 let out = Out::new("e12", [b'x'; 300]).qos(qos).id(9);

@@ -1,7 +1,7 @@
 //! Topics and filters that are deep, wide or many, and what they may cost.
 
-use crate::raw::{ends_with, pour, publish, subscribe};
-use crate::siege::{MIB, Siege};
+use super::raw::{ends_with, pour, publish, subscribe};
+use super::siege::{MIB, Siege};
 use crate::support::{Client, Out, PacketKind, V5, V311, VERSIONS, eventually};
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! Wills that ask for too much, and keep alives.
 
-use crate::raw::{connect, text};
-use crate::siege::Siege;
+use super::raw::{connect, text};
+use super::siege::Siege;
 use crate::support::{Dial, Id, Out, V5, V311, VERSIONS};
 
 #[test]

@@ -1,7 +1,8 @@
 //! Retained messages are the same on all nodes.
 
 use super::scene::{Site, two};
-use crate::support::{Broker, Message, Out, PacketKind, V5, eventually};
+use crate::support::broker::free_port;
+use crate::support::{Broker, Dial, Message, Out, PacketKind, V5, eventually};
 
 /// What a new subscriber of `filter` gets.
 pub(super) fn retained(broker: &Broker, filter: &str) -> Vec<(String, String)> {
@@ -68,4 +69,27 @@ fn live_messages_of_other_nodes_are_not_marked_retained() {
     a.client(V5, "sender").publish(Out::new("r/t", "x").qos(1).retain());
     assert!(!plain.receive("r/t", "x").retain);
     assert!(as_published.receive("r/t", "x").retain);
+}
+
+/// A node knows who published it through another one, and asks about that one's rights.
+#[test]
+fn publishers_of_retained_messages_are_known_on_all_nodes() {
+    let site = Site::new("");
+    let start = |name: &str, acl: &str| {
+        let conf = "user root\nlog_type all\nacl_file {dir}/acl\ncheck_retain_source true\n";
+        site.setup(name, free_port(), "").conf(conf).file("acl", acl).start()
+    };
+    let may = "pattern readwrite %c/#\npattern read +/r\n";
+    let a = start("a", may);
+    let b = start("b", "pattern read #\n");
+    let mut late = a.client(V5, "late");
+    late.publish(Out::new("late/r", "x").qos(2).retain());
+    let mut sender = a.connect(&Dial::persistent(V5, "sender"));
+    for qos in 0..=2 {
+        sender.publish(Out::new("sender/r", "x").qos(qos).retain());
+    }
+    assert_eq!(retained(&a, "+/r").len(), 2);
+    let c = start("c", may);
+    eventually("both on a third node", || retained(&c, "+/r").len() == 2);
+    assert!(retained(&b, "+/r").is_empty());
 }

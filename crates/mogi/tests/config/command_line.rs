@@ -140,8 +140,6 @@ fn mogis_own_files_and_flags() {
     assert_eq!((outcome.code, &outcome.stderr[..]), (Some(0), &ok[..]));
     let missing = "Error: --mogi-config argument given, but no file specified.";
     check(&program.run(&["--mogi-config"]), 3, &[missing, &ends]);
-    let later = "Error: --tls-keylog needs TLS, which is not built into mogi yet.";
-    check(&program.run(&["--tls-keylog", "keys"]), 3, &[later, &ends]);
 }
 
 #[test]

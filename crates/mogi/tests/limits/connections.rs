@@ -1,6 +1,7 @@
 //! How many connections there are, from where, and how fast they come.
 
 use crate::support::broker::free_port;
+use crate::support::pki::Pki;
 use crate::support::{Broker, Client, Dial, V5, V311, eventually};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -102,6 +103,118 @@ fn connections_come_no_faster_than_they_may() {
     }
     let took = begun.elapsed();
     assert!(took >= Duration::from_millis(1400), "it took {took:?}");
+}
+
+/// One metric below `$SYS/broker/limits/`.
+fn metric(broker: &Broker, name: &str) -> u64 {
+    let mut watcher = broker.client(V5, "watcher");
+    watcher.subscribe(&format!("$SYS/broker/limits/{name}"), 0);
+    watcher.expect_publish().text().parse().expect("a number")
+}
+
+/// Who would be let in when it has long given up is told to come later, and who comes next finds
+/// an open door.
+#[test]
+fn a_crowd_that_stays_is_told_to_come_later() {
+    let broker = broker("max_connection_rate 1\nmax_connection_wait 1\n");
+    let version = |n: usize| if n.is_multiple_of(2) { V5 } else { V311 };
+    let dials = (0..30).map(|n| Dial::new(version(n), &n.to_string()));
+    let mut clients: Vec<Client> = dials.map(|dial| broker.dial(&dial)).collect();
+    let mut refused = 0;
+    for (n, client) in clients.iter_mut().enumerate() {
+        let code = client.recv().code();
+        if code == 0 {
+            client.ping();
+            continue;
+        }
+        // Server unavailable, where there is no better word.
+        assert_eq!(code, if version(n) == V5 { 0x9F } else { 3 });
+        client.expect_closed();
+        refused += 1;
+    }
+    assert!(refused > 0 && refused < 30, "{refused}");
+    broker.expect_log("disconnected: max_connection_rate exceeded.");
+    eventually("an open door", || {
+        broker.dial(&Dial::new(V5, "later")).next().is_some_and(|frame| frame.code() == 0)
+    });
+}
+
+/// Of TLS not even the handshake is begun: it is what costs.
+#[test]
+fn a_crowd_that_stays_is_not_heard_over_tls() {
+    let pki = Pki::new("authority");
+    let server = pki.server();
+    let port = free_port();
+    let conf = format!(
+        "user root\nsys_interval 1\nlog_type all\nlistener {port} 127.0.0.1\n\
+         listener {{port}} 127.0.0.1\ncertfile {{dir}}/server.pem\nkeyfile {{dir}}/server.key\n"
+    );
+    let broker = Broker::setup()
+        .conf(&conf)
+        .own("max_connection_rate 1\nmax_connection_wait 1\n")
+        .file("server.pem", &server.certificate)
+        .file("server.key", &server.key)
+        .start();
+    // They say nothing, so that only the door can close them.
+    let crowd: Vec<Client> = (0..30).map(|_| broker.open(V5)).collect();
+    broker.expect_log("Client connection from 127.0.0.1 denied: max_connection_rate exceeded.");
+    drop(crowd);
+    eventually("an open door", || {
+        let mut client = Client::open(SocketAddr::from(([127, 0, 0, 1], port)), V5);
+        client.send(&Dial::new(V5, "watcher").bytes());
+        client.next().is_some_and(|frame| frame.code() == 0)
+    });
+}
+
+/// What a limit has refused is counted where people look.
+#[test]
+fn what_is_refused_is_counted() {
+    let broker = Broker::setup()
+        .conf("user root\nsys_interval 1\nglobal_max_clients 2\npassword_file {dir}/pw\n")
+        .own("connect_timeout 1\nmax_topic_levels 5\n")
+        .file("pw", "")
+        .start();
+    broker.open(V5).expect_closed();
+    let mut a = broker.client(V5, "a");
+    let suback = a.subscribe_with(&[("a/b/c/d/e/f/g", 0)], &mogi_codec::PropertyBuf::new());
+    assert_eq!(suback.codes(), [0x8F]);
+    let first = broker.client(V5, "watcher");
+    broker.dial(&Dial::new(V5, "c")).expect_connack(0x89);
+    broker.dial(&Dial::new(V5, "d").username("ann").password("x")).expect_connack(0x87);
+    drop(first);
+    let names = ["connections/refused/late", "topics/refused", "sessions/refused", "logins/failed"];
+    for name in names {
+        assert_eq!(metric(&broker, name), 1, "{name}");
+    }
+}
+
+/// Behind a proxy the client's address is shut out, and not the proxy's.
+#[test]
+fn behind_a_proxy_the_clients_address_is_shut_out() {
+    let conf = "user root\nsys_interval 1\nlistener {port} 127.0.0.1\n\
+                enable_proxy_protocol 1\npassword_file {dir}/pw\n";
+    let own = "auth_ban_attempts 2\nauth_ban_time 600\n";
+    let broker = Broker::setup().conf(conf).own(own).file("pw", "").start();
+    let dial = |source: &str, version, user: Option<&str>| {
+        let mut client = broker.open(version);
+        client.send(format!("PROXY TCP4 {source} 192.0.2.9 1000 1883\r\n").as_bytes());
+        let dial = Dial::new(version, "c");
+        let dial = match user {
+            Some(user) => dial.username(user).password("x"),
+            None => dial,
+        };
+        client.send(&dial.bytes());
+        client
+    };
+    for _ in 0..2 {
+        dial("192.0.2.1", V5, Some("ann")).expect_connack(0x87);
+    }
+    dial("192.0.2.1", V5, None).expect_connack(0x8A);
+    dial("192.0.2.1", V311, None).expect_connack(5);
+    let mut other = dial("192.0.2.2", V5, None);
+    other.expect_connected();
+    other.subscribe("$SYS/broker/limits/connections/refused/banned", 0);
+    assert_eq!(other.expect_publish().text(), "2");
 }
 
 /// The limit of one listener leaves the others alone.

@@ -29,6 +29,8 @@ fn a_store_comes_back_from_mosquittos_file() {
     second.stop();
     let (before, after) = (export(&data(&first)), export(Path::new(&dir)));
     assert_eq!(before.len(), after.len());
+    let by_bob = |line: &&String| line.contains(r#""client":"bob","username":"robert""#);
+    assert_eq!(before.iter().filter(by_bob).count(), 2, "{before:?}");
     for (before, after) in before.iter().zip(&after) {
         let (before, before_ms) = timeless(before);
         let (after, after_ms) = timeless(after);

@@ -19,7 +19,7 @@ fn a_store_is_looked_into_while_it_runs_and_after() {
         r#"{"type":"message","client":"alice","state":"waiting","topic":"a/b","qos":1,"#,
         r#"{"type":"message","client":"carol","state":"waiting","topic":"c","qos":1,"#,
         r#""properties":{"content-type":"text","user-property":[{"name":"value"}]}"#,
-        r#"{"type":"retained","topic":"kept","qos":1,"retain":true,"payload_base64":"/wA="}"#,
+        r#"{"type":"retained","topic":"kept","qos":1,"retain":true,"payload_base64":"/wA=","#,
         r#"{"type":"will","client":"dave","delay_s":0,"topic":"gone","#,
     ];
     for part in expected {

@@ -7,7 +7,12 @@ use std::process::{Command, Output};
 
 /// A broker that keeps its state below its folder.
 pub(crate) fn broker() -> Broker {
-    Broker::setup().conf("sys_interval 1\n").args(&["--data-dir", "{dir}/data"]).start()
+    // Where rights are limited, it is kept who published what is retained.
+    Broker::setup()
+        .conf("sys_interval 1\nacl_file {dir}/acl\n")
+        .file("acl", "pattern readwrite #\npattern read $SYS/#\n")
+        .args(&["--data-dir", "{dir}/data"])
+        .start()
 }
 
 pub(crate) fn data(broker: &Broker) -> PathBuf {
@@ -66,7 +71,7 @@ pub(crate) fn fill(broker: &Broker) {
     let mut alice =
         broker.connect(&Dial::persistent(V5, "alice").username("al").int(Id::ReceiveMaximum, 3));
     alice.subscribe("a/#", 2);
-    let mut bob = broker.client(V5, "bob");
+    let mut bob = broker.connect(&Dial::new(V5, "bob").username("robert"));
     for (number, qos) in [(1, 1), (2, 2), (3, 2), (4, 1), (5, 2)] {
         bob.publish(Out::new("a/b", format!("message {number}")).qos(qos));
     }

@@ -8,6 +8,7 @@ use crate::support::pki::Pki;
 use crate::support::{Broker, Dial, V311};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Beside the plain listener of the healthy clients: one of WebSockets, one of TLS.
@@ -65,6 +66,27 @@ fn pour(stream: &mut impl Write, chunk: &[u8], times: usize) {
             return;
         }
     }
+}
+
+#[test]
+fn w01_what_is_no_upgrade_gets_none() {
+    let (siege, scene) = siege(32);
+    siege.run(|_| {
+        for (from, to, code) in [
+            ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", "400"),
+            ("Version: 13", "Version: 8", "426"),
+            ("Sec-WebSocket-Protocol: mqtt\r\n", "", "400"),
+            ("Protocol: mqtt", "Protocol: chat", "400"),
+            ("GET", "POST", "400"),
+            ("Upgrade: websocket\r\n", "", "404"),
+            ("Upgrade: websocket", "Upgrade: h2c", "404"),
+        ] {
+            let mut stream = socket(scene.websockets);
+            stream.write_all(UPGRADE.replacen(from, to, 1).as_bytes()).expect("it is taken");
+            let answer = String::from_utf8(until_end(&mut stream)).expect("text");
+            assert_eq!(answer.split(' ').nth(1), Some(code), "{from}: {answer}");
+        }
+    });
 }
 
 #[test]
@@ -196,6 +218,49 @@ fn t01_what_is_no_tls_is_refused() {
             let _ = until_end(&mut stream);
         }
         broker.expect_log("disconnected: TLS error.");
+    });
+}
+
+/// What comes of an `openssl s_client` that is told `typed`.
+fn s_client(address: SocketAddr, args: &[&str], typed: &[&str]) -> (bool, String) {
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-connect", &address.to_string()]).args(args);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("openssl is installed");
+    let mut input = child.stdin.take().expect("a pipe");
+    for line in typed {
+        // It looks at what stands at the beginning of what it reads at once.
+        std::thread::sleep(Duration::from_millis(300));
+        // It may have ended.
+        let _ = input.write_all(line.as_bytes());
+    }
+    drop(input);
+    let output = child.wait_with_output().expect("it ends");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn t02_old_versions_are_refused() {
+    let (siege, scene) = siege(32);
+    siege.run(|_| {
+        // Weak enough for what is to be refused; the others show that it can be done.
+        let weak = ["-cipher", "DEFAULT:@SECLEVEL=0"];
+        for (version, taken) in
+            [("-tls1", false), ("-tls1_1", false), ("-tls1_2", true), ("-tls1_3", true)]
+        {
+            let (good, said) = s_client(scene.tls, &[&[version], &weak[..]].concat(), &[]);
+            assert_eq!(good, taken, "{version}: {said}");
+        }
+    });
+}
+
+#[test]
+fn t05_nobody_begins_anew_within_a_session() {
+    let (siege, scene) = siege(32);
+    siege.run(|_| {
+        let (good, said) = s_client(scene.tls, &["-tls1_2"], &["R\n"; 20]);
+        assert!(said.contains("RENEGOTIATING") && !good, "{said}");
     });
 }
 

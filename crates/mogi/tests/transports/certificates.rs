@@ -6,6 +6,7 @@ use crate::scene::{
 use crate::support::pki::{Pki, Validity};
 use crate::support::{Broker, Dial, V5, V311};
 use rustls::version::{TLS12, TLS13};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 #[test]
@@ -212,4 +213,31 @@ fn a_listener_without_tls_is_not_disturbed() {
     broker.client(V311, "plain").ping();
     let config = client_config(&pki, None, rustls::DEFAULT_VERSIONS);
     works(&mut tls_with(([127, 0, 0, 1], port).into(), &config), "sealed");
+}
+
+/// `--tls-keylog` of both sides: the same secrets, in a file for its owner alone.
+#[test]
+fn secrets_are_written_where_that_is_asked_for() {
+    let pki = Pki::new("ca");
+    let setup = with_files(&pki, &pki.server()).conf(&format!("{TLS}user root\n"));
+    let broker = setup.args(&["--tls-keylog", "{dir}/broker.keys"]).start();
+    let port = broker.port().to_string();
+    let args = ["pub", "-h", "localhost", "-p", &port, "--cafile", "ca.pem", "-t", "t", "-m", "x"];
+    let tool = Command::new(env!("CARGO_BIN_EXE_mogi"))
+        .args([&args[..], &["--tls-keylog", "tool.keys"]].concat())
+        .current_dir(broker.dir())
+        .status();
+    assert!(tool.expect("it runs").success());
+    let keys = |name: &str| {
+        let path = broker.dir().join(name);
+        let mode = path.metadata().expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let text = std::fs::read_to_string(path).expect("text");
+        let mut lines: Vec<String> = text.lines().map(ToOwned::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let (broker_keys, tool_keys) = (keys("broker.keys"), keys("tool.keys"));
+    assert!(tool_keys.iter().any(|line| line.starts_with("CLIENT_TRAFFIC_SECRET_0 ")));
+    assert!(tool_keys.iter().all(|line| broker_keys.contains(line)), "{broker_keys:?}");
 }

@@ -3,6 +3,10 @@
 use crate::scene::{MUTUAL, TLS, with_files};
 use crate::support::pki::Pki;
 use crate::support::{Broker, V311};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Output};
 
 /// Runs a tool in the broker's folder; `{port}` in its arguments is the broker's.
@@ -83,4 +87,47 @@ fn tools_speak_websocket() {
     let plain = Broker::start("");
     plain.client(V311, "it is there").ping();
     fails(&plain, "-h localhost -p {port} --ws -W 5", "");
+}
+
+/// Mosquitto ends secure WebSockets with bytes that are no TLS: they end the conversation and not
+/// the tool.
+#[test]
+fn what_is_no_tls_at_the_end_is_an_end() {
+    let pki = Pki::new("ca");
+    let server = pki.server();
+    let certificate = CertificateDer::from_pem_slice(server.certificate.as_bytes()).expect("PEM");
+    let key = PrivateKeyDer::from_pem_slice(server.key.as_bytes()).expect("PEM");
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .expect("a certificate and its key");
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let served = std::thread::spawn(move || {
+        let (socket, _) = listener.accept().expect("a client");
+        let session = rustls::ServerConnection::new(config.into()).expect("a session");
+        let mut stream = rustls::StreamOwned::new(session, socket);
+        let mut seen = Vec::new();
+        while !seen.ends_with(&[0xE0, 0]) {
+            let mut part = [0; 1000];
+            let read = stream.read(&mut part).expect("packets");
+            assert!(read > 0, "it ends before DISCONNECT");
+            if seen.is_empty() {
+                stream.write_all(&[0x20, 2, 0, 0]).expect("it takes CONNACK");
+            }
+            seen.extend(&part[..read]);
+        }
+        for _ in 0..5 {
+            // It may have enough of this.
+            let _ = stream.sock.write_all(&[0x88, 2, 3, 0xE8, 0, 0, 0, 0]);
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    });
+    let broker = with_files(&pki, &server).start();
+    let ran = run(&broker, &format!("pub -h localhost -p {port} --cafile ca.pem -t t -m x -V 311"));
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    served.join().expect("it has served");
 }

@@ -60,6 +60,10 @@ pub(super) const ROWS: &[Spec] = &[
     row("max_connection_rate", Mogi, "connections per second; 0: any number", "0",
         Works(Number(at_least(0), |to, n| to.config.crowd.per_second = n as u32)),
         "new connections that are accepted; others wait"),
+    row("max_connection_wait", Mogi, "seconds, up to 3600; 0: for ever", "10",
+        Works(Number(between(0, 3600), |to, n| to.config.crowd.wait_ms = n as u64 * 1000)),
+        "how long there may be connections that wait because of `max_connection_rate`; those \
+         beyond it are refused then (0x9F), so that who comes next need not wait as long"),
     row("max_connections_per_address", Mogi, "connections; 0: any number", "0",
         Works(Number(at_least(0), |to, n| to.config.crowd.per_address = n as u32)),
         "connections from one address, or one network of 64 bits in IPv6"),

@@ -10,6 +10,7 @@ type Example = (&'static str, fn(&Config) -> bool);
 /// Limits, as lines, and what they come to.
 #[rustfmt::skip]
 pub(super) const LIMITS: &[Example] = &[
+    ("max_connection_wait 7", |c| c.crowd.wait_ms == 7000),
     ("max_connection_rate 7", |c| c.crowd.per_second == 7),
     ("max_connections_per_address 7", |c| c.crowd.per_address == 7),
     ("max_pending_connections 7", |c| c.crowd.pending == 7),

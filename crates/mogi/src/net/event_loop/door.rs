@@ -1,25 +1,54 @@
 //! Which connections come in: as many as there may be, and no faster than they may come.
 
 use super::EventLoop;
-use crate::net::stream::Peer;
+use crate::net::crowd::Entry;
+use crate::net::stream::{Peer, Stream};
 use mogi_codec::Reason;
-use mogi_core::{Memory, Refused, handshake};
+use mogi_core::{LogKind, Memory, Refused, handshake};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Why addresses are shut out.
+pub(super) const TOO_MANY_LOGINS: &str = "too many failed logins";
+
+const TOO_FAST: &str = "max_connection_rate exceeded";
+
 impl EventLoop {
-    /// Whether another connection may be accepted now (`max_connection_rate`). Those that may not
-    /// wait where the system keeps them.
-    pub(super) fn door_opens(&mut self, now_ms: u64) -> bool {
-        let per_second = self.shared.tuning().crowd.per_second;
-        match self.turnstile.opens(per_second, now_ms) {
-            Ok(()) => true,
-            Err(again_ms) => {
-                self.accept_again_ms = again_ms;
-                count(&self.shared.refused.delayed);
-                false
-            }
+    /// Whether another connection may be accepted now (`max_connection_rate`). Those that wait do
+    /// so where the system keeps them.
+    pub(super) fn door_opens(&mut self, now_ms: u64) -> Entry {
+        let entry = self.turnstile.opens(&self.shared.tuning().crowd, now_ms);
+        if let Entry::Later(again_ms) = entry {
+            self.accept_again_ms = again_ms;
+            count(&self.shared.refused.delayed);
         }
+        entry
+    }
+
+    /// A connection that comes where too many wait is heard out, as far as that costs little, and
+    /// told so ([MQTT-3.2.2-8]: 0x9F). TLS costs what the limit is there to save: it is closed.
+    pub(super) fn send_away(&mut self, now_ms: u64, stream: Stream, listener: u16, peer: Peer) {
+        count(&self.shared.refused.crowded);
+        let rules = self.shared.rules(listener);
+        if rules.is_none_or(|rules| rules.transport.is_encrypted()) {
+            return self.log_connection(LogKind::Notice, || {
+                let host = peer.host();
+                format!("Client connection from {host} denied: {TOO_FAST}.")
+            });
+        }
+        let Some(place) = self.admit(now_ms, stream, listener, peer) else {
+            return;
+        };
+        if let Some(socket) = self.sockets.get_mut(place as usize) {
+            socket.turned_away = true;
+        }
+        self.attend(now_ms, place);
+    }
+
+    /// The answer to a client that is turned away.
+    pub(super) fn too_fast(packet: &[u8]) -> Refused {
+        let refused = handshake::deny(packet, Reason::ConnectionRateExceeded);
+        Refused { reason: TOO_FAST, ..refused }
     }
 
     /// Counts a new connection in: the address it is counted under, if that is known by now.
@@ -63,24 +92,34 @@ impl EventLoop {
     /// Counts a connection in under an address that is known only now.
     ///
     /// # Errors
-    /// There are as many of it as there may be.
-    pub(super) fn count_late(&mut self, place: u32, connect_len: usize) -> Result<(), Refused> {
+    /// There are as many of it as there may be, or it is shut out.
+    pub(super) fn count_late(
+        &mut self,
+        now_ms: u64,
+        place: u32,
+        connect_len: usize,
+    ) -> Result<(), Refused> {
         let Some(socket) = self.sockets.get_mut(place as usize) else {
             return Ok(());
         };
         let Some(address) = socket.peer.address().filter(|_| socket.counted.is_none()) else {
             return Ok(());
         };
+        let packet = socket.partial.get(..connect_len).unwrap_or_default();
+        let refused = &self.shared.refused;
+        if self.shared.access.bans.holds(now_ms, address) {
+            count(&refused.banned);
+            let answer = handshake::deny(packet, Reason::Banned);
+            return Err(Refused { reason: TOO_MANY_LOGINS, ..answer });
+        }
         let limit = self.shared.tuning().crowd.per_address;
         if self.shared.crowd.enter(address, limit) {
             socket.counted = Some(address);
             return Ok(());
         }
-        count(&self.shared.refused.addresses);
-        let packet = socket.partial.get(..connect_len).unwrap_or_default();
-        let mut refused = handshake::deny(packet, Reason::QuotaExceeded);
-        refused.reason = "max_connections_per_address exceeded";
-        Err(refused)
+        count(&refused.addresses);
+        let answer = handshake::deny(packet, Reason::QuotaExceeded);
+        Err(Refused { reason: "max_connections_per_address exceeded", ..answer })
     }
 
     /// Counts a connection out.

@@ -1,7 +1,9 @@
 //! New connections: accepted, heard until their CONNECT is complete, and moved to the worker that
 //! owns their client id.
 
+use super::door::TOO_MANY_LOGINS;
 use super::{ACCEPT_PAUSE_MS, ACCEPTS, EventLoop};
+use crate::net::crowd::Entry;
 use crate::net::listen::Door;
 use crate::net::mailbox::{Hello, Mail, Moved};
 use crate::net::socket::{Socket, State};
@@ -10,6 +12,7 @@ use mio::{Interest, Token};
 use mogi_core::{Arrival, Ending, LogKind};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl EventLoop {
     pub(super) fn accept(&mut self, now_ms: u64) {
@@ -25,19 +28,28 @@ impl EventLoop {
             drained &= self.accept_from(now_ms, *number, listener);
         }
         self.accepting = !drained;
+        if drained {
+            self.turnstile.relax();
+        }
         self.front_door = Some(door);
     }
 
     /// Accepts a share of what waits; whether that was all.
     pub(super) fn accept_from(&mut self, now_ms: u64, number: u16, listener: &Door) -> bool {
         for _ in 0..ACCEPTS {
-            if !self.door_opens(now_ms) {
+            let entry = self.door_opens(now_ms);
+            if let Entry::Later(_) = entry {
                 return false;
             }
             match listener.accept() {
+                Ok((stream, peer)) if entry == Entry::Never => {
+                    self.send_away(now_ms, stream, number, peer);
+                }
                 Ok((stream, peer)) => {
                     self.turnstile.pass();
-                    self.admit(now_ms, stream, number, peer);
+                    if let Some(place) = self.admit(now_ms, stream, number, peer) {
+                        self.attend(now_ms, place);
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
                 Err(error) => {
@@ -70,32 +82,46 @@ impl EventLoop {
         exhausted
     }
 
-    pub(super) fn admit(&mut self, now_ms: u64, stream: Stream, listener: u16, peer: Peer) {
+    /// Takes a new connection in; its place, unless it may not stay.
+    pub(super) fn admit(
+        &mut self,
+        now_ms: u64,
+        stream: Stream,
+        listener: u16,
+        peer: Peer,
+    ) -> Option<u32> {
         if let Some(address) = peer.address()
             && self.shared.access.bans.holds(now_ms, address)
         {
             self.log_connection(LogKind::Debug, || {
-                format!("Client connection from {address} denied: too many failed logins.")
+                format!("Client connection from {address} denied: {TOO_MANY_LOGINS}.")
             });
-            return;
+            self.shared.refused.banned.fetch_add(1, Ordering::Relaxed);
+            return None;
         }
         let counted = match self.count_in(listener, &peer) {
             Ok(counted) => counted,
             Err(why) => {
-                return self.log_connection(LogKind::Notice, || {
+                self.log_connection(LogKind::Notice, || {
                     format!("Client connection from {} denied: {why}.", peer.host())
                 });
+                return None;
             }
         };
         let Some(layered) = self.layers(listener) else {
-            return self.count_out(listener, counted);
+            self.count_out(listener, counted);
+            return None;
         };
         self.serial += 1;
         self.pending += 1;
         let mut socket = Socket::new(stream, layered, peer, listener, self.serial);
         (socket.pending, socket.counted) = (true, counted);
         self.log_new(&socket, true);
-        let place = self.sockets.insert(socket) as u32;
+        Some(self.sockets.insert(socket) as u32)
+    }
+
+    /// Hears what it has to say, now and until it has said who it is.
+    pub(super) fn attend(&mut self, now_ms: u64, place: u32) {
         self.look_at_once(now_ms, place);
         if !self.keep(place) {
             return;
@@ -216,7 +242,11 @@ impl EventLoop {
             crate::net::shared::fresh_id,
         );
         match admitted {
-            Ok(admitted) => match self.count_late(place, len) {
+            Ok(admitted) if socket.turned_away => {
+                let refused = Self::too_fast(packet);
+                self.refuse(place, Some(&admitted.client_id), &refused);
+            }
+            Ok(admitted) => match self.count_late(now_ms, place, len) {
                 Ok(()) => self.log_in(now_ms, place, admitted, len),
                 Err(refused) => self.refuse(place, Some(&admitted.client_id), &refused),
             },
@@ -352,6 +382,7 @@ impl EventLoop {
             }
             self.handshakes.pop_front();
             if unknown {
+                self.shared.refused.late.fetch_add(1, Ordering::Relaxed);
                 self.refuse_silently(place, "exceeded timeout");
             }
         }

@@ -7,6 +7,7 @@ use crate::net::shared::NameFrom;
 use crate::net::socket::{Socket, State, Waiting};
 use mogi_core::{Admitted, LogKind, Question, handshake};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl EventLoop {
     /// An admitted client logs in.
@@ -160,6 +161,7 @@ impl EventLoop {
                 refusal.why
             ),
         );
+        self.shared.refused.logins.fetch_add(1, Ordering::Relaxed);
         let banned = peer.address().filter(|it| self.shared.access.bans.failed(now_ms, *it));
         if banned.is_some() {
             let line = format!("Connections from {address} are refused: too many failed logins.");
