@@ -35,7 +35,8 @@ while True:
 }
 
 # Writes the configuration of a broker: configure NAME PORT KIND, where KIND is `lasting` for
-# state on disk or `memory`. Nothing is capped, so that nothing is dropped.
+# state on disk or `memory`. Nothing is capped, so that nothing is dropped; a subscriber may have
+# $inflight messages unacknowledged (20).
 configure() {
     {
         echo "listener $2 127.0.0.1"
@@ -45,6 +46,7 @@ configure() {
         echo "log_type warning"
         echo "max_queued_messages 0"
         echo "max_queued_bytes 0"
+        echo "max_inflight_messages ${inflight:-20}"
         if [ "$3" = lasting ]; then
             mkdir -p "$dir/$1.data"
             echo "persistence true"

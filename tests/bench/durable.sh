@@ -84,7 +84,12 @@ load() {
     stop_all
 }
 
+# What a subscriber may have unacknowledged: 20 is what both brokers come with.
+inflight=100
 load offline offline -q 1 --items "$items" --window 100
+load pairs-lasting-100 pairs -q 1 --persistent -d 3
+inflight=20
+load offline-20 offline -q 1 --items "$items" --window 100
 load offline2 offline -q 2 --items "$items"
 load pairs-lasting pairs -q 1 --persistent -d 3
 load pairs pairs -q 1 -d 3

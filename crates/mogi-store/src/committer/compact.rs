@@ -62,13 +62,15 @@ impl Compactor {
     fn mark(&mut self, group: &[Batch]) {
         let mut places = Places::default();
         let mut retained = Retained::default();
+        // With queues most of what is delivered was enqueued long ago; it need not be remembered.
+        let oldest = oldest(group);
         let ops = group.iter().rev().flat_map(|batch| batch.iter().rev());
         for (op, at) in ops.zip((0..self.stays.len()).rev()) {
             let stays = match op {
                 StoreOp::Delivered { session, entry } => {
-                    // The same once more says nothing.
+                    // The same once more says nothing, and does no harm.
                     let says = !self.ended.contains(session) && !self.delivered.contains_key(entry);
-                    if says {
+                    if says && *entry >= oldest {
                         self.delivered.insert(*entry, at as u32);
                     }
                     says
@@ -135,6 +137,17 @@ impl Compactor {
         };
         !self.ended.contains(session) && places.insert(place)
     }
+}
+
+/// The least number of an entry that something else than its end is said of.
+fn oldest(group: &[Batch]) -> EntryNo {
+    let of = |op: &StoreOp| match op {
+        StoreOp::Enqueued { entry, .. }
+        | StoreOp::Assigned { entry, .. }
+        | StoreOp::Released { entry, .. } => Some(*entry),
+        _ => None,
+    };
+    group.iter().flatten().filter_map(of).min().unwrap_or(EntryNo(u64::MAX))
 }
 
 fn topic(op: &StoreOp) -> &str {

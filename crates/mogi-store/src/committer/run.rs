@@ -22,9 +22,14 @@ const CLOSING_MAX: Duration = Duration::from_secs(3);
 /// How often housekeeping is done while there is nothing else to do, or all the time.
 const TICK_EVERY: Duration = Duration::from_millis(500);
 
-/// Under load with subscribers that are there, how long a group gathers. Each message that is
-/// acknowledged within that time need not be written: less work for all, and for the disk.
+/// Under load, how long a group gathers at most. Each message that is acknowledged within that time
+/// need not be written, and the more share a sync, the fewer threads are woken for each: less
+/// work for all, and for the disk.
 const GATHER: Duration = Duration::from_millis(2);
+
+/// How often it is looked meanwhile whether anything still comes. Where all who publish wait for
+/// this group, nothing does.
+const GATHER_STEP: Duration = Duration::from_micros(500);
 
 /// Changes from which on that is load.
 const GATHER_OPS: u64 = 500;
@@ -44,7 +49,8 @@ pub(super) struct Runner {
     measured: Option<Instant>,
     /// How long it may sleep while nothing comes; `None`: for ever.
     sleep: Option<Duration>,
-    /// The last group made up for itself to a good part: a larger one would even more.
+    /// The last group was large, and made up for itself to a good part or took little time: a larger
+    /// one is better.
     gathers: bool,
     /// Something was written that nobody waited for, and not synced since.
     lazy: bool,
@@ -77,7 +83,7 @@ impl Runner {
         self.measure();
         loop {
             if self.gathers {
-                std::thread::sleep(GATHER);
+                self.gather();
             }
             let taken = self.take();
             let (idle, closing) = (taken.is_empty(), taken.closing);
@@ -89,6 +95,20 @@ impl Runner {
             if idle || due || self.ticked.elapsed() >= TICK_EVERY {
                 self.tick(idle);
             }
+        }
+    }
+
+    /// Lets a group become larger while it does.
+    fn gather(&self) {
+        let until = Instant::now() + GATHER;
+        let mut before = self.shared.ops.load(Ordering::Relaxed);
+        loop {
+            std::thread::sleep(GATHER_STEP);
+            let ops = self.shared.ops.load(Ordering::Relaxed);
+            if ops.saturating_sub(before) < GATHER_OPS / 10 || Instant::now() >= until {
+                return;
+            }
+            before = ops;
         }
     }
 
@@ -130,7 +150,7 @@ impl Runner {
         }
         let Pending { mut batches, turns, mut fetches, bytes, ops, wait, closing, .. } = taken;
         let dropped = self.compactor.compact(&mut batches) as u64;
-        self.gathers = ops >= GATHER_OPS && dropped >= ops / 4;
+        let began = Instant::now();
         // From here on the group stays as it is: a part of it may be on disk after a failure, and
         // only the same group once more makes a whole of it.
         // What nobody waited for is to be there as well when the broker has ended.
@@ -140,6 +160,9 @@ impl Runner {
             (self.on_notice)(Notice::Lost { ops, error });
             return false;
         }
+        // What takes long by itself gathers the next group by itself.
+        let pays = dropped >= ops / 4 || began.elapsed() < GATHER;
+        self.gathers = ops >= GATHER_OPS && pays;
         self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.shared.ops.fetch_sub(ops, Ordering::Relaxed);
         {

@@ -10,7 +10,8 @@
 //! * [`retained`], [`connect`], [`offline`], [`sessions`], [`disk`]: the modes that are no steady
 //!   load.
 //! * [`procfs`], [`cost`], [`report`]: what a broker used, and everything found out.
-//! * [`suite`]: the standard table, one broker beside the other.
+//! * [`suite`]: the standard table, one broker beside the other; [`floor`] takes the place of one
+//!   to show what the kernel alone costs.
 //!
 //! **Invariants.** One thread and one poll, so that the generator takes as little as possible
 //! from the broker beside it. No allocation per message.
@@ -22,6 +23,7 @@ mod disk;
 #[cfg(test)]
 mod faulty;
 mod flight;
+mod floor;
 mod frames;
 mod link;
 mod load;
@@ -60,6 +62,12 @@ pub fn bench_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if args[0] == "suite" {
         return match suite::Suite::parse(args.into_iter().skip(1)) {
             Ok(suite) => finish(suite.run()),
+            Err(what) => misuse(&what),
+        };
+    }
+    if args[0] == "floor" {
+        return match floor::Floor::parse(&args[1..]) {
+            Ok(floor) => finish(floor.run()),
             Err(what) => misuse(&what),
         };
     }

@@ -135,6 +135,12 @@ const LOADS: &[Load] = &[
 const PACED: &str = "pairs -q0";
 const PACED_SHARE: f64 = 0.3;
 
+/// The name of the broker that is none: `mogi bench floor`, which only some loads can have.
+const LIMIT: &str = "limit";
+
+/// Beginnings of loads that need a broker.
+const NO_LIMIT: &[&str] = &["filters", "retained", "connect -n10000"];
+
 /// A running broker.
 #[derive(Debug, PartialEq, Eq)]
 struct Broker {
@@ -240,6 +246,9 @@ impl Suite {
         let mut runs: Vec<Vec<Report>> = self.brokers.iter().map(|_| Vec::new()).collect();
         for round in 1..=self.rounds {
             for (broker, runs) in self.brokers.iter().zip(&mut runs) {
+                if broker.is_limit() && NO_LIMIT.iter().any(|it| args.starts_with(it)) {
+                    continue;
+                }
                 eprintln!("{args}: round {round} of {}, {}", self.rounds, broker.name);
                 let mut line: Vec<String> = args.split(' ').map(String::from).collect();
                 line.extend_from_slice(&self.passed_on);
@@ -268,8 +277,8 @@ impl Suite {
             let _ = write!(head, " {} |", broker.name);
             line += "---|";
             if i > 0 {
-                head += " ratio | goal |";
-                line += "---|---|";
+                head += if broker.is_limit() { " times the limit |" } else { " ratio | goal |" };
+                line += if broker.is_limit() { "---|" } else { "---|---|" };
             }
         }
         format!("{head} faults |\n{line}---|\n")
@@ -278,8 +287,8 @@ impl Suite {
     fn row(&self, cell: &Cell, runs: &[Vec<Report>]) -> String {
         let Cell(name, part, metric, goal) = *cell;
         let mut row = format!("| {name} | {} |", metric.unit());
-        let mut base = None;
-        for (i, runs) in runs.iter().enumerate() {
+        let (mut base, mut last) = (None, None);
+        for (i, (broker, runs)) in self.brokers.iter().zip(runs).enumerate() {
             let values = values(runs, part, metric);
             // Memory once taken is not given back: only the first round sees it grow.
             let value = match metric {
@@ -291,9 +300,15 @@ impl Suite {
                 base = value;
                 continue;
             }
+            // Of the limit: how far above it the broker before it is.
+            let (value, base) = if broker.is_limit() { (last, value) } else { (value, base) };
             let ratio = value.zip(base).filter(|&(_, base)| base > 0.0);
             let ratio = ratio.map_or_else(|| "-".into(), |(value, base)| show_ratio(value / base));
-            let _ = write!(row, " {ratio} | {goal} |");
+            let _ = match broker.is_limit() {
+                true => write!(row, " {ratio} |"),
+                false => write!(row, " {ratio} | {goal} |"),
+            };
+            last = value;
         }
         format!("{row} {} |\n", self.faults(part, runs))
     }
@@ -328,6 +343,10 @@ impl Suite {
 const PACED_PART: &str = "pairs";
 
 impl Broker {
+    fn is_limit(&self) -> bool {
+        self.name == LIMIT
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         let parse = || {
             let (name, rest) = text.split_once('=')?;
@@ -435,5 +454,23 @@ mod tests {
         let row = suite.row(&Cell("x", "pairs", Metric::Cpu, "1/25"), &runs);
         assert_eq!(row, "| x | CPU s/M | 10.0 | 0.400 | 1/25.0 | 1/25 | b: lost 7 |\n");
         assert_eq!(suite.head().lines().next().map(|head| head.matches('|').count()), Some(8));
+    }
+
+    #[test]
+    fn a_limit_tells_how_far_above_it_the_broker_before_it_is() {
+        let suite = suite("--broker a=1:2 --broker b=3:4 --broker limit=5:6").expect("good");
+        let report = |cpu_s| {
+            let mut report = Report { part: "pairs".into(), ..Report::default() };
+            report.measured.delivered = 1_000_000;
+            report.measured.broker_cpu_s = Some(cpu_s);
+            report
+        };
+        let runs = [vec![report(10.0)], vec![report(0.9)], vec![report(0.5)]];
+        let row = suite.row(&Cell("x", "pairs", Metric::Cpu, "1/25"), &runs);
+        assert_eq!(row, "| x | CPU s/M | 10.0 | 0.900 | 1/11.1 | 1/25 | 0.500 | 1.80 |  |\n");
+        let runs = [vec![report(10.0)], vec![report(0.9)], Vec::new()];
+        let row = suite.row(&Cell("x", "pairs", Metric::Cpu, "1/25"), &runs);
+        assert!(row.contains("| - | - |"), "{row}");
+        assert_eq!(suite.head().lines().next().map(|head| head.matches('|').count()), Some(10));
     }
 }

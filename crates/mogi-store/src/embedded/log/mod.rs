@@ -35,6 +35,18 @@ const VOID: &[u8] = b"mogivoid";
 /// What the space for records may keep.
 const BUFFER_MAX: usize = 1 << 20;
 
+/// By how much the file is made longer at once, for small records: the sync of one that makes the
+/// file longer writes the file system's journal too, and takes twice as long. Large records, which
+/// many share, have it written with them.
+const AHEAD: u64 = 256 << 10;
+
+/// Bytes from which on a record is large.
+const LARGE: usize = 8 << 10;
+
+/// What the file is made longer by in one call. A page each, as the page cache keeps what comes at
+/// once as one piece, and a byte written over it later would write all of that.
+const PAGE: usize = 4096;
+
 const NAMES: [&str; 2] = ["0.log", "1.log"];
 
 /// The log, open for writing.
@@ -50,6 +62,8 @@ pub(super) struct Log {
     /// made anew: what was read of a file is in the page cache in large pieces, and each byte
     /// written over such a piece would write all of it.
     own: [bool; 2],
+    /// How long the file is that is not written to, if it is one's own.
+    other_room: u64,
     /// The number of the next record.
     next: u64,
     /// The checksum of the last one.
@@ -63,6 +77,8 @@ struct Current {
     file: Box<dyn LogFile>,
     /// Where the next record goes.
     end: u64,
+    /// How long the file is.
+    room: u64,
 }
 
 impl Log {
@@ -154,7 +170,8 @@ impl Log {
         let name = 1 - self.name;
         match self.begin_file(name, &head, &mut buffer) {
             Ok((current, checksum)) => {
-                self.current = Some(current);
+                let before = self.current.replace(current);
+                self.other_room = before.map_or(0, |before| before.room);
                 (self.before, self.synced) = (checksum, number);
                 if !self.own[self.name] {
                     // It is void either way.
@@ -185,7 +202,8 @@ impl Log {
                 _ => {}
             }
         }
-        let mut current = Current { file: self.disk.open(NAMES[name])?, end: 0 };
+        let room = if self.own[name] { self.other_room } else { 0 };
+        let mut current = Current { file: self.disk.open(NAMES[name])?, end: 0, room };
         current.write(buffer)?;
         current.file.sync()?;
         Ok((current, checksum))
@@ -215,8 +233,26 @@ impl Current {
     fn write(&mut self, record: &mut Vec<u8>) -> io::Result<()> {
         let len = record.len() as u64;
         record.extend_from_slice(&[0; END]);
+        let until = self.end + record.len() as u64;
+        if until > self.room {
+            // Where there is no space ahead, there may be some for the record.
+            let longer = len < LARGE as u64 && self.lengthen(until + AHEAD).is_ok();
+            self.room = if longer { until + AHEAD } else { until };
+        }
         write_all(&mut *self.file, record, self.end)?;
         self.end += len;
+        Ok(())
+    }
+
+    /// Fills the file with zeros up to `until`.
+    fn lengthen(&mut self, until: u64) -> io::Result<()> {
+        let mut at = self.room;
+        while at < until {
+            let in_page = PAGE as u64 - at % PAGE as u64;
+            let len = in_page.min(until - at);
+            write_all(&mut *self.file, &[0; PAGE][..len as usize], at)?;
+            at += len;
+        }
         Ok(())
     }
 }

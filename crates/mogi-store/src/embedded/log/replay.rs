@@ -80,6 +80,7 @@ impl Log {
             current: None,
             name: 0,
             own: [false; 2],
+            other_room: 0,
             next: checkpoint.saturating_add(LEAP),
             before: 0,
             synced: checkpoint,

@@ -3,6 +3,7 @@
 //! A message that comes and is delivered between two checkpoints leaves nothing here, and never
 //! gets to the tables. What is left at a checkpoint goes there as one batch.
 
+mod entries;
 mod overlay;
 mod session;
 

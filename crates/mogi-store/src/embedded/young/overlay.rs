@@ -162,14 +162,14 @@ impl Session {
         // Those that got a packet id since they are in the tables.
         let settled = self.entries.iter().filter(|(_, it)| it.delivery.is_none());
         let sent: Vec<EntryNo> =
-            settled.map(|(entry, _)| *entry).filter(|entry| is_waiting(entry, stored)).collect();
+            settled.map(|(entry, _)| entry).filter(|entry| is_waiting(entry, stored)).collect();
         let mut messages = Vec::new();
         fetch(stored.session, &sent, &mut messages)?;
         let mut messages: BTreeMap<_, _> = messages.into_iter().collect();
         let mut flights: BTreeMap<EntryNo, StoredFlight> =
             stored.flights.drain(..).map(|flight| (flight.entry, flight)).collect();
-        stored.waiting.retain(|it| !self.entries.contains_key(&it.entry));
-        for (&entry, state) in &self.entries {
+        stored.waiting.retain(|it| self.entries.get(it.entry).is_none());
+        for (entry, state) in self.entries.iter() {
             let known = flights.remove(&entry);
             let before = known.as_ref().map(|flight| flight.packet_id);
             let delivery = match (&state.delivery, known) {

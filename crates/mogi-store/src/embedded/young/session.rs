@@ -1,5 +1,6 @@
 //! The changes of one session.
 
+use super::entries::Entries;
 use super::{Cost, Find, PLACE_BYTES};
 use crate::embedded::mind::Mind;
 use crate::error::StoreError;
@@ -18,7 +19,7 @@ pub(super) struct Session {
     pub(super) subscriptions: BTreeMap<Arc<str>, Option<StoredSubscription>>,
     /// Whether it is in use.
     pub(super) received: BTreeMap<u16, bool>,
-    pub(super) entries: BTreeMap<EntryNo, Entry>,
+    pub(super) entries: Entries,
     /// Entries of the tables that are there no more.
     pub(super) gone: BTreeSet<EntryNo>,
 }
@@ -52,7 +53,7 @@ impl Session {
     pub(super) fn bytes(&self) -> usize {
         let places =
             self.subscriptions.len() + self.received.len() + usize::from(self.record.is_some());
-        let entries: usize = self.entries.values().map(Entry::bytes).sum();
+        let entries: usize = self.entries.iter().map(|(_, it)| it.bytes()).sum();
         places * PLACE_BYTES + entries + self.gone.len() * GONE_BYTES
     }
 
@@ -81,7 +82,7 @@ impl Session {
                 one_more(self.received.insert(*packet_id, false).is_none())
             }
             StoreOp::Enqueued { entry, delivery, .. } => {
-                let held = self.entries.get(entry).is_some_and(|it| it.delivery.is_some());
+                let held = self.entries.get(*entry).is_some_and(|it| it.delivery.is_some());
                 let settles = entry.0 <= settled && !self.gone.contains(entry);
                 if held || (settles && find(session, *entry)?) {
                     return Ok(Cost::default());
@@ -114,7 +115,7 @@ impl Session {
     }
 
     fn change(&mut self, entry: EntryNo, settled: u64, change: impl FnOnce(&mut Entry)) -> Cost {
-        if let Some(state) = self.entries.get_mut(&entry) {
+        if let Some(state) = self.entries.get_mut(entry) {
             change(state);
             return Cost::default();
         }
@@ -132,7 +133,7 @@ impl Session {
     }
 
     fn deliver(&mut self, entry: EntryNo, settled: u64) -> Cost {
-        let less = self.entries.remove(&entry).map_or(0, |before| before.bytes());
+        let less = self.entries.remove(entry).map_or(0, |before| before.bytes());
         let more = if entry.0 <= settled && self.gone.insert(entry) { GONE_BYTES } else { 0 };
         Cost { more, less }
     }
@@ -162,7 +163,7 @@ impl Session {
         for &entry in &self.gone {
             each(&StoreOp::Delivered { session, entry })?;
         }
-        for (&entry, state) in &self.entries {
+        for (entry, state) in self.entries.iter() {
             if let Some(delivery) = state.delivery.clone() {
                 each(&StoreOp::Enqueued { session, entry, delivery })?;
             }
@@ -176,7 +177,7 @@ impl Session {
         session: SessionNo,
         each: &mut dyn FnMut(&StoreOp) -> Result<(), E>,
     ) -> Result<(), E> {
-        for (&entry, state) in &self.entries {
+        for (entry, state) in self.entries.iter() {
             if let Some(packet_id) = state.packet_id {
                 each(&StoreOp::Assigned { session, entry, packet_id })?;
             }
@@ -196,7 +197,7 @@ impl Session {
     ) -> Vec<EntryNo> {
         let mut others = Vec::new();
         for &entry in wanted {
-            match self.entries.get(&entry) {
+            match self.entries.get(entry) {
                 Some(Entry { released: true, .. }) => {}
                 Some(Entry { delivery: Some(delivery), .. }) => out.push((entry, delivery.clone())),
                 _ if entry.0 > settled || self.gone.contains(&entry) => {}
