@@ -104,7 +104,7 @@ impl Plan {
             plan.steps *= 4;
         }
         plan.more(&storm.more);
-        if plan.lags > 0 {
+        if plan.lags > 0 || plan.singly {
             // What is on its way for more than a minute may come twice.
             plan.pace_ms = plan.pace_ms.min(50);
         }
