@@ -153,9 +153,12 @@ impl Roster {
 
     pub(crate) fn add_shadow(&mut self, interest: &Interest, peer: u16, record: &ShadowRecord) {
         let ShadowRecord { session, client, mount, epoch, subscriptions } = record;
-        let told = self.shadows.get(session).is_some_and(|shadow| {
-            shadow.epoch >= *epoch && shadow.peer != NOWHERE && self.told_by(shadow.peer)
-        });
+        // The session itself, or the one that came after it under the same claim.
+        let after = self.by_client.get(client).unwrap_or(session);
+        let told = [session, after]
+            .into_iter()
+            .filter_map(|it| self.shadows.get(it))
+            .any(|it| it.epoch >= *epoch && it.peer != NOWHERE && self.told_by(it.peer));
         // What the store had a moment ago may be older than what the session's node told.
         if told || self.home(interest, peer, *session, *epoch, client).is_none() {
             return;

@@ -19,6 +19,8 @@ pub(crate) struct Published {
     /// When its publisher learnt that it had arrived.
     pub(crate) acked_at: Option<u64>,
     pub(crate) will: bool,
+    /// Whether its publisher's session ends with the connection.
+    pub(crate) brief: bool,
 }
 
 /// The payload of message `id`.

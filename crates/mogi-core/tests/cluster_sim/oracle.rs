@@ -151,17 +151,25 @@ impl Oracle {
         open.map(|message| (!message.empty).then_some(message.id)).collect()
     }
 
-    /// What a topic's retained message may be: the last that surely arrived, or one sent since.
+    /// What a topic's retained message may be: the last that surely arrived, or one sent since; or
+    /// one of an earlier connection of a client without a lasting session, which another node may
+    /// read when the client is elsewhere already: nobody waits for that node.
     pub(crate) fn retained_choices(&self, topic: &str) -> Vec<Option<u32>> {
         let mut choices = Vec::new();
+        let mut last: Option<&Published> = None;
         for (id, settled) in self.retaining.get(topic).into_iter().flatten().rev() {
             let message = &self.messages[*id as usize];
-            choices.push((!message.empty).then_some(*id));
+            let late = last.is_some_and(|last| message.brief && message.token != last.token);
+            if last.is_none() || late && !settled {
+                choices.push((!message.empty).then_some(*id));
+            }
             if *settled {
-                return choices;
+                last = last.or(Some(message));
             }
         }
-        choices.push(None);
+        if last.is_none() {
+            choices.push(None);
+        }
         choices
     }
 }

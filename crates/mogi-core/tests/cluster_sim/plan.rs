@@ -36,8 +36,32 @@ pub(crate) const LEASE_MS: u64 = 3000;
 /// What goes wrong and what clients do, unless `SIM_ONLY` names something else.
 const USUAL: &str = "hops crashes hangs cuts failovers lags singly shared retained wills";
 
+/// What of all that storms may have.
+#[derive(Clone, Debug)]
+pub(crate) struct Storm {
+    /// What goes wrong and what clients do.
+    pub(crate) only: String,
+    /// How often, as in `crashes=200 hops=50`; what is not named is as the seed says.
+    pub(crate) more: String,
+}
+
+impl Storm {
+    pub(crate) fn of(only: &str, more: &str) -> Self {
+        Self { only: only.to_owned(), more: more.to_owned() }
+    }
+
+    /// What `SIM_ONLY` and `SIM_MORE` ask for.
+    pub(crate) fn asked() -> Self {
+        let named = |name: &str| std::env::var(name).ok();
+        Self {
+            only: named("SIM_ONLY").unwrap_or_else(|| USUAL.to_owned()),
+            more: named("SIM_MORE").unwrap_or_default(),
+        }
+    }
+}
+
 impl Plan {
-    pub(crate) fn new(rng: &mut Rng) -> Self {
+    pub(crate) fn new(rng: &mut Rng, storm: &Storm) -> Self {
         let mut core =
             CoreConfig { durable: true, max_queued_messages: 0, ..CoreConfig::default() };
         core.max_inflight_messages = *rng.pick(&[1, 3, 20, 20]);
@@ -74,12 +98,13 @@ impl Plan {
         let mut apart = rng.clone();
         plan.lags = often(&mut apart, 60);
         plan.singly = apart.percent(50);
-        let named = std::env::var("SIM_ONLY");
-        plan.only(named.as_deref().unwrap_or(USUAL));
-        if let Ok(more) = std::env::var("SIM_MORE") {
-            plan.more(&more);
+        plan.only(&storm.only);
+        if plan.singly {
+            // It takes a while until all are there again.
+            plan.steps *= 4;
         }
-        if plan.lags > 0 {
+        plan.more(&storm.more);
+        if plan.lags > 0 || plan.singly {
             // What is on its way for more than a minute may come twice.
             plan.pace_ms = plan.pace_ms.min(50);
         }

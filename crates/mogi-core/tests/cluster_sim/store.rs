@@ -231,6 +231,10 @@ impl Store {
         owner: usize,
         clients: &Clients,
     ) -> (Vec<SessionNo>, Vec<StoreOp>) {
+        // It is written once more before it is done, so that replicas have it.
+        let slots = self.slots.iter().filter(|(_, slot)| slot.live.owner == Some(owner));
+        let keys: Vec<Key> = slots.map(|(key, _)| Arc::clone(key)).collect();
+        keys.iter().for_each(|key| while self.replicate(key) {});
         let own = || self.slots.values().filter(|slot| slot.live.owner == Some(owner));
         let received = own().filter_map(|slot| slot.live.session.as_ref());
         let undone = received.flat_map(|session| session.received.values().flatten());

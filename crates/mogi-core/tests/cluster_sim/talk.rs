@@ -130,6 +130,7 @@ impl World {
             token,
             acked_at: None,
             will: false,
+            brief: !self.clients[client].lasting,
         });
         let packet_id = match qos {
             QoS::AtMostOnce => 0,

@@ -55,6 +55,7 @@ impl World {
             token,
             acked_at: None,
             will: true,
+            brief: false,
         });
         self.wills.cases.insert(token, (id, false, End::Open));
         Some(id)

@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::lags::{Lags, Slow};
 use crate::link::Wires;
 use crate::oracle::{Oracle, Subject};
-use crate::plan::{LEASE_MS, Plan};
+use crate::plan::{LEASE_MS, Plan, Storm};
 use crate::rng::Rng;
 use crate::site::{Life, Site};
 use crate::store::{SHARDS, Store};
@@ -60,9 +60,9 @@ impl Outcome {
 const CALM_ROUNDS: usize = 5000;
 
 impl World {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, storm: &Storm) -> Self {
         let mut rng = Rng::new(seed);
-        let plan = Plan::new(&mut rng);
+        let plan = Plan::new(&mut rng, storm);
         Self::with_plan(seed, plan, rng)
     }
 

@@ -171,6 +171,13 @@ impl Claiming {
         self.claimed.as_ref().map_or(0, |claimed| claimed.epoch)
     }
 
+    /// Whether that node had the client before, under the claim of that epoch.
+    pub(super) fn was_with(&self, node: &str, epoch: u64) -> bool {
+        self.claimed.as_ref().is_some_and(|claimed| {
+            claimed.old_owner.as_deref() == Some(node) && claimed.epoch_before == epoch
+        })
+    }
+
     /// Reads the session once more: it has changed.
     pub(super) fn begin_anew(&mut self) {
         (self.partial, self.read) = (None, false);

@@ -66,12 +66,44 @@ pub(super) struct Submitted {
 }
 
 pub(super) enum Question {
-    Fetch { worker: u16, token: u64, session: SessionNo, entries: Vec<EntryNo> },
-    Claim { worker: u16, token: u64, client: Arc<str> },
-    Read { worker: u16, token: u64, client: Arc<str> },
-    Settle { client: Arc<str> },
-    Release { client: Arc<str> },
-    Learn { session: SessionNo, client: Arc<str> },
+    Fetch {
+        worker: u16,
+        token: u64,
+        session: SessionNo,
+        entries: Vec<EntryNo>,
+    },
+    Claim {
+        worker: u16,
+        token: u64,
+        client: Arc<str>,
+    },
+    Read {
+        worker: u16,
+        token: u64,
+        client: Arc<str>,
+    },
+    /// Behind so many of the turns it is taken with.
+    Settle {
+        client: Arc<str>,
+        behind: usize,
+    },
+    Release {
+        client: Arc<str>,
+    },
+    Learn {
+        session: SessionNo,
+        client: Arc<str>,
+    },
+}
+
+impl Question {
+    /// Whether it is to be dealt with before that one of the turns it was taken with.
+    pub(super) const fn is_before(&self, turn: usize) -> bool {
+        match self {
+            Self::Settle { behind, .. } => *behind <= turn,
+            _ => false,
+        }
+    }
 }
 
 /// What a reply is for.
@@ -119,11 +151,15 @@ impl Committer {
         self.ask(Question::Claim { worker, token, client });
     }
 
-    /// The worker has taken note of a claim's answer, and what it had changed until then was
-    /// submitted. Until this is called, changes of that slot wait: under which claim they are made
-    /// is not known.
+    /// The worker has a claim's answer, and what it had changed until then was submitted: unless
+    /// the client was here before, it counts for nothing. What is submitted from now on is changed
+    /// under the claim. Until this is called, changes of that slot wait.
     pub fn settle(&self, client: Arc<str>) {
-        self.ask(Question::Settle { client });
+        self.shared.push(|pending| {
+            let behind = pending.turns.len();
+            pending.questions.push(Question::Settle { client, behind });
+            true
+        });
     }
 
     /// Asks for what the store has of a client's session, the messages that wait by their numbers;

@@ -335,27 +335,31 @@ impl Lanes {
         self.counts.sessions += outcome.sessions;
         self.counts.flights += outcome.flights;
         self.counts.retained += outcome.retained;
-        for session in &outcome.fenced {
-            self.drop_units_of(*session, None);
-            if let Some(home) = self.directory.home(*session) {
-                let (client, epoch) = (Arc::clone(&home.client), home.epoch);
-                self.fenced.push(Fenced { client, session: *session, epoch });
+        for (session, epoch) in &outcome.fenced {
+            let home = self.directory.home(*session);
+            let home = home.map(|home| (Arc::clone(&home.client), home.epoch));
+            // If it was claimed again since, what is under way is of that claim.
+            if home.as_ref().is_none_or(|(_, now)| now == epoch) {
+                self.drop_units_of(*session, None);
+            }
+            if let Some((client, _)) = home {
+                self.fenced.push(Fenced { client, session: *session, epoch: *epoch });
             }
         }
-        for index in &outcome.fenced_wills {
-            let op = ops.get(*index);
-            if let Some(StoreOp::WillTaken { client, .. }) = op {
-                self.drop_units_of(SessionNo::NONE, Some(client));
+        for (index, epoch) in &outcome.fenced_wills {
+            let client = match ops.get(*index) {
+                Some(
+                    StoreOp::WillSet { client, .. }
+                    | StoreOp::WillEnd { client }
+                    | StoreOp::WillTaken { client, .. },
+                ) => Arc::clone(client),
+                _ => continue,
+            };
+            let taken = matches!(ops.get(*index), Some(StoreOp::WillTaken { .. }));
+            if taken && self.directory.epoch(&client) == *epoch {
+                self.drop_units_of(SessionNo::NONE, Some(&client));
             }
-            if let Some(
-                StoreOp::WillSet { client, .. }
-                | StoreOp::WillEnd { client }
-                | StoreOp::WillTaken { client, .. },
-            ) = op
-            {
-                let (client, epoch) = (Arc::clone(client), self.directory.epoch(client));
-                self.fenced.push(Fenced { client, session: SessionNo::NONE, epoch });
-            }
+            self.fenced.push(Fenced { client, session: SessionNo::NONE, epoch: *epoch });
         }
     }
 

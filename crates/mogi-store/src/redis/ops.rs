@@ -38,10 +38,11 @@ enum Kind {
     /// The entry of the change with this index, by itself.
     Entry(usize),
     Entries,
-    Own(SessionNo),
+    /// Changes only the owner may make, under the claim of this epoch.
+    Own(SessionNo, u64),
     Retained,
-    /// The change with this index is of a will.
-    Will(usize),
+    /// The change with this index is of a will, under the claim of this epoch.
+    Will(usize, u64),
     /// What became of a will is in all queues.
     WillDone,
 }
@@ -51,10 +52,10 @@ enum Kind {
 pub(super) struct Outcome {
     /// Indices of entries that are to be added with [`Planner::late`].
     pub(super) late: Vec<usize>,
-    /// Sessions that belong to another node by now.
-    pub(super) fenced: Vec<SessionNo>,
+    /// Sessions that belong to another node by now, and the epochs they were changed under.
+    pub(super) fenced: Vec<(SessionNo, u64)>,
     /// Indices of changes of wills of such clients.
-    pub(super) fenced_wills: Vec<usize>,
+    pub(super) fenced_wills: Vec<(usize, u64)>,
     /// By how many there are more sessions, flights and retained messages.
     pub(super) sessions: i64,
     pub(super) flights: i64,
@@ -263,7 +264,7 @@ impl Planner<'_> {
         for word in words.iter() {
             plan.commands.word(word);
         }
-        plan.kinds.push(Kind::Own(session));
+        plan.kinds.push(Kind::Own(session, home.epoch));
     }
 
     fn call_add(
@@ -314,6 +315,7 @@ impl Planner<'_> {
             }
             plan.kinds.push(Kind::Retained);
         };
+        let of_will = |client: &str| Kind::Will(index, self.directory.epoch(client));
         match op {
             StoreOp::Retained { message, version } => {
                 let meta = encode::retained(message, *version);
@@ -323,10 +325,10 @@ impl Planner<'_> {
             StoreOp::RetainedEnd { topic, version } => retained(plan, topic, *version, None),
             StoreOp::WillSet { client, will } => {
                 let fields = encode::will(client, will);
-                self.will(plan, Kind::Will(index), b"mogi1_will", client, &fields);
+                self.will(plan, of_will(client), b"mogi1_will", client, &fields);
             }
             StoreOp::WillEnd { client } => {
-                self.will(plan, Kind::Will(index), b"mogi1_unwill", client, &[]);
+                self.will(plan, of_will(client), b"mogi1_unwill", client, &[]);
             }
             StoreOp::WillTaken { client, .. } => {
                 let cause = Cause::Will(Arc::clone(client));
@@ -336,7 +338,7 @@ impl Planner<'_> {
                 let words = words.as_ref().map_or(&[][..], |words| &words[..]);
                 // What it stands for may take memory.
                 let name: &[u8] = if words.is_empty() { b"mogi1_unwill" } else { b"mogi1_will" };
-                self.will(plan, Kind::Will(index), name, client, words);
+                self.will(plan, of_will(client), name, client, words);
             }
             _ => {}
         }
@@ -375,13 +377,13 @@ impl Plan {
         for (kind, value) in self.kinds.iter().zip(values) {
             if let Some(error) = value.error() {
                 match kind {
-                    Kind::Own(session) if error.code() == "FENCED" => {
-                        outcome.fenced.push(*session);
+                    Kind::Own(session, epoch) if error.code() == "FENCED" => {
+                        outcome.fenced.push((*session, *epoch));
                     }
                     // Whoever has the client now does it.
                     Kind::WillDone if error.code() == "FENCED" => {}
-                    Kind::Will(index) if error.code() == "FENCED" => {
-                        outcome.fenced_wills.push(*index);
+                    Kind::Will(index, epoch) if error.code() == "FENCED" => {
+                        outcome.fenced_wills.push((*index, *epoch));
                     }
                     Kind::Entry(index) if error.0.contains("equal or smaller") => {
                         outcome.late.push(*index);
@@ -391,14 +393,14 @@ impl Plan {
                 continue;
             }
             match kind {
-                Kind::Own(_) => {
+                Kind::Own(..) => {
                     let changed = value.array().unwrap_or_default();
                     let by = |at: usize| changed.get(at).and_then(Value::int).unwrap_or(0);
                     outcome.sessions += by(0);
                     outcome.flights += by(1);
                 }
                 Kind::Retained => outcome.retained += value.int().unwrap_or(0),
-                Kind::Entry(_) | Kind::Entries | Kind::Will(_) | Kind::WillDone => {}
+                Kind::Entry(_) | Kind::Entries | Kind::Will(..) | Kind::WillDone => {}
             }
         }
         outcome

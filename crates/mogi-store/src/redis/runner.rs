@@ -58,8 +58,10 @@ pub(super) struct Runner {
     searches: HashMap<u64, Asked, RandomState>,
     claims: HashMap<u64, Claim, RandomState>,
     last_id: u64,
-    /// The last turn of the committer's own.
-    own_turn: u64,
+    /// The last turn of its own.
+    last_roll: u64,
+    /// Clients that were elsewhere and are claimed, until their workers know.
+    unsettled: HashMap<Arc<str>, Arrived, RandomState>,
     /// Questions that wait for changes to arrive.
     waiting: Vec<Question>,
     /// Slots whose request Redis does not take, and when it is tried again.
@@ -82,12 +84,23 @@ struct Claim {
     worker: u16,
     token: u64,
     claiming: Claiming,
+    /// Whether the client was here before, and nobody else had it since; `None`: not known yet.
+    ours: Option<bool>,
     /// The turn of the committer's own with what the owner before left undone.
     rolls: Option<u64>,
     /// Of what that is done, and sessions that got something by it.
     done: Vec<Cause>,
     reached: Vec<SessionNo>,
     retained: Vec<StoreOp>,
+}
+
+/// A client that was elsewhere. What is changed here before its worker knows is of an earlier stay,
+/// and changed under the claim of that one.
+struct Arrived {
+    epoch: u64,
+    session: Option<SessionNo>,
+    /// What the owner before had left undone.
+    done: Vec<Cause>,
 }
 
 impl Runner {
@@ -116,7 +129,8 @@ impl Runner {
             searches: HashMap::default(),
             claims: HashMap::default(),
             last_id: 0,
-            own_turn: 0,
+            last_roll: 0,
+            unsettled: HashMap::default(),
             waiting: Vec::new(),
             broken: Vec::new(),
             denied: Vec::new(),
@@ -223,12 +237,20 @@ impl Runner {
         let learns = |it: &_| matches!(it, Question::Learn { .. });
         let (learned, questions): (Vec<_>, _) = taken.questions.into_iter().partition(learns);
         learned.into_iter().for_each(|question| self.ask(question));
+        let (settles, questions): (Vec<_>, Vec<_>) =
+            questions.into_iter().partition(|it| matches!(it, Question::Settle { .. }));
+        let mut settles = settles.into_iter().peekable();
         let mut ops = 0;
-        for turn in taken.turns {
+        for (at, turn) in taken.turns.into_iter().enumerate() {
+            // What comes behind is of the claim.
+            while let Some(settle) = settles.next_if(|it| it.is_before(at)) {
+                self.ask(settle);
+            }
             ops += turn.batch.len() as u64;
             turn.batch.iter().for_each(|op| self.marks.see(op));
             self.lanes.submit(turn.worker, turn.turn, turn.batch, turn.wait, turn.bytes);
         }
+        settles.for_each(|settle| self.ask(settle));
         self.waiting.extend::<Vec<_>>(questions);
         std::mem::take(&mut self.waiting).into_iter().for_each(|question| self.ask(question));
         let before = self.lanes.counts;
@@ -341,9 +363,7 @@ impl Runner {
                 }
                 self.begin_claim(worker, token, Claiming::reading(&client));
             }
-            Question::Settle { client } => {
-                self.lanes.claim_ends(Tag::of(&client).slot, &client);
-            }
+            Question::Settle { client, .. } => self.settle(&client),
             Question::Release { client } => self.lanes.directory.released(&client),
             Question::Learn { session, client } => {
                 let owner = self.lanes.directory.epoch(&client) > 0;
@@ -394,6 +414,7 @@ impl Runner {
                 worker,
                 token,
                 claiming,
+                ours: None,
                 rolls: None,
                 done: Vec::new(),
                 reached: Vec::new(),
@@ -419,9 +440,11 @@ impl Runner {
         };
         let (only_read, slot) = (claiming.only_reads(), claiming.tag.slot);
         if let Some(mut found) = claiming.finish() {
-            if !done.is_empty() {
-                let session = found.session.as_ref().map(|session| session.session);
-                self.lanes.rolled(slot, session, done);
+            let session = found.session.as_ref().map(|session| session.session);
+            match self.unsettled.get_mut(&found.client).filter(|_| !only_read) {
+                Some(arrived) => arrived.done.extend(done),
+                None if !done.is_empty() => self.lanes.rolled(slot, session, done),
+                None => {}
             }
             (found.reached, found.retained) = (reached, retained);
             let answer = match only_read {
@@ -445,7 +468,15 @@ impl Runner {
         }
         let client = Arc::clone(&claim.claiming.client);
         let session = claim.claiming.partial.as_ref().map(|it| it.session.session);
-        self.lanes.directory.claimed(&client, claim.claiming.epoch(), session);
+        let (epoch, directory) = (claim.claiming.epoch(), &mut self.lanes.directory);
+        let known = directory.epoch(&client);
+        if *claim.ours.get_or_insert_with(|| claim.claiming.was_with(&self.node, known)) {
+            directory.claimed(&client, epoch, session);
+        } else {
+            session.inspect(|it| directory.learn_owned(*it, &client, 0, known > 0));
+            let arrived = Arrived { epoch, session, done: Vec::new() };
+            self.unsettled.insert(Arc::clone(&client), arrived);
+        }
         let mut left = Batch::new();
         for (cause, parts) in claim.claiming.take_undone() {
             if claim.done.contains(&cause) {
@@ -471,12 +502,26 @@ impl Runner {
         }
         // What the one before left undone comes first; then the session is read anew.
         claim.claiming.begin_anew();
-        self.own_turn += 1;
-        claim.rolls = Some(self.own_turn);
+        self.last_roll += 1;
+        claim.rolls = Some(self.last_roll);
         // Some of it may be for this slot, and nothing else of the session was changed here.
         self.lanes.claim_ends(claim.claiming.tag.slot, &client);
         self.shared.ops.fetch_add(left.len() as u64, Ordering::Relaxed);
-        self.lanes.submit(OWN, self.own_turn, left, Wait::ForThis, 0);
+        self.lanes.submit(OWN, self.last_roll, left, Wait::ForThis, 0);
+    }
+
+    /// A worker knows of its claim: what it had before of the client, from an earlier stay, counts
+    /// for nothing.
+    fn settle(&mut self, client: &Arc<str>) {
+        let slot = Tag::of(client).slot;
+        if let Some(Arrived { epoch, session, done }) = self.unsettled.remove(client) {
+            self.lanes.drop_stay(slot, client);
+            self.lanes.directory.claimed(client, epoch, session);
+            if !done.is_empty() {
+                self.lanes.rolled(slot, session, done);
+            }
+        }
+        self.lanes.claim_ends(slot, client);
     }
 
     fn answer(&mut self) {

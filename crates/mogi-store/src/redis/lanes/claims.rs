@@ -1,7 +1,8 @@
 //! Claims on their way: what is changed behind one waits until it is known under which.
 
-use super::Lanes;
-use crate::ops::{Cause, SessionNo};
+use super::{Batch, Lanes};
+use crate::ops::{Cause, SessionNo, StoreOp};
+use crate::redis::directory::{Directory, session_of};
 use std::sync::Arc;
 
 impl Lanes {
@@ -29,6 +30,32 @@ impl Lanes {
         self.dirty.extend(self.claimed.drain().map(|(slot, _)| slot));
     }
 
+    /// The client was elsewhere before it was claimed: what was changed of an earlier stay here, and
+    /// is not on its way, is history, and what follows from it does not.
+    pub(in crate::redis) fn drop_stay(&mut self, slot: u16, client: &Arc<str>) {
+        let Self { directory, lanes, units, tickets, held, refused, .. } = self;
+        let drop_of = |ops: &mut Batch| ops.retain(|op| !is_own(directory, op, client));
+        if let Some(lane) = lanes.get_mut(&slot) {
+            drop_of(&mut lane.ops);
+        }
+        for (no, unit) in units {
+            drop_of(&mut unit.parts);
+            drop_of(&mut unit.later);
+            let is_its = |(session, cause): &(SessionNo, Cause)| match cause {
+                Cause::Will(of) => of == client,
+                _ => directory.home(*session).is_some_and(|home| home.client == *client),
+            };
+            if let Some((session, cause)) = unit.cause.as_ref().filter(|cause| is_its(cause))
+                && !unit.follows
+            {
+                unit.parts.clear();
+                let turns = unit.turns.iter().filter_map(|turn| tickets.turn(*turn));
+                refused.extend(turns.map(|(by, turn)| (by, turn, *session, cause.clone())));
+                held.retain(|_, held| held != no);
+            }
+        }
+    }
+
     /// What follows from these, which another node had left undone, is in all queues.
     pub(in crate::redis) fn rolled(
         &mut self,
@@ -41,5 +68,18 @@ impl Lanes {
             Cause::Will(_) => Some((SessionNo::NONE, cause)),
             _ => Some((session?, cause)),
         }));
+    }
+}
+
+/// Whether only the owner of that client may change so.
+fn is_own(directory: &Directory, op: &StoreOp, client: &Arc<str>) -> bool {
+    match op {
+        StoreOp::Enqueued { .. } => false,
+        StoreOp::WillSet { client: of, .. }
+        | StoreOp::WillEnd { client: of }
+        | StoreOp::WillTaken { client: of, .. } => of == client,
+        op => session_of(op)
+            .and_then(|session| directory.home(session))
+            .is_some_and(|home| home.client == *client),
     }
 }

@@ -163,12 +163,13 @@ impl EventLoop {
             }
         };
         let moves = matches!(claimed, Claimed::Moved { .. });
-        let settled = self.worker.claimed(now_ms, &client, claimed, epoch);
         // What was changed so far goes before what is changed under this claim.
         self.finish_turn(now_ms);
         if let Some(store) = self.shared.store.get().and_then(|store| store.cluster()) {
             store.settle(Arc::clone(&client));
         }
+        let settled = self.worker.claimed(now_ms, &client, claimed, epoch);
+        self.finish_turn(now_ms);
         let Some(pending) = self.claims.pending.get_mut(&client) else {
             return;
         };

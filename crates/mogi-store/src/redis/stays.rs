@@ -1,0 +1,58 @@
+//! A client that comes back to a node where something of an earlier stay is left.
+
+use super::testing::Server;
+use super::{Committer, RedisOptions, RedisStore};
+use crate::committer::Answer;
+use crate::conformance::session_set;
+use crate::keeper::Keeper;
+use crate::ops::{SessionNo, StoreOp};
+use crate::store::Store;
+use mogi_core::Wait;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+fn node(server: &Server, node: &str) -> RedisStore {
+    let options = RedisOptions { node: node.to_owned(), ..server.options() };
+    let mut store = RedisStore::open(&options).expect("it opens");
+    store.load(&mut |_| {}).expect("it loads");
+    store
+}
+
+fn received(packet_id: u16) -> Vec<StoreOp> {
+    vec![StoreOp::Received { session: SessionNo(1), packet_id, follows: 0 }]
+}
+
+/// Waits for an answer that is the one.
+fn wait_for(answers: &Receiver<Answer>, is_it: impl Fn(&Answer) -> bool) {
+    while !is_it(&answers.recv_timeout(Duration::from_secs(20)).expect("an answer")) {}
+}
+
+/// Who had it meanwhile has changed it since: a packet id nobody else knows would be one the
+/// session is restored without, and entries would end that it is to have.
+#[test]
+fn what_is_left_of_an_earlier_stay_changes_nothing_under_a_later_claim() {
+    let server = Server::start(&[]);
+    let mut store = node(&server, "a");
+    store.commit(&[&[session_set(1)]]).expect("written");
+    let (sender, answers) = channel();
+    let on_answer = Box::new(move |_, answer| drop(sender.send(answer)));
+    let a = Committer::start(store, on_answer, Box::new(|_| {})).expect("it starts");
+    let client: Arc<str> = "client-1".into();
+    let claimed = |answer: &Answer| matches!(answer, Answer::Claimed { .. });
+    a.claim(0, 1, Arc::clone(&client));
+    wait_for(&answers, claimed);
+    a.settle(Arc::clone(&client));
+    a.submit(0, 1, received(8), Wait::ForThis);
+    wait_for(&answers, |answer| matches!(answer, Answer::Stored { turn: 1 }));
+    node(&server, "b").claim(&client).expect("it is claimed");
+    // It comes back, and its worker does not know yet that it was away.
+    a.claim(0, 2, Arc::clone(&client));
+    a.submit(0, 2, received(9), Wait::ForThis);
+    wait_for(&answers, claimed);
+    a.submit(0, 3, received(10), Wait::ForThis);
+    a.settle(Arc::clone(&client));
+    a.submit(0, 4, received(11), Wait::ForThis);
+    wait_for(&answers, |answer| matches!(answer, Answer::Stored { turn: 4 }));
+    assert_eq!(server.cli(&["HKEYS", "recv:{client-1}"]), "8\n11\n");
+}
