@@ -49,8 +49,8 @@ pub(super) struct Runner {
     measured: Option<Instant>,
     /// How long it may sleep while nothing comes; `None`: for ever.
     sleep: Option<Duration>,
-    /// The last group was large, and made up for itself to a good part or took little time: a larger
-    /// one is better.
+    /// The last group was large, and made up for itself to a good part or took little time: a
+    /// larger one is better.
     gathers: bool,
     /// Something was written that nobody waited for, and not synced since.
     lazy: bool,
