@@ -1,7 +1,7 @@
 //! Files of users and rights: read with care, written whole or not at all.
 
 use super::plan::{AccessPlan, DynsecPlan, SourcePlan, TokenPlan};
-use crate::log::why;
+use crate::log::{why, why_unread};
 use crate::net::shared::LogSink;
 use mogi_auth::acl_file::AclFile;
 use mogi_auth::dynsec::Dynsec;
@@ -69,8 +69,9 @@ type Loader = fn(&Path, bool, &dyn LogSink) -> Result<Source, String>;
 
 fn passwords(path: &Path, _: bool, log: &dyn LogSink) -> Result<Source, String> {
     let name = path.display();
-    let bytes = read(path, log)
-        .map_err(|error| format!("Unable to open pwfile \"{name}\": {}.", why(&error)))?;
+    let bytes = read(path, log).map_err(|error| {
+        format!("Unable to open pwfile \"{name}\": {}.", why_unread(path, &error))
+    })?;
     let file = PasswordFile::parse(&bytes)
         .map_err(|problem| format!("{name}:{}: {}.", problem.line, problem.what))?;
     Ok(Source::Passwords(Arc::new(file)))
@@ -78,8 +79,9 @@ fn passwords(path: &Path, _: bool, log: &dyn LogSink) -> Result<Source, String> 
 
 fn acl(path: &Path, strict: bool, log: &dyn LogSink) -> Result<Source, String> {
     let name = path.display();
-    let bytes = read(path, log)
-        .map_err(|error| format!("Unable to open acl_file \"{name}\": {}.", why(&error)))?;
+    let bytes = read(path, log).map_err(|error| {
+        format!("Unable to open acl_file \"{name}\": {}.", why_unread(path, &error))
+    })?;
     let (file, doubts) = AclFile::parse(&bytes, strict)
         .map_err(|problem| format!("{name}:{}: {}.", problem.line, problem.what))?;
     for doubt in doubts {
@@ -90,8 +92,9 @@ fn acl(path: &Path, strict: bool, log: &dyn LogSink) -> Result<Source, String> {
 
 fn scram(path: &Path, _: bool, log: &dyn LogSink) -> Result<Source, String> {
     let name = path.display();
-    let bytes = read(path, log)
-        .map_err(|error| format!("Unable to open scram_file \"{name}\": {}.", why(&error)))?;
+    let bytes = read(path, log).map_err(|error| {
+        format!("Unable to open scram_file \"{name}\": {}.", why_unread(path, &error))
+    })?;
     let file = ScramFile::parse(&bytes)
         .map_err(|problem| format!("{name}:{}: {}.", problem.line, problem.what))?;
     Ok(Source::Scram(Arc::new(file)))
@@ -103,8 +106,9 @@ fn load_tokens(plan: &TokenPlan, leeway_s: u64, log: &dyn LogSink) -> Result<Tok
     if let Some(path) = &plan.key_file {
         let name = path.display();
         // What is public may be read by anybody.
-        let bytes = std::fs::read(path)
-            .map_err(|error| format!("Unable to open jwt_key_file \"{name}\": {}.", why(&error)))?;
+        let bytes = std::fs::read(path).map_err(|error| {
+            format!("Unable to open jwt_key_file \"{name}\": {}.", why_unread(path, &error))
+        })?;
         let found =
             Keys::parse(&bytes).map_err(|error| format!("jwt_key_file {name}: {error}."))?;
         keys = keys.with(&found);
@@ -112,7 +116,7 @@ fn load_tokens(plan: &TokenPlan, leeway_s: u64, log: &dyn LogSink) -> Result<Tok
     if let Some(path) = &plan.secret_file {
         let name = path.display();
         let bytes = read(path, log).map_err(|error| {
-            format!("Unable to open jwt_secret_file \"{name}\": {}.", why(&error))
+            format!("Unable to open jwt_secret_file \"{name}\": {}.", why_unread(path, &error))
         })?;
         let (found, doubt) = Keys::parse_secret(&bytes)
             .map_err(|error| format!("jwt_secret_file {name}: {error}."))?;
@@ -218,7 +222,11 @@ pub(super) fn first_dynsec(
     let from_environment = std::env::var("MOSQUITTO_DYNSEC_PASSWORD").ok();
     let password = if let Some(path) = &plan.init_password_file {
         let bytes = read(path, log).map_err(|error| {
-            format!("Unable to get initial password from {}: {}.", path.display(), why(&error))
+            format!(
+                "Unable to get initial password from {}: {}.",
+                path.display(),
+                why_unread(path, &error)
+            )
         })?;
         say("  Using admin password from file");
         let text = String::from_utf8_lossy(&bytes);

@@ -3,6 +3,8 @@
 use super::LogConfig;
 use jiff::Zoned;
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A line is cut off behind this many bytes, its time included, as Mosquitto does.
@@ -50,6 +52,26 @@ pub(crate) fn why(error: &io::Error) -> String {
     text.split(" (os error ").next().unwrap_or_default().to_owned()
 }
 
+/// Why a file could not be read: where the system only says that it is forbidden, also whose it is,
+/// who the broker is, and what helps.
+pub(crate) fn why_unread(path: &Path, error: &io::Error) -> String {
+    let text = why(error);
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return text;
+    }
+    let own = nix::unistd::geteuid();
+    match std::fs::metadata(path) {
+        Ok(found) => {
+            let (owner, mode, name) = (found.uid(), found.mode() & 0o777, path.display());
+            format!(
+                "{text}. It belongs to user {owner} with mode {mode:03o}, and the broker is user \
+                 {own}: 'chown {own} {name}' lets it in"
+            )
+        }
+        Err(_) => format!("{text}. User {own}, which is the broker, may not enter its folder"),
+    }
+}
+
 /// `log_timestamp_format`: strftime(3).
 fn local_time(format: &str, now: &Zoned) -> String {
     let mut out = Vec::new();
@@ -69,6 +91,18 @@ fn local_time(format: &str, now: &Zoned) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_told_with_its_owner() {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        let told = why_unread(&here, &denied);
+        assert!(told.contains(" with mode 6") && told.contains("Cargo.toml' lets it in"), "{told}");
+        let told = why_unread(Path::new("/nonexistent/x"), &denied);
+        assert!(told.contains("may not enter its folder"), "{told}");
+        let missing = io::Error::from_raw_os_error(nix::libc::ENOENT);
+        assert_eq!(why_unread(&here, &missing), "No such file or directory");
+    }
 
     #[test]
     fn strangers_cannot_write_lines() {

@@ -10,7 +10,7 @@ mod line;
 
 pub(crate) use config::{LogConfig, LogType};
 pub(crate) use destination::Destination;
-pub(crate) use line::why;
+pub(crate) use line::{why, why_unread};
 
 use crate::net::shared::LogSink;
 use destination::Open;

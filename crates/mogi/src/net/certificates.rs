@@ -3,7 +3,7 @@
 
 use crate::broker::plan::{PskPlan, TlsPlan, TransportPlan};
 use crate::cluster::{Secure, SecurePlan};
-use crate::log::why;
+use crate::log::why_unread;
 use crate::net::shared::{LogSink, Shared};
 use mogi_core::LogKind;
 use mogi_transport::Sessions;
@@ -27,7 +27,7 @@ const DAY_S: i64 = 24 * 3600;
 /// # Errors
 /// One of them cannot be read or is not what it should be: a line for the log.
 pub(crate) fn load(plan: &TlsPlan) -> Result<TlsConfig, String> {
-    let read = |path: &Path| std::fs::read(path).map_err(|error| why(&error));
+    let read = |path: &Path| std::fs::read(path).map_err(|error| why_unread(path, &error));
     let problem = |problem: TlsProblem| say(plan, problem);
     let certificates = read(&plan.certfile).map_err(TlsProblem::Certificate).map_err(problem)?;
     let key = read(&plan.keyfile).map_err(TlsProblem::Key).map_err(problem)?;
@@ -127,8 +127,9 @@ fn load_psk(plan: &PskPlan) -> Result<Sessions, String> {
         None => PskKeys::default(),
         Some(path) => {
             let name = path.display();
-            let bytes = std::fs::read(path)
-                .map_err(|error| format!("Unable to open psk_file \"{name}\": {}.", why(&error)))?;
+            let bytes = std::fs::read(path).map_err(|error| {
+                format!("Unable to open psk_file \"{name}\": {}.", why_unread(path, &error))
+            })?;
             PskKeys::parse(&bytes).map_err(|bad| format!("{name}:{}: {}.", bad.line, bad.what))?
         }
     };

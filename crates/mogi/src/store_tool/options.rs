@@ -42,7 +42,7 @@ pub(super) struct Options {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Parsed {
     Help,
-    Run(Options),
+    Run(Box<Options>),
 }
 
 impl Options {
@@ -81,7 +81,7 @@ impl Options {
         let command = command.ok_or("say what to do: inspect, verify, export or migrate")?;
         let options = Self { command, places, cli, redis, json, mosquitto_db };
         options.check()?;
-        Ok(Parsed::Run(options))
+        Ok(Parsed::Run(Box::new(options)))
     }
 
     fn check(&self) -> Result<(), String> {
