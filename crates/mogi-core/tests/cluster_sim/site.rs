@@ -82,7 +82,7 @@ pub(crate) struct Follow {
     pub(crate) cause: Cause,
     pub(crate) ops: Vec<StoreOp>,
     /// What later turns change about that.
-    pub(crate) behind: Vec<(StoreOp, Turn)>,
+    pub(crate) behind: Vec<(StoreOp, Vec<StoreOp>, Turn)>,
     pub(crate) begun: bool,
 }
 
@@ -280,6 +280,10 @@ impl Site {
                 pending.ends.push((op, ops, turn));
                 continue;
             }
+            if let Some(follow) = self.holder_of_entry(&op) {
+                follow.behind.push((op, ops, turn));
+                continue;
+            }
             self.begin_cause(store, turn, op, ops);
         }
         let pending = self.pending.get_mut(&turn).expect("begun");
@@ -301,14 +305,8 @@ impl Site {
 
     /// Sends a change its way, behind what it is about; whether it is to be waited for.
     fn ask_or_hold(&mut self, store: &mut Store, turn: Turn, op: StoreOp) -> bool {
-        let about = crate::parts::about(&op);
-        let mut follows = self.pending.values_mut().flat_map(|pending| &mut pending.follows);
-        let holder = follows.find(|follow| {
-            let enqueues = |op: &StoreOp| crate::parts::added(op) == about;
-            !follow.begun && about.is_some() && follow.ops.iter().any(enqueues)
-        });
-        if let Some(follow) = holder {
-            follow.behind.push((op, turn));
+        if let Some(follow) = self.holder_of_entry(&op) {
+            follow.behind.push((op, Vec::new(), turn));
             return true;
         }
         if let Some(pending) = self.holder_of_will(&op) {
@@ -316,6 +314,15 @@ impl Site {
             return true;
         }
         self.ask_for(store, turn, op, &[]).is_some()
+    }
+
+    /// What is yet to write down the entry a change is about.
+    fn holder_of_entry(&mut self, op: &StoreOp) -> Option<&mut Follow> {
+        let about = Some(crate::parts::about(op)?);
+        let mut follows = self.pending.values_mut().flat_map(|pending| &mut pending.follows);
+        follows.find(|follow| {
+            !follow.begun && follow.ops.iter().any(|op| crate::parts::added(op) == about)
+        })
     }
 
     /// The turn whose taking of the same will a change has to follow.
@@ -340,6 +347,11 @@ impl Site {
             Cause::Will(client) => of_client(client),
             _ => self.key_of(session).expect("a session of its own").0,
         };
+        // It was used before: what is settled of it is history.
+        self.unsettled.retain(|(_, of, ask)| {
+            let same = |ask: &Ask| matches!(ask, Ask::Settled { cause: of, .. } if *of == cause);
+            *of != key || !same(ask)
+        });
         let pending = self.pending.get_mut(&turn).expect("it waits");
         pending.whole = false;
         let (behind, begun) = (Vec::new(), false);
@@ -376,8 +388,10 @@ impl Site {
         if let Some(pending) = self.pending.get_mut(&turn) {
             pending.left += asked;
         }
-        for (op, turn) in behind {
-            if self.ask_for(store, turn, op, &[]).is_none() {
+        for (op, ops, turn) in behind {
+            if crate::parts::cause_of(&op).is_some() {
+                self.begin_cause(store, turn, op, ops);
+            } else if self.ask_for(store, turn, op, &[]).is_none() {
                 self.one_done(store, turn);
             }
         }
