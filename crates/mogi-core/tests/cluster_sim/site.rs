@@ -267,7 +267,12 @@ impl Site {
             }
         }
         let parts = crate::parts::split(batch);
-        let mut asked = 0;
+        // What is handed over in the same turn is written down before.
+        let handed: BTreeSet<_> =
+            parts.causes.iter().filter_map(|(op, _)| crate::parts::about(op)).collect();
+        let first = |op: &StoreOp| crate::parts::added(op).is_some_and(|it| handed.contains(&it));
+        let (first, rest): (Vec<_>, Vec<_>) = parts.plain.into_iter().partition(first);
+        let mut asked = self.ask_plain(store, turn, first);
         for (op, ops) in parts.causes {
             if crate::parts::cause_of(&op).is_none() {
                 asked += usize::from(self.ask_or_hold(store, turn, op));
@@ -290,17 +295,23 @@ impl Site {
         let count = parts.ends.len();
         pending.ends.extend(parts.ends.into_iter().map(|op| (op, Vec::new(), turn)));
         pending.left += count;
-        for op in parts.plain {
-            let session = crate::parts::entry_of(&op);
-            asked += usize::from(self.ask_or_hold(store, turn, op));
-            if let Some(pending) = self.pending.get_mut(&turn) {
-                pending.sessions.extend(session);
-            }
-        }
+        asked += self.ask_plain(store, turn, rest);
         if let Some(pending) = self.pending.get_mut(&turn) {
             pending.left += asked;
         }
         self.one_done(store, turn);
+    }
+
+    /// Sends changes their way nothing follows from; how many are to be waited for.
+    fn ask_plain(&mut self, store: &mut Store, turn: Turn, ops: Vec<StoreOp>) -> usize {
+        let mut asked = 0;
+        for op in ops {
+            let session = crate::parts::entry_of(&op);
+            asked += usize::from(self.ask_or_hold(store, turn, op));
+            let pending = self.pending.get_mut(&turn);
+            pending.into_iter().for_each(|it| it.sessions.extend(session));
+        }
+        asked
     }
 
     /// Sends a change its way, behind what it is about; whether it is to be waited for.
