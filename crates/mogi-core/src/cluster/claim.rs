@@ -110,8 +110,8 @@ impl Worker {
                 return Settled::After(cluster.log().told_of(number));
             }
             Claimed::Nothing { will } => {
-                // One that is here is taken over, whatever it has: it may be of an earlier stay, and
-                // the will of a connection elsewhere. What the store has is the last, of a
+                // One that is here is taken over, whatever it has: it may be of an earlier stay,
+                // and the will of a connection elsewhere. What the store has is the last, of a
                 // connection that ended or does now ([MQTT-3.1.2-8]).
                 self.leave_if_here(client);
                 if let Some(will) = will {
