@@ -45,7 +45,7 @@ pub enum Claimed {
     Ours,
     /// There is no session; maybe a will of a client whose session ended with its connection.
     Nothing {
-        /// That will, unless the client's connection is known to have ended here.
+        /// That will: its connection has ended, or is taken over.
         will: Option<StoredWill>,
     },
     /// It lived elsewhere, or nowhere.
@@ -110,15 +110,11 @@ impl Worker {
                 return Settled::After(cluster.log().told_of(number));
             }
             Claimed::Nothing { will } => {
-                // One that is here without a lasting session is taken over as anywhere.
-                let lasts = |it: &mut Session| it.number_if_lasting() != SessionNo::NONE;
-                if self.resident(client).is_some_and(lasts) {
-                    self.leave_if_here(client);
-                }
-                // That of one that is here is its own; or else its connection ended, or does now
-                // ([MQTT-3.1.2-8]).
-                let own = self.resident(client).is_some_and(|it| it.will_stored);
-                if let Some(will) = will.filter(|_| !own) {
+                // One that is here is taken over, whatever it has: it may be of an earlier stay,
+                // and the will of a connection elsewhere. What the store has is the last, of a
+                // connection that ended or does now ([MQTT-3.1.2-8]).
+                self.leave_if_here(client);
+                if let Some(will) = will {
                     self.publish_left_will(client, &will);
                 }
                 // Whatever was known of one: it has ended.

@@ -5,10 +5,10 @@ use mogi_core::cluster::change::Change;
 use mogi_core::cluster::roster::ShadowRecord;
 use mogi_core::cluster::{Claimed, Errand, Settled};
 use mogi_core::store::{
-    SessionRecord, StoredDelivery, StoredSession, StoredSubscription, StoredWaiting,
+    SessionRecord, StoredDelivery, StoredSession, StoredSubscription, StoredWaiting, StoredWill,
 };
 use mogi_core::{
-    Arrival, CoreConfig, ListenerConfig, MessageView, Node, SessionNo, StoreOp, Worker,
+    Arrival, CoreConfig, ListenerConfig, Message, MessageView, Node, SessionNo, StoreOp, Worker,
 };
 use std::sync::Arc;
 
@@ -322,4 +322,40 @@ fn a_session_its_node_does_not_name_any_more_keeps_its_subscriptions() {
     let mut filters = Vec::new();
     a.node().interest.for_each(|filter| filters.push(filter.to_owned()));
     assert_eq!((filters, cluster.homeless()), (vec!["stays".to_owned()], vec!["c".into()]));
+}
+
+/// It was here, went elsewhere, and comes back: nobody has told yet that it was away.
+#[test]
+fn mqtt_3_1_2_8_the_will_of_a_connection_elsewhere_is_published_though_an_older_one_is_here() {
+    let mut a = node(1);
+    connect(&mut a, false, NOW_MS + 1);
+    let view = MessageView::internal("w", b"gone", QoS::AtLeastOnce, false);
+    let message = Message::new(&view, &mut Vec::new());
+    let will = StoredWill { message, expiry_s: None, delay_s: 0, due_at_ms: None };
+    a.effects().store = None;
+    a.claimed(NOW_MS, &"c".into(), Claimed::Nothing { will: Some(will) }, NOW_MS + 5);
+    a.end_turn();
+    let changes = a.effects().store.iter().flat_map(|changes| changes.batch.iter());
+    let taken = changes.filter(|op| matches!(op, StoreOp::WillTaken { .. })).count();
+    assert_eq!((taken, a.connected().count()), (1, 0));
+}
+
+/// Its client began a new session under the claim under which the store has the one before.
+#[test]
+fn what_the_store_had_does_not_bring_a_session_back_that_came_before() {
+    let (a, mut b) = (node(1), node(2));
+    connect(&mut b, true, NOW_MS);
+    let whole = [vec![Change::SnapshotBegin], told(&b), vec![Change::SnapshotEnd]].concat();
+    let cluster = a.node().cluster().expect("clustered");
+    cluster.apply(&a.node().interest, 32, whole);
+    let record = ShadowRecord {
+        session: SessionNo(7),
+        client: "c".into(),
+        mount: None,
+        epoch: NOW_MS,
+        subscriptions: Vec::new(),
+    };
+    cluster.add_shadow(&a.node().interest, 32, &record);
+    cluster.apply(&a.node().interest, 32, vec![Change::Gone { session: b.session_of("c") }]);
+    assert_eq!(cluster.shadows(), 0, "the new one was there, and the old one was not");
 }

@@ -82,7 +82,7 @@ pub(crate) struct Follow {
     pub(crate) cause: Cause,
     pub(crate) ops: Vec<StoreOp>,
     /// What later turns change about that.
-    pub(crate) behind: Vec<(StoreOp, Turn)>,
+    pub(crate) behind: Vec<(StoreOp, Vec<StoreOp>, Turn)>,
     pub(crate) begun: bool,
 }
 
@@ -267,7 +267,12 @@ impl Site {
             }
         }
         let parts = crate::parts::split(batch);
-        let mut asked = 0;
+        // What is handed over in the same turn is written down before.
+        let handed: BTreeSet<_> =
+            parts.causes.iter().filter_map(|(op, _)| crate::parts::about(op)).collect();
+        let first = |op: &StoreOp| crate::parts::added(op).is_some_and(|it| handed.contains(&it));
+        let (first, rest): (Vec<_>, Vec<_>) = parts.plain.into_iter().partition(first);
+        let mut asked = self.ask_plain(store, turn, first);
         for (op, ops) in parts.causes {
             if crate::parts::cause_of(&op).is_none() {
                 asked += usize::from(self.ask_or_hold(store, turn, op));
@@ -280,35 +285,39 @@ impl Site {
                 pending.ends.push((op, ops, turn));
                 continue;
             }
+            if let Some(follow) = self.holder_of_entry(&op) {
+                follow.behind.push((op, ops, turn));
+                continue;
+            }
             self.begin_cause(store, turn, op, ops);
         }
         let pending = self.pending.get_mut(&turn).expect("begun");
         let count = parts.ends.len();
         pending.ends.extend(parts.ends.into_iter().map(|op| (op, Vec::new(), turn)));
         pending.left += count;
-        for op in parts.plain {
-            let session = crate::parts::entry_of(&op);
-            asked += usize::from(self.ask_or_hold(store, turn, op));
-            if let Some(pending) = self.pending.get_mut(&turn) {
-                pending.sessions.extend(session);
-            }
-        }
+        asked += self.ask_plain(store, turn, rest);
         if let Some(pending) = self.pending.get_mut(&turn) {
             pending.left += asked;
         }
         self.one_done(store, turn);
     }
 
+    /// Sends changes their way nothing follows from; how many are to be waited for.
+    fn ask_plain(&mut self, store: &mut Store, turn: Turn, ops: Vec<StoreOp>) -> usize {
+        let mut asked = 0;
+        for op in ops {
+            let session = crate::parts::entry_of(&op);
+            asked += usize::from(self.ask_or_hold(store, turn, op));
+            let pending = self.pending.get_mut(&turn);
+            pending.into_iter().for_each(|it| it.sessions.extend(session));
+        }
+        asked
+    }
+
     /// Sends a change its way, behind what it is about; whether it is to be waited for.
     fn ask_or_hold(&mut self, store: &mut Store, turn: Turn, op: StoreOp) -> bool {
-        let about = crate::parts::about(&op);
-        let mut follows = self.pending.values_mut().flat_map(|pending| &mut pending.follows);
-        let holder = follows.find(|follow| {
-            let enqueues = |op: &StoreOp| crate::parts::added(op) == about;
-            !follow.begun && about.is_some() && follow.ops.iter().any(enqueues)
-        });
-        if let Some(follow) = holder {
-            follow.behind.push((op, turn));
+        if let Some(follow) = self.holder_of_entry(&op) {
+            follow.behind.push((op, Vec::new(), turn));
             return true;
         }
         if let Some(pending) = self.holder_of_will(&op) {
@@ -316,6 +325,15 @@ impl Site {
             return true;
         }
         self.ask_for(store, turn, op, &[]).is_some()
+    }
+
+    /// What is yet to write down the entry a change is about.
+    fn holder_of_entry(&mut self, op: &StoreOp) -> Option<&mut Follow> {
+        let about = Some(crate::parts::about(op)?);
+        let mut follows = self.pending.values_mut().flat_map(|pending| &mut pending.follows);
+        follows.find(|follow| {
+            !follow.begun && follow.ops.iter().any(|op| crate::parts::added(op) == about)
+        })
     }
 
     /// The turn whose taking of the same will a change has to follow.
@@ -340,6 +358,11 @@ impl Site {
             Cause::Will(client) => of_client(client),
             _ => self.key_of(session).expect("a session of its own").0,
         };
+        // It was used before: what is settled of it is history.
+        self.unsettled.retain(|(_, of, ask)| {
+            let same = |ask: &Ask| matches!(ask, Ask::Settled { cause: of, .. } if *of == cause);
+            *of != key || !same(ask)
+        });
         let pending = self.pending.get_mut(&turn).expect("it waits");
         pending.whole = false;
         let (behind, begun) = (Vec::new(), false);
@@ -376,8 +399,10 @@ impl Site {
         if let Some(pending) = self.pending.get_mut(&turn) {
             pending.left += asked;
         }
-        for (op, turn) in behind {
-            if self.ask_for(store, turn, op, &[]).is_none() {
+        for (op, ops, turn) in behind {
+            if crate::parts::cause_of(&op).is_some() {
+                self.begin_cause(store, turn, op, ops);
+            } else if self.ask_for(store, turn, op, &[]).is_none() {
                 self.one_done(store, turn);
             }
         }

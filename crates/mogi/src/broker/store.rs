@@ -102,7 +102,7 @@ pub(super) fn answers(shared: &Arc<Shared>) -> OnAnswer {
                 shared.log.log(LogKind::Notice, &line);
                 let owner = usize::from(shared.node.owner(&client));
                 if let Some(mailbox) = shared.mailboxes.get(owner) {
-                    mailbox.send(Mail::Fenced { client, session, epoch }, false);
+                    mailbox.send(Mail::Fenced(client, session, epoch), false);
                 }
                 return;
             }

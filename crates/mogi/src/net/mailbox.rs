@@ -31,8 +31,9 @@ pub(crate) enum Mail {
     StoredOne { turn: u64 },
     /// The store refuses the packet id of a QoS 2 message: another node has the publisher.
     NotStored { turn: u64, session: SessionNo, cause: Cause },
-    /// The store refuses changes of the session, or of the will: another node has the client.
-    Fenced { client: Arc<str>, session: SessionNo, epoch: u64 },
+    /// The store refuses changes of the client's session, or of its will, under that epoch: another
+    /// node has it.
+    Fenced(Arc<str>, SessionNo, u64),
     /// Other nodes know of more changes of interest than they did.
     Told,
     /// To be passed when everything decided so far is in the store.

@@ -30,8 +30,8 @@ impl Lanes {
         self.dirty.extend(self.claimed.drain().map(|(slot, _)| slot));
     }
 
-    /// The client was elsewhere before it was claimed: what was changed of an earlier stay here, and
-    /// is not on its way, is history, and what follows from it does not.
+    /// The client was elsewhere before it was claimed: what was changed of an earlier stay here,
+    /// and is not on its way, is history, and what follows from it does not.
     pub(in crate::redis) fn drop_stay(&mut self, slot: u16, client: &Arc<str>) {
         let Self { directory, lanes, units, tickets, held, refused, .. } = self;
         let drop_of = |ops: &mut Batch| ops.retain(|op| !is_own(directory, op, client));

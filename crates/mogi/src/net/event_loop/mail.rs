@@ -62,9 +62,7 @@ impl EventLoop {
                 Mail::Arrival(moved) => self.arrive(now_ms, *moved),
                 Mail::Stored { turn } => self.stored(now_ms, turn),
                 Mail::StoredOne { turn } => self.stored_one(now_ms, turn),
-                Mail::Fenced { client, session, epoch } => {
-                    self.worker.fenced(now_ms, &client, session, epoch);
-                }
+                Mail::Fenced(id, session, at) => self.worker.fenced(now_ms, &id, session, at),
                 Mail::Barrier(barrier) => self.barrier(now_ms, barrier),
                 Mail::Told => self.told(now_ms),
                 Mail::Evict(eviction) => {
