@@ -104,6 +104,9 @@ impl Runner {
         let mut before = self.shared.ops.load(Ordering::Relaxed);
         loop {
             std::thread::sleep(GATHER_STEP);
+            if !self.shared.pending().fetches.is_empty() {
+                return;
+            }
             let ops = self.shared.ops.load(Ordering::Relaxed);
             if ops.saturating_sub(before) < GATHER_OPS / 10 || Instant::now() >= until {
                 return;
@@ -150,7 +153,7 @@ impl Runner {
         }
         let Pending { mut batches, turns, mut fetches, bytes, ops, wait, closing, .. } = taken;
         let dropped = self.compactor.compact(&mut batches) as u64;
-        let began = Instant::now();
+        let (began, reads) = (Instant::now(), !fetches.is_empty());
         // From here on the group stays as it is: a part of it may be on disk after a failure, and
         // only the same group once more makes a whole of it.
         // What nobody waited for is to be there as well when the broker has ended.
@@ -160,8 +163,9 @@ impl Runner {
             (self.on_notice)(Notice::Lost { ops, error });
             return false;
         }
-        // What takes long by itself gathers the next group by itself.
-        let pays = dropped >= ops / 4 || began.elapsed() < GATHER;
+        // What takes long by itself gathers the next group by itself; and who reads a long queue
+        // asks for the next page soon.
+        let pays = !reads && (dropped >= ops / 4 || began.elapsed() < GATHER);
         self.gathers = ops >= GATHER_OPS && pays;
         self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.shared.ops.fetch_sub(ops, Ordering::Relaxed);
