@@ -36,8 +36,6 @@ mod read;
 mod runner;
 pub mod store;
 #[cfg(test)]
-mod stays;
-#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

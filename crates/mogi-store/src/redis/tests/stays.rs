@@ -1,23 +1,17 @@
 //! A client that comes back to a node where something of an earlier stay is left.
 
-use super::testing::Server;
-use super::{Committer, RedisOptions, RedisStore};
+use super::node;
 use crate::committer::Answer;
 use crate::conformance::session_set;
 use crate::keeper::Keeper;
 use crate::ops::{SessionNo, StoreOp};
+use crate::redis::Committer;
+use crate::redis::testing::Server;
 use crate::store::Store;
 use mogi_core::Wait;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
-
-fn node(server: &Server, node: &str) -> RedisStore {
-    let options = RedisOptions { node: node.to_owned(), ..server.options() };
-    let mut store = RedisStore::open(&options).expect("it opens");
-    store.load(&mut |_| {}).expect("it loads");
-    store
-}
 
 fn received(packet_id: u16) -> Vec<StoreOp> {
     vec![StoreOp::Received { session: SessionNo(1), packet_id, follows: 0 }]
