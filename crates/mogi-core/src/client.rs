@@ -423,7 +423,11 @@ impl Client {
         if full {
             turn.stats.dropped_queue_full += 1;
             self.note_dropped(turn);
-            self.forget_entry(turn, way.entry);
+            if way.entry != EntryNo::NONE {
+                // Another worker wrote it down; it is not to come back with a crash.
+                turn.wait = turn.wait.max(Wait::ForThis);
+                self.forget_entry(turn, way.entry);
+            }
             return;
         }
         let entry = self.keep(turn, view, shared, &way);
