@@ -33,27 +33,19 @@ impl Lanes {
     /// The client was elsewhere before it was claimed: what was changed of an earlier stay here,
     /// and is not on its way, is history, and what follows from it does not.
     pub(in crate::redis) fn drop_stay(&mut self, slot: u16, client: &Arc<str>) {
-        let Self { directory, lanes, units, tickets, held, refused, .. } = self;
+        let Self { directory, lanes, units, .. } = self;
         let drop_of = |ops: &mut Batch| ops.retain(|op| !is_own(directory, op, client));
         if let Some(lane) = lanes.get_mut(&slot) {
             drop_of(&mut lane.ops);
         }
-        for (no, unit) in units {
+        for unit in units.values_mut() {
             drop_of(&mut unit.parts);
             drop_of(&mut unit.later);
-            let is_its = |(session, cause): &(SessionNo, Cause)| match cause {
-                Cause::Will(of) => of == client,
-                _ => directory.home(*session).is_some_and(|home| home.client == *client),
-            };
-            if let Some((session, cause)) = unit.cause.as_ref().filter(|cause| is_its(cause))
-                && !unit.follows
-            {
-                unit.parts.clear();
-                let turns = unit.turns.iter().filter_map(|turn| tickets.turn(*turn));
-                refused.extend(turns.map(|(by, turn)| (by, turn, *session, cause.clone())));
-                held.retain(|_, held| held != no);
-            }
         }
+        self.drop_units(|directory, (session, cause)| match cause {
+            Cause::Will(of) => of == client,
+            _ => directory.home(*session).is_some_and(|home| home.client == *client),
+        });
     }
 
     /// What follows from these, which another node had left undone, is in all queues.

@@ -2,7 +2,7 @@
 
 use super::{Lanes, Map, UnitNo, Waiter};
 use crate::ops::{Batch, Cause, EntryNo, SessionNo, StoreOp};
-use crate::redis::directory::{cause_of, session_of};
+use crate::redis::directory::{Directory, cause_of, session_of};
 use crate::redis::journal;
 use crate::redis::keys::Tag;
 use crate::redis::order::is_exactly_once;
@@ -311,18 +311,24 @@ impl Lanes {
     /// Another node has the session, and what it decides there counts: messages its publisher sends
     /// there once more, and those that it has there itself, are not given to others from here.
     pub(super) fn drop_units_of(&mut self, session: SessionNo, will: Option<&Arc<str>>) {
-        for (no, unit) in &mut self.units {
-            let is_its = |(of, cause): &(SessionNo, Cause)| match cause {
-                Cause::Will(client) => Some(client) == will,
-                _ => *of == session,
-            };
-            if let Some((_, cause)) = unit.cause.as_ref().filter(|cause| is_its(cause))
+        self.drop_units(|_, (of, cause)| match cause {
+            Cause::Will(client) => Some(client) == will,
+            _ => *of == session,
+        });
+    }
+
+    /// Refuses what units follow from, where it is one of these and nothing of it is on its way.
+    pub(super) fn drop_units(&mut self, is_its: impl Fn(&Directory, &(SessionNo, Cause)) -> bool) {
+        let Self { directory, units, tickets, held, refused, .. } = self;
+        for (no, unit) in units {
+            let cause = unit.cause.as_ref().filter(|cause| is_its(directory, cause));
+            if let Some((session, cause)) = cause
                 && !unit.follows
             {
                 unit.parts.clear();
-                let turns = unit.turns.iter().filter_map(|turn| self.tickets.turn(*turn));
-                self.refused.extend(turns.map(|(by, turn)| (by, turn, session, cause.clone())));
-                self.held.retain(|_, held| held != no);
+                let turns = unit.turns.iter().filter_map(|turn| tickets.turn(*turn));
+                refused.extend(turns.map(|(by, turn)| (by, turn, *session, cause.clone())));
+                held.retain(|_, held| held != no);
             }
         }
     }
