@@ -5,8 +5,10 @@
 
 use crate::support::broker::Setup;
 use crate::support::{Broker, Client, Out, V5, V311, eventually};
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -59,8 +61,7 @@ impl Siege {
     /// Runs `attack` against a fresh broker, and checks that nobody else noticed. What `attack`
     /// connected has to be gone when it returns.
     pub(crate) fn run(self, attack: impl FnOnce(&Broker)) {
-        static MACHINE: Mutex<()> = Mutex::new(());
-        let _machine = self.alone.then(|| MACHINE.lock().unwrap_or_else(PoisonError::into_inner));
+        let _machine = self.alone.then(whole_machine);
         let broker = self.setup.start();
         // The watchers are dropped first, so that they do not complain of a broker that is gone.
         let watched = broker;
@@ -91,6 +92,15 @@ impl Siege {
             eprintln!("figures: {name}: +{growth} of {bound} KiB, longest wait {longest:?}");
         }
     }
+}
+
+/// Waits for the machine, which is free again when the file is closed. The runner gives each test
+/// a process of its own, so it is a file that they share.
+fn whole_machine() -> File {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("whole-machine.lock");
+    let file = File::create(&path).expect("the lock can be made");
+    file.lock().expect("the lock can be had");
+    file
 }
 
 /// Lets each worker make what it makes once.

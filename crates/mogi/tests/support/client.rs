@@ -418,7 +418,7 @@ impl Client {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if is_closed(error.kind()) => return false,
                 Err(error) => panic!(
-                    "nothing came for {PATIENCE:?} ({error}); before it: {:?}, {:02x?}",
+                    "nothing came in time ({error}); before it: {:?}, {:02x?}",
                     self.inbox, self.buf
                 ),
             }
