@@ -8,6 +8,8 @@ use std::fmt;
 /// What a listener asks for.
 #[derive(Clone, Debug, Default)]
 pub struct PskRules {
+    /// Which key is asked for, told to clients of TLS 1.2 (`psk_hint`).
+    pub hint: String,
     /// TLS 1.3 only, else 1.2 too (`tls_version`).
     pub only_tls13: bool,
     /// TLS 1.2 ciphers in OpenSSL's notation (`ciphers`).
@@ -35,6 +37,8 @@ pub struct BadKeys {
 /// Which option is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PskProblem {
+    /// `psk_hint`
+    Hint(String),
     /// `ciphers`
     Ciphers(String),
     /// `ciphers_tls1.3`

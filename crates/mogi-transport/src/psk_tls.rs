@@ -9,6 +9,7 @@ use openssl::ssl::{
     Error, ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslRef,
     SslSessionCacheMode, SslStream, SslVersion,
 };
+use std::ffi::CString;
 use std::sync::OnceLock;
 
 /// What the log says went wrong.
@@ -45,6 +46,10 @@ impl PskConfig {
         builder.set_options(SslOptions::NO_TICKET | SslOptions::NO_RENEGOTIATION);
         builder.set_session_cache_mode(SslSessionCacheMode::OFF);
         builder.set_num_tickets(0).map_err(other)?;
+        let hint = CString::new(rules.hint.as_str());
+        let hint = hint.map_err(|error| PskProblem::Hint(error.to_string()))?;
+        let set = mogi_psk_hint::set(&mut builder, &hint);
+        set.map_err(|error| PskProblem::Hint(error.to_string()))?;
         if let Some(list) = &rules.ciphers {
             let set = builder.set_cipher_list(list);
             set.map_err(|error| PskProblem::Ciphers(error.to_string()))?;

@@ -221,6 +221,19 @@ fn openssl_itself_comes_in() {
     assert!(!s_client(&broker, "-tls1_1 -psk 0123456789abcdef -psk_identity ann"));
 }
 
+/// Who has several keys has to know which one is asked for. (RFC 4279 5.2)
+#[test]
+fn the_hint_is_told() {
+    let broker = broker("");
+    let run = Command::new("openssl")
+        .args(["s_client", "-connect", &format!("127.0.0.1:{}", broker.port())])
+        .args("-tls1_2 -psk 0123456789abcdef -psk_identity ann".split(' '))
+        .stdin(Stdio::null())
+        .output();
+    let said = text(&run.expect("openssl").stdout);
+    assert!(said.contains("PSK identity hint: here\n"), "{said}");
+}
+
 /// A configuration that cannot be is named.
 #[track_caller]
 fn refuses(conf: &str, keys: &str, why: &str) {
@@ -251,6 +264,8 @@ fn what_cannot_be_is_named() {
     let psk = "psk_hint h\npsk_file {dir}/keys\n";
     refuses(psk, "ann:ab\nbob:\n", "keys:2: the key of 'bob' has 0 or over 256 bytes.");
     refuses("psk_hint h\npsk_file {dir}/none\n", "", "Unable to open psk_file");
+    let long = psk.replace("hint h", &format!("hint {}", "h".repeat(1000)));
+    refuses(&long, "", "Unable to set 'psk_hint', is it too long?");
     refuses(&format!("{psk}ciphers nonsense\n"), "", "Check ciphers \"nonsense\".");
     let both = format!("{psk}certfile x\nkeyfile x\n");
     refuses(&both, "", "Cannot use both certificate and psk encryption in a single listener.");

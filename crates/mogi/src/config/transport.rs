@@ -240,9 +240,10 @@ pub(super) fn plan(config: &Config, listener: &Listener) -> TransportPlan {
     let none = Security::default();
     // Under per_listener_settings what stands above all listeners counts for none of them.
     let common = if config.per_listener_settings { &none } else { &config.security };
-    let psk = transport.psk_hint.is_some().then(|| PskPlan {
+    let psk = transport.psk_hint.as_ref().map(|hint| PskPlan {
         file: listener.own.psk_file.as_ref().or(common.psk_file.as_ref()).map(PathBuf::from),
         rules: PskRules {
+            hint: hint.clone(),
             only_tls13: transport.only_tls13,
             ciphers: transport.ciphers.clone(),
             ciphers_tls13: transport.ciphers_tls13.clone(),

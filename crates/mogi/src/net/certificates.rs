@@ -143,7 +143,8 @@ fn load_psk(plan: &PskPlan) -> Result<Sessions, String> {
             "Unable to set TLS 1.3 ciphersuites. Check ciphers_tls1.3 \"{}\". ({why})",
             list(&plan.rules.ciphers_tls13)
         ),
-        PskProblem::Other(why) => format!("Unable to set 'psk_hint': {why}."),
+        PskProblem::Hint(why) => format!("Unable to set 'psk_hint', is it too long? ({why})"),
+        PskProblem::Other(why) => format!("Unable to set up TLS with shared keys: {why}."),
     })
 }
 

@@ -96,7 +96,7 @@ pub(super) const ROWS: &[Spec] = &[
     row("psk_hint", Listener, "text", "–",
         Works(TextOnce(|to| &mut to.listener().transport.psk_hint)),
         "TLS with the keys of `psk_file`, in a mogi that was built with the feature `openssl`; \
-         the text itself is not shown to clients"),
+         the text is told to clients of TLS 1.2"),
     row("require_certificate", Listener, BOOL, "false",
         Works(Bool(|to, yes| to.listener().transport.require_certificate = yes)),
         "clients need a certificate"),
