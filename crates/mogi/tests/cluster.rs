@@ -4,6 +4,7 @@
 mod support;
 
 mod cluster {
+    mod bridges;
     mod death;
     mod dynsec;
     mod links;

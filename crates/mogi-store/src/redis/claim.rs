@@ -211,8 +211,8 @@ pub type ClientOf = (Arc<str>, Option<String>);
 /// The nodes of a cluster. Calls block.
 #[derive(Clone)]
 pub struct Nodes {
-    link: Link,
-    keys: Keys,
+    pub(super) link: Link,
+    pub(super) keys: Keys,
     node: Arc<str>,
 }
 

@@ -8,8 +8,10 @@
 //!  session:{C} subs:{C} queue:{C} inflight:{C} recv:{C} late:{C} msg:{C}:<packet id> will:{C}
 //!  retained:<topic>   retained-meta:{t} retained-gone:{t}:<time>   sessions:{t} wills:{t}
 //!  once:{t}:<time>    node:{N} nodes marks:{N}    migrating    dynsec
+//!  bridge:<name> bridge-job:<hash>
 //! ```
 
+use super::duty::DutyKey;
 use super::wire::{SLOTS, slot_of};
 use crate::ops::{Cause, EntryNo};
 use std::fmt::Write as _;
@@ -160,6 +162,14 @@ impl Keys {
     /// Who has a node number.
     pub fn node_slot(&self, slot: u8) -> String {
         format!("{}node-slot:{slot}", self.prefix)
+    }
+
+    /// Who carries a bridge.
+    pub fn duty(&self, duty: DutyKey<'_>) -> String {
+        match duty {
+            DutyKey::Name(name) => format!("{}bridge:{name}", self.prefix),
+            DutyKey::Job(job) => format!("{}bridge-job:{job}", self.prefix),
+        }
     }
 
     /// All nodes that were there lately.

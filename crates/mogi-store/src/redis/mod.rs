@@ -22,6 +22,7 @@ pub mod committer;
 mod depth;
 mod directory;
 pub mod document;
+pub mod duty;
 mod encode;
 mod fetch;
 mod health;
@@ -46,6 +47,7 @@ pub mod wire;
 pub use claim::{Claimed, NodeSeen, Nodes};
 pub use committer::Committer;
 pub use document::Document;
+pub use duty::DutyKey;
 pub use store::{Owner, Purpose, RedisStore};
 pub use tools::client_name;
 

@@ -5,6 +5,7 @@ use super::link::Link;
 use super::machine::{Action, Machine};
 use super::pipe::{End, Pipe};
 use super::plan::BridgePlan;
+use crate::cluster::Duty;
 use crate::net::mailbox::{Hello, Mail, Moved};
 use crate::net::shared::{BRIDGES, Shared};
 use crate::net::stream::{Peer, Stream};
@@ -99,6 +100,11 @@ impl Running {
             slots: BTreeMap::new(),
             next: 0,
         };
+        if let Some(links) = shared.links.get() {
+            let waker = Arc::clone(&driver.waker);
+            // It fails only when the poll is gone, and then nobody carries anything.
+            links.duties.on_change(Box::new(move || drop(waker.wake())));
+        }
         driver.apply(plans);
         let run = move || driver.run();
         let thread = std::thread::Builder::new().name("mogi-bridges".to_owned()).spawn(run)?;
@@ -132,6 +138,8 @@ struct Slot {
     changed: Option<BridgePlan>,
     /// There is more to be read.
     again: bool,
+    /// It is this node that carries it.
+    on: bool,
 }
 
 impl Driver {
@@ -179,12 +187,50 @@ impl Driver {
             return Some(Duration::ZERO);
         }
         let now_ms = self.shared.now_ms();
-        let next = self.slots.values().filter_map(Slot::deadline_ms).min()?;
+        let slots = self.slots.values();
+        let lease = slots.clone().filter(|slot| slot.on && slot.machine.plan().one_node);
+        let lease = lease.filter_map(|slot| self.carries_until_ms(slot.machine.plan()));
+        let next = slots.filter_map(Slot::deadline_ms).chain(lease).min()?;
         Some(Duration::from_millis(next.saturating_sub(now_ms).max(1)))
+    }
+
+    /// Until when it is this node that carries a bridge, if it is; `u64::MAX`: nobody else would.
+    fn carries_until_ms(&self, plan: &BridgePlan) -> Option<u64> {
+        match self.shared.links.get().filter(|_| plan.one_node) {
+            Some(links) => links.duties.until_ms(&plan.name, self.shared.now_ms()),
+            None => Some(u64::MAX),
+        }
+    }
+
+    /// Says which bridges this node would carry.
+    fn want(&self, plans: &[BridgePlan]) {
+        if let Some(links) = self.shared.links.get() {
+            let shared = plans.iter().filter(|plan| plan.one_node);
+            let duty = |plan: &BridgePlan| Duty { name: plan.name.clone(), job: plan.job() };
+            links.duties.want(shared.map(duty).collect());
+        }
+    }
+
+    /// Begins to carry a bridge, or leaves it to another node.
+    fn look_at_duty(&mut self, number: usize) {
+        let Some(slot) = self.slots.get(&number) else {
+            return;
+        };
+        let on = self.carries_until_ms(slot.machine.plan()).is_some();
+        if let Some(slot) = self.slots.get_mut(&number).filter(|slot| slot.on != on) {
+            (slot.on, slot.again) = (on, false);
+            if on {
+                slot.machine.start();
+            } else {
+                slot.machine.stop();
+            }
+            self.settle(number);
+        }
     }
 
     /// Makes the bridges those of `plans`.
     fn apply(&mut self, mut plans: Vec<BridgePlan>) {
+        self.want(&plans);
         for number in self.slots.keys().copied().collect::<Vec<_>>() {
             let Some(slot) = self.slots.get_mut(&number) else {
                 continue;
@@ -192,7 +238,12 @@ impl Driver {
             let name = &slot.machine.plan().name;
             let at = plans.iter().position(|plan| plan.name == *name);
             let Some(plan) = at.map(|at| plans.swap_remove(at)) else {
-                slot.machine.end();
+                // Another node may carry it on, with the session it has.
+                if slot.machine.plan().one_node {
+                    slot.machine.stop();
+                } else {
+                    slot.machine.end();
+                }
                 self.settle(number);
                 self.slots.remove(&number);
                 continue;
@@ -214,7 +265,10 @@ impl Driver {
         let _ = getrandom::fill(&mut seed);
         let mut machine =
             Machine::new(plan, u64::from_ne_bytes(seed).wrapping_add(self.next as u64));
-        machine.start();
+        let on = self.carries_until_ms(machine.plan()).is_some();
+        if on {
+            machine.start();
+        }
         let slot = Slot {
             machine,
             remote: None,
@@ -223,6 +277,7 @@ impl Driver {
             probe: None,
             changed: None,
             again: false,
+            on,
         };
         let number = self.next;
         self.next += 1;
@@ -247,9 +302,10 @@ impl Driver {
 
     /// One turn of a bridge: time, new connections, and bytes.
     fn turn(&mut self, number: usize) {
+        self.look_at_duty(number);
         let now_ms = self.shared.now_ms();
         let registry = self.poll.registry();
-        let Some(slot) = self.slots.get_mut(&number) else {
+        let Some(slot) = self.slots.get_mut(&number).filter(|slot| slot.on) else {
             return;
         };
         slot.machine.tick(now_ms);

@@ -3,6 +3,7 @@
 use super::topics::Topics;
 use mogi_client::TlsOptions;
 use mogi_codec::Version;
+use sha2::{Digest, Sha256};
 
 /// A bridge, as the configuration describes it; each field is an option of mosquitto.conf(5).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,18 @@ pub(crate) struct BridgePlan {
     pub(crate) socket: SocketPlan,
     /// TLS, if there is any.
     pub(crate) secure: Option<SecurePlan>,
+    /// Of several nodes one carries it at a time (`cluster_bridges one`).
+    pub(crate) one_node: bool,
+}
+
+impl BridgePlan {
+    /// The same text for bridges that carry the same between the same brokers.
+    pub(crate) fn job(&self) -> String {
+        let mut addresses: Vec<String> = self.addresses.iter().map(Address::to_string).collect();
+        addresses.sort();
+        let hash = Sha256::digest(format!("{}\n{}", addresses.join(" "), self.topics.list()));
+        hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// `bridge_cafile` and what stands beside it.

@@ -108,6 +108,20 @@ impl Filter {
 }
 
 impl Topics {
+    /// What is carried, and under which names, a line each.
+    pub(crate) fn list(&self) -> String {
+        let line = |rule: &Rule| {
+            let Rule { direction, local, remote, .. } = rule;
+            let way = match direction {
+                Direction::Out => "out",
+                Direction::In => "in",
+                Direction::Both => "both",
+            };
+            format!("{way} {} {} {}\n", local.whole, remote.whole, remote.prefix_len)
+        };
+        self.rules.iter().map(line).collect()
+    }
+
     /// Adds a topic, unless it is there already.
     pub(crate) fn add(&mut self, rule: Rule) -> bool {
         let known = self.rules.contains(&rule);

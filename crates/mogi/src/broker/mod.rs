@@ -131,7 +131,8 @@ fn close_store(shared: &Shared) -> io::Result<()> {
     let nodes = store.cluster().filter(|_| shared.links.get().is_some());
     let nodes = nodes.map(|store| store.nodes().clone());
     store.close().map_err(told)?;
-    if let Some(nodes) = nodes {
+    if let (Some(nodes), Some(links)) = (nodes, shared.links.get()) {
+        links.duties.leave(links, &nodes);
         // They look after its sessions at once. If Redis does not hear it, the lease ends.
         let _ = nodes.leave();
     }

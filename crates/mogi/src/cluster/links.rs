@@ -1,6 +1,7 @@
 //! The links of this node to all others.
 
 use super::ClusterPlan;
+use super::duties::Duties;
 use super::queue::LinkQueue;
 use super::secure::Secure;
 use mogi_core::cluster::{FIRST_NODE, MAX_NODES};
@@ -27,6 +28,8 @@ pub(crate) struct Links {
     generation: AtomicU64,
     /// Whether other nodes have yet to tell what they have.
     hearing: AtomicBool,
+    /// Bridges, which one node carries at a time.
+    pub(crate) duties: Duties,
 }
 
 impl Links {
@@ -47,6 +50,7 @@ impl Links {
             safe_until_ms: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             hearing: AtomicBool::new(true),
+            duties: Duties::default(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! list any more is dead to all others: its sessions are nowhere until somebody claims them, and
 //! whatever it still tries to write about them is refused.
 
+use super::duties;
 use super::incoming::{Incoming, Taken};
 use super::links::Links;
 use super::outgoing::Outgoing;
@@ -167,6 +168,7 @@ impl Membership {
         let nodes = Arc::clone(&self.nodes);
         loop {
             self.renew().await;
+            duties::keep(&links, &self.store, &self.shared).await;
             if links.is_hearing() && !self.has_heard() {
                 // The lease is kept meanwhile.
                 let _ = timeout(every, nodes.heard.notified()).await;

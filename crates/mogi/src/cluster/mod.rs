@@ -10,7 +10,7 @@
 //! * `queue`: what is to go to one node
 //! * `outgoing`, `incoming`: a link's two ends; `frame`: what goes over it
 //! * `secure`: TLS of a link; `strangers`: who has yet to say who it is
-//! * `barrier`: waiting for all workers
+//! * `duties`: what one node does at a time; `barrier`: waiting for all workers
 //!
 //! A link is an MQTT 5 connection, one for each direction, on the listener for the cluster
 //! (`cluster_listener`). Each PUBLISH carries a frame, and its PUBACK says that the other node has
@@ -19,6 +19,7 @@
 //! All of it runs on one thread that may be late without harm: workers only add to queues.
 
 mod barrier;
+mod duties;
 mod frame;
 mod incoming;
 pub(crate) mod links;
@@ -29,6 +30,7 @@ mod secure;
 mod strangers;
 
 pub(crate) use barrier::Barrier;
+pub(crate) use duties::Duty;
 pub(crate) use links::Links;
 pub(crate) use membership::{RENEWALS, start};
 pub(crate) use secure::{Secure, SecurePlan};

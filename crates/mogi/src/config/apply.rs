@@ -239,6 +239,16 @@ pub(super) fn listener(to: &mut Builder, line: &Line) -> Outcome {
     Ok(())
 }
 
+/// `cluster_bridges one|each`.
+pub(super) fn cluster_bridges(to: &mut Builder, line: &Line) -> Outcome {
+    to.config.cluster.bridges_each = match line.text()? {
+        "one" => false,
+        "each" => true,
+        other => return Err(Problem::new(format!("Error: Invalid cluster_bridges '{other}'."))),
+    };
+    Ok(())
+}
+
 /// `cluster_listener PORT [ADDRESS]`.
 pub(super) fn cluster_listener(to: &mut Builder, line: &Line) -> Outcome {
     let port = check_port(line.number_of("cluster_listener port")?)?;

@@ -167,13 +167,18 @@ impl Bridge {
                 user_timeout_ms: self.tcp_user_timeout_ms,
             },
             secure: self.tls.plan(&self.name),
+            one_node: config.cluster.shares_bridges(),
         }
     }
 }
 
 /// What the broker's bridges are to do.
 pub(crate) fn bridge_plans(config: &Config) -> Vec<BridgePlan> {
-    let host = crate::process::host_name();
+    // Whichever node carries it is the same client to the other broker.
+    let host = match config.cluster.shares_bridges() {
+        true => config.cluster.name.clone(),
+        false => crate::process::host_name(),
+    };
     config.bridges.iter().map(|bridge| bridge.plan(config, &host)).collect()
 }
 

@@ -200,6 +200,15 @@ pub(crate) struct Cluster {
     pub(crate) lease_ms: u64,
     pub(crate) buffer_limit: usize,
     pub(crate) tls: ClusterTls,
+    /// Each node carries its bridges itself (`cluster_bridges each`).
+    pub(crate) bridges_each: bool,
+}
+
+impl Cluster {
+    /// Whether one node at a time carries a bridge.
+    pub(crate) const fn shares_bridges(&self) -> bool {
+        self.listener.is_some() && !self.bridges_each
+    }
 }
 
 /// A `cluster_listener`.
@@ -220,6 +229,7 @@ impl Default for Cluster {
             lease_ms: 10_000,
             buffer_limit: 64 << 20,
             tls: ClusterTls::default(),
+            bridges_each: false,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// How long a reader waits here. While nobody reads, the kernel runs out of room for sockets and
 /// asks each of them again after twice as long as before: as long as the messages took to publish.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn e21_fan_out_bomb() {

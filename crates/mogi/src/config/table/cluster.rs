@@ -14,6 +14,11 @@ pub(super) const ROWS: &[Spec] = &[
         Works(Text(|to, text| to.config.cluster.advertise = Some(text))),
         "where other nodes reach this one; without it the address and port of `cluster_listener`")
         .restart().restart(),
+    row("cluster_bridges", Mogi, "`one` or `each`", "one",
+        Works(Other(apply::cluster_bridges)),
+        "who carries the bridges of mosquitto.conf: one node at a time, and another one when it is \
+         gone, or each node its own")
+        .restart(),
     row("cluster_buffer_limit", Mogi, "bytes, 1048576 or more", "67108864",
         Works(Number(range(1 << 20, i32::MAX).or(BETWEEN), |to, n| {
             to.config.cluster.buffer_limit = n as usize;

@@ -2,7 +2,7 @@
 
 use super::{read, refusal};
 use crate::bridge::plan::{Address, BridgePlan, Restart, StartType, TcpKeepAlive};
-use crate::config::{Config, bridge_plans};
+use crate::config::{ClusterListener, Config, bridge_plans};
 use mogi_client::TlsOptions;
 use mogi_codec::Version;
 use std::path::Path;
@@ -109,6 +109,31 @@ fn a_bridge_is_called_after_its_host_and_name() {
     assert_eq!(plans[0].local.client_id, format!("local.{host}.b"));
     let state = format!("$SYS/broker/connection/{host}.b/state");
     assert_eq!(plans[0].notify.as_ref().map(|notify| &*notify.topic), Some(&*state));
+}
+
+/// Whichever of them carries it is the same client to the other broker.
+#[test]
+fn with_several_brokers_it_is_called_after_the_cluster() {
+    let mut config = read(LEAST);
+    let (host, place) = (None, String::new());
+    config.cluster.listener = Some(ClusterListener { port: 1, host, place });
+    let plan = &bridge_plans(&config)[0];
+    assert_eq!((&*plan.remote.client_id, plan.one_node), ("mogi.b", true));
+    config.cluster.bridges_each = true;
+    let plan = &bridge_plans(&config)[0];
+    let host = crate::process::host_name();
+    assert_eq!((plan.remote.client_id.clone(), plan.one_node), (format!("{host}.b"), false));
+}
+
+#[test]
+fn bridges_that_carry_the_same_have_the_same_job() {
+    let job = |text: &str| bridge_plans(&read(text)).remove(0).job();
+    let least = "connection b\naddress h:1 i:2\ntopic a/# in 1 x/\n";
+    let same = "connection c\naddress i:2 h:1\ntopic a/# in 2 x/\ntry_private false\n";
+    assert_eq!(job(least), job(same));
+    for (from, to) in [("h:1", "h:2"), ("a/#", "b/#"), (" in ", " out "), ("x/", "y/")] {
+        assert_ne!(job(least), job(&least.replace(from, to)), "{to}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use mogi_store::redis::wire::{Depth, Mode};
 /// An example of each option, and how it is found.
 pub(super) const EXAMPLES: &[(&str, Expected)] = &[
     ("cluster_advertise a:1", |c| c.cluster.advertise.as_deref() == Some("a:1")),
+    ("cluster_bridges each", |c| c.cluster.bridges_each),
     ("cluster_buffer_limit 2000000", |c| c.cluster.buffer_limit == 2_000_000),
     ("cluster_cafile x", |c| c.cluster.tls.ca_file.as_deref() == Some("x")),
     ("cluster_certfile x", |c| c.cluster.tls.cert_file.as_deref() == Some("x")),
