@@ -9,7 +9,7 @@
 
 use crate::authority::Source;
 use crate::message::Message;
-use crate::numbers::Numbers;
+use crate::numbers::{Numbers, numbers_at};
 use crate::removed::Removed;
 use crate::topics::RetainedTree;
 use std::ops::ControlFlow;
@@ -165,6 +165,24 @@ impl Retained {
         self.versions.continue_from(version);
         if !tree.is_newer(topic, version) {
             self.take(&mut tree, topic, version);
+        }
+    }
+
+    /// Removes what is older than that time, in milliseconds since 1970, and not among those that
+    /// were `seen` in the store: it was removed there. For a node that hears of it too late for
+    /// traces.
+    pub fn remove_unseen(&self, before_ms: u64, seen: impl Fn(&str) -> bool) {
+        let mut stale = Vec::new();
+        let before = numbers_at(before_ms);
+        self.read().topics.for_each(|kept| {
+            let topic = kept.message.topic();
+            if kept.version < before && !kept_own(&kept.message) && !seen(topic) {
+                stale.push((topic.to_owned(), kept.version));
+            }
+        });
+        for (topic, version) in stale {
+            // Unless it was set anew meanwhile.
+            self.remove_as_of(&topic, version + 1);
         }
     }
 

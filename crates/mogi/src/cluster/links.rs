@@ -73,6 +73,12 @@ impl Links {
         self.safe_until_ms.store(asked_ms + self.plan.lease_ms, Ordering::Release);
     }
 
+    /// Until when this node was surely not taken for dead, and what it had written down was in the
+    /// store: a lease before it last renewed its lease.
+    pub(super) fn sure_ms(&self) -> u64 {
+        self.safe_until_ms.load(Ordering::Acquire).saturating_sub(2 * self.plan.lease_ms)
+    }
+
     /// Whether others may take this node for dead.
     pub(super) fn has_lapsed(&self, now_ms: u64) -> bool {
         now_ms >= self.safe_until_ms.load(Ordering::Acquire)

@@ -120,6 +120,7 @@ pub(crate) fn start(shared: &Arc<Shared>, sockets: Vec<TcpListener>) -> io::Resu
         renewed: Instant::now(),
         bereft: false,
         outdated: false,
+        asleep_ms: None,
         lapsed: BTreeMap::new(),
     };
     let (ready, is_ready) = std::sync::mpsc::channel();
@@ -148,6 +149,9 @@ struct Membership {
     bereft: bool,
     /// The store may have sessions nobody has told of.
     outdated: bool,
+    /// When this node was last sure of its lease before it was taken for dead, in milliseconds
+    /// since 1970: what it has from then may be gone, with all traces of that.
+    asleep_ms: Option<u64>,
     /// Since when nodes have no lease.
     lapsed: BTreeMap<String, Instant>,
 }
@@ -217,7 +221,8 @@ impl Membership {
         self.outdated = false;
         let (store, heard) = (self.store.clone(), self.nodes.all_heard());
         let shared = Arc::clone(&self.shared);
-        let looking = move || look(&store, &shared, &heard);
+        let asleep_ms = self.asleep_ms;
+        let looking = move || look(&store, &shared, &heard, asleep_ms);
         let mut looking = tokio::task::spawn_blocking(looking);
         let found = loop {
             match timeout(every, &mut looking).await {
@@ -230,6 +235,7 @@ impl Membership {
             self.outdated = true;
             return false;
         };
+        self.asleep_ms = None;
         if let Some(store) = self.shared.store.get().and_then(|store| store.cluster()) {
             found.iter().for_each(|it| store.learn(it.session, Arc::clone(&it.client)));
         }
@@ -289,6 +295,7 @@ impl Membership {
 
     /// Forgets everything that others have now, and what they told: they tell it again.
     fn begin_anew(&mut self) {
+        self.asleep_ms = Some(self.links.sure_ms());
         self.links.begin_anew();
         self.shared.send_all(|| Mail::Disown);
         let known: Vec<String> = self.tasks.keys().cloned().collect();
@@ -465,15 +472,21 @@ impl Membership {
     }
 }
 
-/// What the store has of sessions whose nodes were not `heard`, and all retained messages.
+/// What the store has of sessions whose nodes were not `heard`, and all retained messages; of those
+/// from before `asleep_ms` the others are gone.
 fn look(
     store: &Nodes,
     shared: &Shared,
     heard: &BTreeSet<String>,
+    asleep_ms: Option<u64>,
 ) -> Result<Vec<ShadowRecord>, StoreError> {
     let mut found = Vec::new();
+    let mut seen: BTreeSet<Box<str>> = BTreeSet::new();
     store.look().load_owned(&mut |loaded, owner| match loaded {
         Loaded::Retained { message, version } => {
+            if asleep_ms.is_some() {
+                seen.insert(message.topic().into());
+            }
             shared.node.retained.restore(message, version);
         }
         Loaded::RetainedEnd { topic, version } => {
@@ -488,6 +501,9 @@ fn look(
         }
         _ => {}
     })?;
+    if let Some(asleep_ms) = asleep_ms {
+        shared.node.retained.remove_unseen(asleep_ms, |topic| seen.contains(topic));
+    }
     Ok(found)
 }
 

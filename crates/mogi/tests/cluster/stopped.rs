@@ -1,8 +1,13 @@
 //! Nodes that hang (SIGSTOP) longer than their lease and wake up, and nodes that end by themselves.
 
+use super::retained::retained;
 use super::scene::{begin, linked, publish, resume, resume_with, sleeper, two};
+use super::server;
 use crate::support::{Broker, Dial, Out, PacketKind, V5, V311, eventually};
 use nix::sys::signal::Signal;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::Duration;
 
 /// Stops `node` until `other` knows it for dead.
 #[track_caller]
@@ -122,4 +127,48 @@ fn a_stop_hands_everything_over() {
     a.restart();
     publish(&a, "u", "three", 1);
     client.receive("u", "three");
+}
+
+/// It hung for so long that no trace of a removal is left.
+#[test]
+fn retained_messages_removed_long_ago_do_not_come_back() {
+    let [a, mut b] = two();
+    for topic in ["r/stays", "r/goes"] {
+        publish_retained(&a, topic, "x");
+    }
+    // What is younger than two leases may be on its way to the store, and what is younger than half
+    // a minute is told to nodes that come.
+    std::thread::sleep(Duration::from_secs(32));
+    hang(&a, &b);
+    publish_retained(&b, "r/goes", "");
+    publish_retained(&b, "r/comes", "x");
+    forget_traces();
+    b.kill();
+    b.restart();
+    wake(&a);
+    let topics = |node: &Broker| -> Vec<String> {
+        retained(node, "r/#").into_iter().map(|(topic, _)| topic).collect()
+    };
+    for node in [&a, &b] {
+        eventually("the same", || {
+            let mut topics = topics(node);
+            topics.sort_unstable();
+            topics == ["r/comes", "r/stays"]
+        });
+    }
+}
+
+fn publish_retained(node: &Broker, topic: &str, payload: &str) {
+    node.client(V5, "retainer").publish(Out::new(topic, payload).qos(1).retain());
+}
+
+/// As the time would.
+fn forget_traces() {
+    let mut redis = TcpStream::connect((Ipv4Addr::LOCALHOST, server::port())).expect("Redis");
+    let script = "local all = redis.call('KEYS', '*retained-gone*') \
+                  for _, key in ipairs(all) do redis.call('DEL', key) end return #all";
+    write!(redis, "EVAL \"{script}\" 0\r\n").expect("sent");
+    let mut answer = [0; 64];
+    let len = redis.read(&mut answer).expect("an answer");
+    assert_eq!(&answer[..len], b":1\r\n");
 }
