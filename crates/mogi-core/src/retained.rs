@@ -7,7 +7,7 @@
 //! routes afterwards, a subscriber's worker makes its interest known first and reads afterwards.
 //! So a subscriber gets the value live, or from the tree, or both, and never misses it.
 
-use crate::authority::Source;
+use crate::authority::{Rights, Source};
 use crate::message::Message;
 use crate::numbers::{Numbers, numbers_at};
 use crate::removed::Removed;
@@ -187,16 +187,25 @@ impl Retained {
     }
 
     /// Calls `visit` with everything that changed since that version, as far as it is remembered:
-    /// the message or the topic that has none any more.
-    pub fn changed_since(&self, since: u64, mut visit: impl FnMut(Result<&Message, &str>, u64)) {
+    /// the message, with who published it where that is known, or the topic that has none any more.
+    pub fn changed_since(
+        &self,
+        since: u64,
+        rights: &Rights,
+        mut visit: impl FnMut(Result<&Message, &str>, u64),
+    ) {
         let tree = self.read();
         tree.removed
             .iter()
             .filter(|(_, version)| *version >= since)
             .for_each(|(topic, version)| visit(Err(topic), version));
-        tree.topics.for_each(|kept| {
-            if kept.version >= since {
-                visit(Ok(&kept.message), kept.version);
+        tree.topics.for_each(|Kept { message, version, source }| {
+            if *version < since {
+                return;
+            }
+            match source {
+                Some(source) => visit(Ok(&source.sign(message, rights)), *version),
+                None => visit(Ok(message), *version),
             }
         });
     }
@@ -326,5 +335,62 @@ impl Tree {
             Some(kept) => kept.version >= version,
             None => self.removed.is_known(topic, version),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::author::Author;
+    use crate::message::{MessageView, NEVER};
+    use mogi_codec::QoS;
+
+    fn message(topic: &str) -> Message {
+        let view = MessageView {
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            topic: topic.as_bytes(),
+            properties: &[],
+            payload: b"x",
+            expires_at_ms: NEVER,
+            frame: None,
+        };
+        Message::new(&view, &mut Vec::new())
+    }
+
+    #[test]
+    fn other_nodes_are_told_who_published_what_changed() {
+        let retained = Retained::new(1, Some(0), true);
+        let author = Author { client_id: "ann", username: Some("a"), port: 7 };
+        retained.restore(message("known").signed(&author), 5);
+        retained.restore(message("unknown"), 6);
+        retained.restore(message("before"), 3);
+        let mut told = Vec::new();
+        retained.changed_since(5, &Rights::default(), |change, version| {
+            let message = change.expect("no removal");
+            let author = message.author().map(|author| (author.client_id.to_owned(), author.port));
+            told.push((message.topic().to_owned(), version, author));
+        });
+        told.sort();
+        let known = ("known".to_owned(), 5, Some(("ann".to_owned(), 7)));
+        assert_eq!(told, [known, ("unknown".to_owned(), 6, None)]);
+    }
+
+    #[test]
+    fn what_the_store_has_not_is_gone_if_it_is_old() {
+        let retained = Retained::new(1, Some(0), true);
+        let at = |ms| numbers_at(ms);
+        for (topic, ms) in [("seen", 1), ("gone", 2), ("late", 10), ("$SYS/own", 3)] {
+            retained.restore(message(topic), at(ms));
+        }
+        retained.remove_unseen(10, |topic| topic == "seen");
+        let mut left = Vec::new();
+        retained.changed_since(0, &Rights::default(), |change, _| {
+            left.extend(change.map(|message| message.topic().to_owned()));
+        });
+        left.sort();
+        assert_eq!(left, ["$SYS/own", "late", "seen"]);
+        // What was sent before does not bring it back.
+        assert!(!retained.restore(message("gone"), at(2)));
     }
 }

@@ -8,9 +8,9 @@
 use crate::site::Site;
 use crate::store::{Ask, Store, Turn, of_client};
 use crate::trace::note;
-use mogi_core::StoreOp;
 use mogi_core::cluster::change::Change;
 use mogi_core::cluster::{Errand, FarBatch, put_retained};
+use mogi_core::{Rights, StoreOp};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -122,7 +122,7 @@ impl Site {
             self.end_turn(store, worker, now_ms);
         }
         let mut bytes = self.cluster().redone();
-        self.node.retained.changed_since(0, |change, version| {
+        self.node.retained.changed_since(0, &Rights::default(), |change, version| {
             put_retained(change, version, &mut bytes);
         });
         let turns = self.pending.iter().filter(|(_, it)| it.left > 0).map(|(turn, _)| *turn);

@@ -74,11 +74,18 @@ impl World {
         }
         for (at, site) in self.sites.iter().enumerate() {
             let mut here = BTreeMap::new();
-            site.node.retained.changed_since(0, |change, version| {
-                if let Ok(message) = change {
-                    here.insert(message.topic().to_owned(), (id_of(message.payload()), version));
-                }
-            });
+            site.node.retained.changed_since(
+                0,
+                &mogi_core::Rights::default(),
+                |change, version| {
+                    if let Ok(message) = change {
+                        here.insert(
+                            message.topic().to_owned(),
+                            (id_of(message.payload()), version),
+                        );
+                    }
+                },
+            );
             // A message nobody acknowledged is promised to nobody: a master that failed may have
             // taken it along after a site read it there, and its publisher's site be gone. What was
             // acknowledged is the same everywhere, and so is everything while no master fails.

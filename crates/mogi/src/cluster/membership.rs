@@ -295,7 +295,7 @@ impl Membership {
 
     /// Forgets everything that others have now, and what they told: they tell it again.
     fn begin_anew(&mut self) {
-        self.asleep_ms = Some(self.links.sure_ms());
+        self.asleep_ms = self.asleep_ms.or_else(|| Some(self.links.sure_ms()));
         self.links.begin_anew();
         self.shared.send_all(|| Mail::Disown);
         let known: Vec<String> = self.tasks.keys().cloned().collect();

@@ -127,7 +127,8 @@ impl Outgoing {
         self.cursor = Some(seq);
         let since = self.shared.now_ms().saturating_sub(OVERLAP_MS) << 22;
         let mut retained = self.cluster.redone();
-        self.shared.node.retained.changed_since(since, |change, version| {
+        let rights = self.shared.access.rights();
+        self.shared.node.retained.changed_since(since, &rights, |change, version| {
             put_retained(change, version, &mut retained);
             if retained.len() >= CHANGES_BYTES {
                 self.queue.push(std::mem::take(&mut retained));
