@@ -24,7 +24,8 @@ fn check(records: &[Record]) {
         "{} requests; longest wait: others {of_others:?}, its own {of_its:?}; {repeated} again",
         records.len()
     );
-    assert!(of_others < Duration::from_secs(1), "{of_others:?}");
+    // A dead master is missed for seconds; a busy machine makes everybody wait longer.
+    assert!(of_others < of_its / 2, "others waited {of_others:?}, its own {of_its:?}");
     let innocent = records.iter().filter(|record| record.key >= KEYS && record.again);
     assert_eq!(innocent.count(), 0, "requests of others were repeated");
     assert!(repeated < records.len() / 4, "{repeated} of {}", records.len());

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
@@ -194,6 +194,7 @@ pub(crate) struct Record {
 pub(crate) struct Load {
     keys: Vec<String>,
     stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
     thread: JoinHandle<Vec<Record>>,
 }
 
@@ -208,9 +209,18 @@ pub(crate) struct How {
 impl Load {
     pub(crate) fn start(cluster: &Arc<Cluster>, keys: Vec<String>, how: How) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
+        let answered = Arc::new(AtomicUsize::new(0));
         let (cluster, names, stopped) = (Arc::clone(cluster), keys.clone(), Arc::clone(&stop));
-        let thread = std::thread::spawn(move || run(&cluster, &names, how, &stopped));
-        Self { keys, stop, thread }
+        let count = Arc::clone(&answered);
+        let thread = std::thread::spawn(move || run(&cluster, &names, how, &stopped, &count));
+        Self { keys, stop, answered, thread }
+    }
+
+    /// Waits until so many more requests were answered.
+    pub(crate) fn await_more(&self, requests: usize) {
+        let answered = || self.answered.load(Ordering::Relaxed);
+        let enough = answered() + requests;
+        until("more is answered", || answered() >= enough);
     }
 
     /// Stops, waits for all answers, and checks that each list holds each number once, in order.
@@ -235,7 +245,13 @@ const GUARDED: &str = "
     if last >= tonumber(ARGV[1]) then return 'SKIPPED' end
     return redis.call('RPUSH', KEYS[1], ARGV[1])";
 
-fn run(cluster: &Cluster, keys: &[String], how: How, stop: &AtomicBool) -> Vec<Record> {
+fn run(
+    cluster: &Cluster,
+    keys: &[String],
+    how: How,
+    stop: &AtomicBool,
+    answered: &AtomicUsize,
+) -> Vec<Record> {
     let (sender, answers) = mpsc::channel();
     let mut records = Vec::new();
     // The next number of each key, and how many of its numbers are not answered.
@@ -279,13 +295,14 @@ fn run(cluster: &Cluster, keys: &[String], how: How, stop: &AtomicBool) -> Vec<R
             true => Some(answers.recv_timeout(PATIENCE).expect("every request is answered")),
             false => answers.try_recv().ok(),
         };
-        while let Some((key, number, sent, answered, outcome)) = next {
+        while let Some((key, number, sent, at, outcome)) = next {
             let reply = outcome.expect("a reply");
             let error = reply.values.iter().find_map(Value::error);
             assert_eq!(error, None, "number {number} for {}", keys[key]);
             let expected = if how.atomic && !reply.again { 2 } else { 1 };
             assert_eq!(reply.values.len(), expected);
-            records.push(Record { key, sent, answered, again: reply.again });
+            records.push(Record { key, sent, answered: at, again: reply.again });
+            answered.fetch_add(1, Ordering::Relaxed);
             waiting -= 1;
             state[key].1 -= 1;
             next = answers.try_recv().ok();
