@@ -4,7 +4,7 @@ use super::{exactly_once, node, two_sessions};
 use crate::clock::now_ms;
 use crate::conformance::{delivered, enqueued, message};
 use crate::keeper::Keeper;
-use crate::ops::StoreOp;
+use crate::ops::{EntryNo, SessionNo, StoreOp};
 use crate::redis::lanes::Out;
 use crate::redis::testing::Server;
 use crate::redis::wire::Request;
@@ -50,6 +50,29 @@ fn mqtt_4_6_0_5_no_message_is_there_before_those_it_follows() {
             }
         }
         assert!(second(&waiting(&server)).is_some(), "{turn:?}");
+    }
+}
+
+/// Many came late, and stand together where none was looked for.
+#[test]
+fn a_message_behind_many_that_came_late_is_found() {
+    let server = Server::start(&[]);
+    let (mut store, _) = two_sessions(&server);
+    let one = |entry| enqueued(2, entry, &message("t", b"x"));
+    let (top, behind) = (5 << 22, 6 << 22);
+    let late: Vec<u64> = (top - 200..top).collect();
+    store.commit(&[&[one(top)]]).expect("another broker writes it");
+    for late in &late {
+        store.commit(&[&[one(*late)]]).expect("written");
+    }
+    store.commit(&[&[one(behind)]]).expect("written");
+    for wanted in [vec![top, behind], vec![top + 1, behind], late, vec![top - 1, top, behind]] {
+        let entries: Vec<EntryNo> = wanted.iter().copied().map(EntryNo).collect();
+        let mut found = Vec::new();
+        store.fetch(SessionNo(2), &entries, &mut found).expect("it answers");
+        let found: Vec<u64> = found.iter().map(|(entry, _)| entry.0).collect();
+        let there: Vec<u64> = wanted.into_iter().filter(|entry| *entry != top + 1).collect();
+        assert_eq!(found, there);
     }
 }
 
