@@ -9,6 +9,7 @@ mod cluster {
     mod links;
     mod masters;
     mod messages;
+    mod order;
     mod retained;
     mod scene;
     mod secured;
