@@ -147,8 +147,8 @@ impl Links {
         }
     }
 
-    /// Waits until all other nodes have taken the messages that were handed over so far. Whoever has
-    /// not for a whole lease is gone, or reached by nobody.
+    /// Waits until all other nodes have taken the messages that were handed over so far. Whoever
+    /// has not for a whole lease is gone, or reached by nobody.
     pub(super) async fn all_taken(&self) {
         let lease = Duration::from_millis(self.plan.lease_ms);
         let left: Vec<_> = {
@@ -157,7 +157,8 @@ impl Links {
         };
         let since = Instant::now();
         let waits = |(queue, batches): &(Arc<LinkQueue>, u64)| {
-            !queue.has_taken(*batches) && !queue.is_lost(lease)
+            let lacks = !queue.has_taken(*batches);
+            lacks && !queue.is_lost(lease)
         };
         while left.iter().any(waits) && since.elapsed() < lease {
             tokio::time::sleep(LOOK).await;
