@@ -3,7 +3,6 @@
 use super::{exactly_once, node, two_sessions};
 use crate::clock::now_ms;
 use crate::conformance::{delivered, enqueued, message};
-use crate::keeper::Keeper;
 use crate::ops::{EntryNo, SessionNo, StoreOp};
 use crate::redis::lanes::Out;
 use crate::redis::testing::Server;
