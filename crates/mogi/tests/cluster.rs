@@ -10,6 +10,7 @@ mod cluster {
     mod links;
     mod masters;
     mod messages;
+    mod order;
     mod retained;
     mod scene;
     mod secured;

@@ -284,6 +284,10 @@ impl Roster {
         }
         if let Some(shadow) = self.shadows.get_mut(&session) {
             if shadow.epoch > epoch {
+                // The store had it from this node as of a claim the node goes on with: it is there.
+                if shadow.peer == peer {
+                    shadow.round = round;
+                }
                 return None;
             }
             (shadow.epoch, shadow.round) = (epoch, round);

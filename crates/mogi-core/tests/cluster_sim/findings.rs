@@ -362,3 +362,38 @@ fn what_the_store_had_does_not_bring_a_session_back_that_came_before() {
     cluster.apply(&a.node().interest, 32, vec![Change::Gone { session: b.session_of("c") }]);
     assert_eq!(cluster.shadows(), 0, "the new one was there, and the old one was not");
 }
+
+/// Its client comes back to the node it was with, whose claim is in the store, and not known to its
+/// worker yet: a node that starts meanwhile reads of the claim, and hears of the one before.
+#[test]
+fn a_session_is_where_its_node_says_though_the_store_knows_of_a_later_claim_of_it() {
+    let (mut a, mut b) = (node(1), node(2));
+    b.claimed(NOW_MS, &"c".into(), stored(SessionNo(77)), NOW_MS + 1);
+    let subscription = StoredSubscription { filter: "t".into(), options: 1, id: 0 };
+    let record = ShadowRecord {
+        session: SessionNo(77),
+        client: "c".into(),
+        mount: None,
+        epoch: NOW_MS + 5,
+        subscriptions: vec![subscription],
+    };
+    let shared = Arc::clone(a.node());
+    let cluster = shared.cluster().expect("clustered");
+    cluster.add_shadow(&shared.interest, 32, &record);
+    let subscribed = ["t", "u"].map(|filter| Change::Subscribed {
+        session: SessionNo(77),
+        options: 1,
+        id: 0,
+        filter: filter.into(),
+    });
+    let whole = [vec![Change::SnapshotBegin], told(&b), subscribed.to_vec()].concat();
+    apply(&mut a, [whole, vec![Change::SnapshotEnd]].concat());
+    assert_eq!(cluster.homeless(), Vec::<Arc<str>>::new());
+    for topic in ["t", "u"] {
+        a.publish_internal(NOW_MS, &MessageView::internal(topic, b"x", QoS::AtLeastOnce, false));
+        a.end_turn();
+        let far: Vec<u16> = a.effects().far.iter().map(|batch| batch.peer).collect();
+        assert_eq!(far, [32], "{topic} goes there at once");
+        a.effects().far.clear();
+    }
+}

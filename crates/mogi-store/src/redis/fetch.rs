@@ -2,7 +2,7 @@
 
 use super::directory::{Directory, Home};
 use super::encode::Found;
-use super::keys::{Of, entry_id, entry_of};
+use super::keys::{Of, entries_up_to, entry_id, entry_of};
 use super::wire::{Commands, Value};
 use crate::ops::{EntryNo, StoredDelivery};
 
@@ -167,9 +167,10 @@ impl Search {
         let mut there = Vec::new();
         for row in rows {
             let Some((id, found)) = entry(row) else { continue };
-            // Late ones have ids no number has.
+            // The answer may end with late ones, or be of nothing else.
+            last = entries_up_to(id).or(last);
+            // They have ids no number has.
             let Some(number) = entry_of(id) else { continue };
-            last = Some(number);
             if self.wanted[from..from + asked].binary_search(&number).is_ok() {
                 there.push(number);
                 self.keep(number, found);

@@ -4,7 +4,7 @@
 --
 --   own      what only the owner of a session may change; refused with FENCED under an old epoch
 --   take     the same, where it may take much memory: refused while Redis has none left
---   add      messages for a session: those whose number is not the greatest any more, and QoS 2
+--   add      messages for a session: several, one whose number is not the greatest any more, QoS 2
 --   retain   a retained message, unless there is a newer one; unretain ends one
 --   will     the will of a client; unwill ends it
 --   claim    makes a node the owner of a client id, and raises its epoch
@@ -206,9 +206,17 @@ local function add_late(keys, id, argv, from, last)
   redis.call('HSET', keys[4], id, place)
 end
 
+-- Whether a message is in the queue, in flight, or came late.
+local function is_there(keys, id)
+  return #redis.call('XRANGE', keys[2], id, id) > 0
+    or redis.call('HEXISTS', keys[3], id) == 1
+    or redis.call('HEXISTS', keys[4], id) == 1
+end
+
 -- keys: session, queue, inflight, late, marks of now, marks of before.
 -- argv: number of the session, 1 if each counts but once ever, then per entry: id, count of words,
--- words. Replies with how many were added.
+-- words. Replies with how many were added. All of them are there when anybody reads the queue, or
+-- none: nobody finds one and misses one before it that comes late.
 local function add(keys, argv)
   local no, once = argv[1], argv[2] == '1'
   if redis.call('HGET', keys[1], 'no') ~= no then return 0 end
@@ -216,16 +224,16 @@ local function add(keys, argv)
   local at, count = 3, #argv
   while at <= count do
     local id, words = argv[at], tonumber(argv[at + 1])
-    local there = once and (redis.call('SISMEMBER', keys[6], id) == 1
+    local known = once and (redis.call('SISMEMBER', keys[6], id) == 1
       or redis.call('SADD', keys[5], id) == 0)
-    there = there or #redis.call('XRANGE', keys[2], id, id) > 0
-      or redis.call('HEXISTS', keys[3], id) == 1
-      or redis.call('HEXISTS', keys[4], id) == 1
-    if not there then
+    if not known then
       local last = at + 1 + words
+      -- What Redis takes is greater than all that ever were there.
       local done = redis.pcall('XADD', keys[2], 'NOMKSTREAM', id, unpack(argv, at + 2, last))
-      if type(done) == 'table' and done.err then add_late(keys, id, argv, at + 2, last) end
-      added = added + 1
+      local late = type(done) == 'table' and done.err
+      known = late and is_there(keys, id)
+      if late and not known then add_late(keys, id, argv, at + 2, last) end
+      if not known then added = added + 1 end
     end
     at = at + 2 + words
   end

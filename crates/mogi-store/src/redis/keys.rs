@@ -230,10 +230,21 @@ pub(super) fn cause_of(field: &[u8]) -> Option<Cause> {
 
 /// The number of the entry with this id; `None` for ids no number has.
 pub fn entry_of(id: &[u8]) -> Option<EntryNo> {
+    let (ms, rest) = parts_of(id)?;
+    (rest < 1 << REST_BITS).then_some(EntryNo((ms << REST_BITS) | rest))
+}
+
+/// The greatest number whose id does not come behind this one, which may be that of a late entry;
+/// `None` for ids that are none of ours.
+pub fn entries_up_to(id: &[u8]) -> Option<EntryNo> {
+    let (ms, rest) = parts_of(id)?;
+    Some(EntryNo((ms << REST_BITS) | rest.min((1 << REST_BITS) - 1)))
+}
+
+fn parts_of(id: &[u8]) -> Option<(u64, u64)> {
     let (ms, rest) = std::str::from_utf8(id).ok()?.split_once('-')?;
     let (ms, rest): (u64, u64) = (ms.parse().ok()?, rest.parse().ok()?);
-    (ms < 1 << (64 - REST_BITS) && rest < 1 << REST_BITS)
-        .then_some(EntryNo((ms << REST_BITS) | rest))
+    (ms < 1 << (64 - REST_BITS)).then_some((ms, rest))
 }
 
 /// The shortest text of digits and small letters that hashes to the slot, the first of those.

@@ -1,7 +1,8 @@
 //! Changes of one slot to commands.
 //!
 //! ```text
-//!  Enqueued, QoS 0 and 1    XADD queue:{C} NOMKSTREAM <number> …      plain, one each
+//!  Enqueued, QoS 0 and 1    XADD queue:{C} NOMKSTREAM <number> …      if it is the only one
+//!                           FCALL add                                 all of a session in one
 //!  Enqueued, QoS 2          FCALL add, marked so that it counts once  all of a session in one
 //!  what its owner changes   FCALL own, refused under an old epoch     all of a session in one
 //!  Retained, wills          FCALL retain, will
@@ -89,6 +90,17 @@ struct Gathered<'a> {
     named: HashSet<EntryNo, RandomState>,
     /// The session begins or ends in `own`.
     turns: bool,
+    /// Some of its entries stand in the plan already.
+    begun: bool,
+}
+
+/// Which of a session's entries a part of the plan has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// More may come behind them.
+    Some,
+    /// The last of them.
+    Rest,
 }
 
 impl Planner<'_> {
@@ -107,7 +119,7 @@ impl Planner<'_> {
                 // A session that begins comes behind the end of one before.
                 for before in &order {
                     if let Some(gathered) = sessions.get_mut(before).filter(|it| it.turns) {
-                        self.flush(&mut plan, *before, gathered, extra);
+                        self.flush(&mut plan, *before, gathered, extra, Part::Some);
                     }
                 }
             }
@@ -121,7 +133,7 @@ impl Planner<'_> {
                         continue;
                     }
                     if gathered.turns || gathered.named.contains(entry) {
-                        self.flush(&mut plan, session, gathered, extra);
+                        self.flush(&mut plan, session, gathered, extra, Part::Some);
                     }
                     gathered.adds.push((*entry, index, delivery));
                 }
@@ -135,7 +147,7 @@ impl Planner<'_> {
         }
         for session in order {
             if let Some(gathered) = sessions.get_mut(&session) {
-                self.flush(&mut plan, session, gathered, extra);
+                self.flush(&mut plan, session, gathered, extra, Part::Rest);
             }
         }
         for (session, cause) in &extra.settled {
@@ -180,22 +192,27 @@ impl Planner<'_> {
         session: SessionNo,
         gathered: &mut Gathered<'_>,
         extra: &Extra,
+        part: Part,
     ) {
-        let Gathered { mut adds, own, named, .. } = std::mem::take(gathered);
+        let Gathered { mut adds, own, named, begun, .. } = std::mem::take(gathered);
+        gathered.begun = begun || !adds.is_empty();
         let Some(home) = self.directory.home(session) else { return };
         adds.sort_unstable_by_key(|(entry, ..)| *entry);
         adds.dedup_by_key(|(entry, ..)| *entry);
         // What `own` is about has to be there by then, also if it comes late.
-        let plain = |entry: &EntryNo, delivery: &StoredDelivery| {
-            delivery.qos != QoS::ExactlyOnce && !named.contains(entry)
+        let once = |entry: &EntryNo, delivery: &StoredDelivery| {
+            delivery.qos == QoS::ExactlyOnce || named.contains(entry)
         };
+        // Of several plain ones the first may be refused, because another node has added one with
+        // a greater number, and the next be taken: who reads the queue before the first is added
+        // late would find a gap, and have the next overtake it ([MQTT-4.6.0-5]).
+        let alone = part == Part::Rest && !begun && adds.len() == 1;
         // In the order of their numbers, so that few come late.
-        for run in adds.chunk_by(|a, b| plain(&a.0, a.2) == plain(&b.0, b.2)) {
-            match run.first() {
-                Some((entry, _, delivery)) if plain(entry, delivery) => {
-                    self.put_plain(plan, home, run);
-                }
-                _ => pieces(run).for_each(|some| self.call_add(plan, home, session, some, true)),
+        for run in adds.chunk_by(|a, b| once(&a.0, a.2) == once(&b.0, b.2)) {
+            let once = run.first().is_some_and(|(entry, _, delivery)| once(entry, delivery));
+            match run {
+                [only] if alone && !once => self.put_plain(plan, home, only),
+                _ => pieces(run).for_each(|some| self.call_add(plan, home, session, some, once)),
             }
         }
         for some in own.chunks(CALL_OPS) {
@@ -220,26 +237,24 @@ impl Planner<'_> {
         }
     }
 
-    /// Entries as plain commands.
+    /// An entry as a plain command, which costs Redis less than a call.
     fn put_plain(
         &self,
         plan: &mut Plan,
         home: &Home,
-        entries: &[(EntryNo, usize, &StoredDelivery)],
+        (entry, index, delivery): &(EntryNo, usize, &StoredDelivery),
     ) {
         let queue = self.directory.key(home, Of::Queue);
-        for (entry, index, delivery) in entries {
-            let id = entry_id(*entry);
-            let fields = encode::delivery(delivery);
-            plan.commands.begin(4 + fields.len());
-            for word in [b"XADD", queue.as_bytes(), b"NOMKSTREAM", id.as_bytes()] {
-                plan.commands.word(word);
-            }
-            for word in &fields {
-                plan.commands.word(word);
-            }
-            plan.kinds.push(Kind::Entry(*index));
+        let id = entry_id(*entry);
+        let fields = encode::delivery(delivery);
+        plan.commands.begin(4 + fields.len());
+        for word in [b"XADD", queue.as_bytes(), b"NOMKSTREAM", id.as_bytes()] {
+            plan.commands.word(word);
         }
+        for word in &fields {
+            plan.commands.word(word);
+        }
+        plan.kinds.push(Kind::Entry(*index));
     }
 
     fn call_own(

@@ -1,6 +1,7 @@
 //! The suite of all stores, claims, and what a person sees.
 
 mod committing;
+mod places;
 mod stays;
 
 use super::directory::Directory;

@@ -4,7 +4,8 @@
 //!  CONNECT   client id: the node's; user properties: mogi-link 1, cluster, incarnation
 //!  CONNACK   user properties: mogi-link 1, incarnation
 //!  PUBLISH   QoS 1; topic: the kind; payload: | sequence number 8 | the frame |
-//!  PUBACK    the frame is taken, and all before it
+//!  PUBREC    the frame is taken, and all before it; only sent where PUBACK has to wait
+//!  PUBACK    what it and those before it tell is known to all workers, and counts from now on
 //!  PINGREQ, PINGRESP
 //! ```
 
@@ -161,6 +162,11 @@ pub(super) fn put_ack(seq: u64, out: &mut Vec<u8>) {
     Ack::new(packet_id(seq), Reason::Success).encode(Version::V5, PacketKind::Puback, out);
 }
 
+/// Appends word that a frame is taken, of which more is yet to be said.
+pub(super) fn put_taken(seq: u64, out: &mut Vec<u8>) {
+    Ack::new(packet_id(seq), Reason::Success).encode(Version::V5, PacketKind::Pubrec, out);
+}
+
 /// A packet that arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Arrived<'a> {
@@ -168,6 +174,8 @@ pub(super) enum Arrived<'a> {
     Frame(Option<Kind>, u64, &'a [u8]),
     /// The acknowledgement of the frame with that packet id.
     Ack(u16),
+    /// The frame with that packet id is taken.
+    Taken(u16),
     /// Anything else that may come.
     Other,
 }
@@ -199,6 +207,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Arrived<'_>, usize)>, Decode
         PacketKind::Puback => {
             Arrived::Ack(Ack::decode(Version::V5, PacketKind::Puback, body)?.packet_id)
         }
+        PacketKind::Pubrec => {
+            Arrived::Taken(Ack::decode(Version::V5, PacketKind::Pubrec, body)?.packet_id)
+        }
         _ => Arrived::Other,
     };
     Ok(Some((arrived, len)))
@@ -229,6 +240,9 @@ mod tests {
         assert_eq!((first, len), (Arrived::Frame(Some(Kind::Messages), 70_000, b"abc"), frame));
         let (second, _) = parse(&out[len..]).unwrap().unwrap();
         assert_eq!(second, Arrived::Ack(packet_id(70_000)));
+        let mut taken = Vec::new();
+        put_taken(70_000, &mut taken);
+        assert_eq!(parse(&taken).unwrap().unwrap().0, Arrived::Taken(packet_id(70_000)));
         assert_eq!(parse(&out[..frame - 1]), Ok(None));
     }
 

@@ -13,12 +13,15 @@ use mogi_core::LogKind;
 use mogi_core::cluster::change::Change;
 use mogi_core::cluster::{Cluster, Errand};
 use rustls::pki_types::CertificateDer;
+use std::collections::VecDeque;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{sleep, timeout};
 
 /// How long a connection has to say who it is.
@@ -65,7 +68,7 @@ impl Incoming {
                         self.refuse(address, "too many others have not said who they are");
                         continue;
                     };
-                    tokio::task::spawn_local(async move {
+                    spawn_local(async move {
                         if let Err(why) = this.serve(stream, stranger).await {
                             this.refuse(address, &why);
                         }
@@ -176,20 +179,22 @@ impl Incoming {
         mut bytes: Vec<u8>,
         source: &Source,
     ) -> Result<(), String> {
-        let mut acks = Vec::new();
+        let mut owed = Owed::default();
         loop {
             let mut done = 0;
             loop {
                 let parsed = frame::parse(&bytes[done..]).map_err(|error| error.to_string())?;
                 let Some((arrived, len)) = parsed else { break };
                 if let Arrived::Frame(kind, seq, frame) = arrived {
-                    if source.takes(seq)? {
-                        self.take(kind, frame, source.peer).await?;
+                    let waits = match source.takes(seq)? {
+                        true => self.take(kind, frame, source.peer).await?,
+                        false => None,
+                    };
+                    owed.frames.push_back((seq, waits));
+                    owed.pay(&mut stream).await?;
+                    if !owed.frames.is_empty() {
+                        owed.tell_taken(seq, &mut stream).await?;
                     }
-                    acks.clear();
-                    frame::put_ack(seq, &mut acks);
-                    stream.write_all(&acks).await.map_err(|error| error.to_string())?;
-                    stream.flush().await.map_err(|error| error.to_string())?;
                 }
                 done += len;
             }
@@ -197,15 +202,24 @@ impl Incoming {
             if bytes.capacity() - bytes.len() < 64 * 1024 {
                 bytes.reserve(256 * 1024);
             }
-            match stream.read_buf(&mut bytes).await {
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
-                Err(error) => return Err(error.to_string()),
+            tokio::select! {
+                read = stream.read_buf(&mut bytes) => match read {
+                    Ok(0) => return Ok(()),
+                    Ok(_) => {}
+                    Err(error) => return Err(error.to_string()),
+                },
+                () = owed.due() => owed.pay(&mut stream).await?,
             }
         }
     }
 
-    async fn take(&self, kind: Option<Kind>, frame: &[u8], peer: u16) -> Result<(), String> {
+    /// Takes a frame; what its confirmation waits for, if it does. What comes behind it does not.
+    async fn take(
+        &self,
+        kind: Option<Kind>,
+        frame: &[u8],
+        peer: u16,
+    ) -> Result<Option<JoinHandle<()>>, String> {
         let shared = &self.shared;
         match kind {
             Some(Kind::Changes) => {
@@ -218,6 +232,7 @@ impl Incoming {
                     }
                 }
                 let moves = changes.iter().any(|change| matches!(change, Change::Home { .. }));
+                let leaves = changes.iter().any(|change| self.was_here(change));
                 let whole = changes.contains(&Change::SnapshotEnd);
                 for errand in self.cluster.apply(interest, peer, changes) {
                     let (client, mail) = match errand {
@@ -235,7 +250,15 @@ impl Incoming {
                 if moves {
                     let barrier = Arc::new(Barrier::new(shared.mailboxes.len()));
                     shared.send_all(|| Mail::Barrier(Arc::clone(&barrier)));
-                    barrier.all_passed().await;
+                    let links = leaves.then(|| Arc::clone(&self.links));
+                    return Ok(Some(spawn_local(async move {
+                        barrier.all_passed().await;
+                        if let Some(links) = links {
+                            // What its client publishes there is not to overtake what it published
+                            // here ([MQTT-4.6.0-5]), wherever its subscribers are.
+                            links.all_taken().await;
+                        }
+                    })));
                 }
             }
             Some(Kind::Messages) => {
@@ -256,11 +279,19 @@ impl Incoming {
             // The other node may be one release ahead.
             None => {}
         }
-        Ok(())
+        Ok(None)
     }
 }
 
 impl Incoming {
+    /// Whether a session that lives here leaves with that change.
+    fn was_here(&self, change: &Change) -> bool {
+        match change {
+            Change::Home { session, .. } => self.cluster.log().client_of(*session).is_some(),
+            _ => false,
+        }
+    }
+
     /// Messages are written down here for sessions that live there.
     fn learn(&self, changes: &[Change]) {
         let Some(store) = self.shared.store.get().and_then(|store| store.cluster()) else {
@@ -272,6 +303,52 @@ impl Incoming {
             }
         }
     }
+}
+
+/// Frames that were taken and are yet to be confirmed, in order, and what each waits for. Those of
+/// two nodes may wait for one another's messages to be taken, so none of that holds up frames.
+#[derive(Default)]
+struct Owed {
+    frames: VecDeque<(u64, Option<JoinHandle<()>>)>,
+}
+
+impl Owed {
+    /// Confirms what waits for nothing any more.
+    async fn pay(&mut self, stream: &mut Box<dyn Stream>) -> Result<(), String> {
+        let mut acks = Vec::new();
+        while let Some((seq, waits)) = self.frames.front()
+            && waits.as_ref().is_none_or(JoinHandle::is_finished)
+        {
+            frame::put_ack(*seq, &mut acks);
+            self.frames.pop_front();
+        }
+        write(stream, &acks).await
+    }
+
+    /// Says that a frame is taken which cannot be confirmed yet.
+    async fn tell_taken(&self, seq: u64, stream: &mut Box<dyn Stream>) -> Result<(), String> {
+        let mut taken = Vec::new();
+        frame::put_taken(seq, &mut taken);
+        write(stream, &taken).await
+    }
+
+    /// Waits until something can be confirmed.
+    async fn due(&mut self) {
+        match self.frames.front_mut() {
+            // It ends only with what it waits for.
+            Some((_, Some(waits))) => drop(waits.await),
+            Some((_, None)) => {}
+            None => pending().await,
+        }
+    }
+}
+
+async fn write(stream: &mut Box<dyn Stream>, bytes: &[u8]) -> Result<(), String> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    stream.write_all(bytes).await.map_err(|error| error.to_string())?;
+    stream.flush().await.map_err(|error| error.to_string())
 }
 
 /// Where a link comes from.

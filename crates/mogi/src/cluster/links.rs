@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+/// How often it is looked what other nodes have taken.
+const LOOK: Duration = Duration::from_millis(1);
+
 /// What the workers need of the cluster.
 pub(crate) struct Links {
     pub(crate) plan: ClusterPlan,
@@ -151,6 +154,24 @@ impl Links {
             && since.elapsed() < patience
         {
             std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits until all other nodes have taken the messages that were handed over so far. Whoever
+    /// has not for a whole lease is gone, or reached by nobody.
+    pub(super) async fn all_taken(&self) {
+        let lease = Duration::from_millis(self.plan.lease_ms);
+        let left: Vec<_> = {
+            let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+            queues.iter().flatten().map(|queue| (Arc::clone(queue), queue.pushed())).collect()
+        };
+        let since = Instant::now();
+        let waits = |(queue, batches): &(Arc<LinkQueue>, u64)| {
+            let lacks = !queue.has_taken(*batches);
+            lacks && !queue.is_lost(lease)
+        };
+        while left.iter().any(waits) && since.elapsed() < lease {
+            tokio::time::sleep(LOOK).await;
         }
     }
 

@@ -216,6 +216,10 @@ impl Acks {
                         more |= self.queue.acknowledged(packet_id);
                         done += len;
                     }
+                    Ok(Some((Arrived::Taken(packet_id), len))) => {
+                        self.queue.took(packet_id);
+                        done += len;
+                    }
                     Ok(Some((_, len))) => done += len,
                     Ok(None) => break,
                     Err(error) => return error.to_string(),

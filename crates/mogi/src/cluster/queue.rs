@@ -24,6 +24,8 @@ pub(crate) struct LinkQueue {
     known: AtomicU64,
     /// Changes of rights the node has in force.
     rights: AtomicU64,
+    /// Batches of messages the node has, or will never get.
+    taken: AtomicU64,
     /// Since when there is no link; `None`: there is one.
     down: Mutex<Option<Instant>>,
     limit: usize,
@@ -42,6 +44,9 @@ struct Inner {
     rights: u64,
     untold: bool,
     dropped: u64,
+    /// Batches of messages that came so far, and those of them that were sent.
+    pushed: u64,
+    passed_on: u64,
     /// The start of the node that all of this is for.
     incarnation: Option<u64>,
 }
@@ -55,14 +60,16 @@ struct Sent {
     tells: Option<u64>,
     /// Changes of rights the node has in force then.
     rights: u64,
+    /// Batches of messages the node has then.
+    passed_on: u64,
 }
 
 impl LinkQueue {
     pub(super) fn new(limit: usize) -> Self {
         let (inner, bell) = (Mutex::default(), Notify::new());
         let down = Mutex::new(Some(Instant::now()));
-        let (known, rights) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { inner, bell, known, rights, down, limit }
+        let (known, rights, taken) = Default::default();
+        Self { inner, bell, known, rights, taken, down, limit }
     }
 
     /// Adds messages. Where too many wait they are dropped, and the node is told that there is a
@@ -75,6 +82,7 @@ impl LinkQueue {
             return;
         }
         inner.waiting_bytes += bytes.len();
+        inner.pushed += 1;
         let ring = inner.waiting.is_empty();
         inner.waiting.push_back((Kind::Messages, bytes));
         drop(inner);
@@ -117,6 +125,7 @@ impl LinkQueue {
             && let Some((kind, bytes)) = inner.waiting.pop_front()
         {
             inner.waiting_bytes -= bytes.len();
+            inner.passed_on += 1;
             inner.send(kind, &bytes, None, out);
         }
     }
@@ -135,6 +144,7 @@ impl LinkQueue {
             inner.sent_bytes -= sent.bytes.len();
             tells = sent.tells.or(tells);
             self.rights.fetch_max(sent.rights, Ordering::Release);
+            self.taken.fetch_max(sent.passed_on, Ordering::Release);
         }
         if let Some(seq) = tells {
             self.known.fetch_max(seq, Ordering::Release);
@@ -143,6 +153,25 @@ impl LinkQueue {
             self.bell.notify_one();
         }
         tells.is_some()
+    }
+
+    /// The node has the frame with this packet id, and all before it, and is yet to confirm it.
+    pub(super) fn took(&self, packet_id: u16) {
+        let inner = self.inner();
+        let found = inner.sent.iter().find(|sent| frame::packet_id(sent.seq) == packet_id);
+        if let Some(sent) = found {
+            self.taken.fetch_max(sent.passed_on, Ordering::Release);
+        }
+    }
+
+    /// Batches of messages that came so far.
+    pub(super) fn pushed(&self) -> u64 {
+        self.inner().pushed
+    }
+
+    /// Whether the node has the first so many batches of messages, or will never get them.
+    pub(super) fn has_taken(&self, batches: u64) -> bool {
+        self.taken.load(Ordering::Acquire) >= batches
     }
 
     /// Appends what was sent and not confirmed, to be sent again.
@@ -156,11 +185,22 @@ impl LinkQueue {
     pub(super) fn begin(&self, incarnation: u64) {
         let mut inner = self.inner();
         if inner.incarnation != Some(incarnation) {
-            let (seq, dropped, rights) = (inner.seq, inner.dropped, inner.rights);
-            let incarnation = Some(incarnation);
+            let Inner { seq, dropped, rights, pushed, .. } = *inner;
+            let (incarnation, passed_on) = (Some(incarnation), pushed);
+            self.taken.fetch_max(pushed, Ordering::Release);
             // Between its look into the store and this it may have missed something.
             let (gap, untold) = (true, rights > 0);
-            *inner = Inner { seq, dropped, rights, untold, incarnation, gap, ..Inner::default() };
+            *inner = Inner {
+                seq,
+                dropped,
+                rights,
+                pushed,
+                passed_on,
+                untold,
+                incarnation,
+                gap,
+                ..Inner::default()
+            };
         }
     }
 
@@ -200,7 +240,8 @@ impl Inner {
         out.extend_from_slice(&bytes);
         self.sent_bytes += bytes.len();
         let rights = if kind == Kind::Rights { self.rights } else { 0 };
-        self.sent.push_back(Sent { seq: self.seq, bytes, tells, rights });
+        let (seq, passed_on) = (self.seq, self.passed_on);
+        self.sent.push_back(Sent { seq, bytes, tells, rights, passed_on });
     }
 }
 
@@ -233,6 +274,29 @@ mod tests {
         queue.push(b"late".to_vec());
         queue.begin(8);
         assert_eq!(taken(&queue), [(Kind::Gap, vec![])]);
+    }
+
+    /// Whoever asks wants to know of messages only, and not when changes are confirmed.
+    #[test]
+    fn messages_are_taken_before_they_are_confirmed() {
+        let queue = LinkQueue::new(1000);
+        queue.begin(7);
+        let mut out = Vec::new();
+        queue.take(Some((b"changes".to_vec(), 1)), &mut out);
+        queue.push(b"one".to_vec());
+        queue.push(b"two".to_vec());
+        let both = queue.pushed();
+        assert!(!queue.has_taken(both));
+        queue.take(None, &mut out);
+        let last = |queue: &LinkQueue| frame::packet_id(queue.inner().seq);
+        queue.took(last(&queue) - 1);
+        assert!(queue.has_taken(both - 1) && !queue.has_taken(both));
+        queue.took(last(&queue));
+        assert_eq!((queue.has_taken(both), queue.known()), (true, 0));
+        queue.push(b"three".to_vec());
+        assert!(!queue.has_taken(queue.pushed()));
+        queue.begin(8);
+        assert!(queue.has_taken(queue.pushed()), "nobody waits for it any more");
     }
 
     /// The link it was written to broke before anybody noticed.

@@ -167,7 +167,7 @@ fn a_node_that_died_untold_left_no_retained_message_behind() {
 }
 
 /// Whether anything comes within a second.
-fn is_answered(client: &Client) -> bool {
+pub(super) fn is_answered(client: &Client) -> bool {
     let stream = client.stream();
     let usual = stream.read_timeout().expect("a socket");
     stream.set_read_timeout(Some(Duration::from_secs(1))).expect("a socket");

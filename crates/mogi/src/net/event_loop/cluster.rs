@@ -384,6 +384,10 @@ impl EventLoop {
             }
             self.send_stored();
         }
+        if self.gate.may_pass() {
+            // What waited in the worker for these turns is handed over by then.
+            self.finish_turn(now_ms);
+        }
         self.gate.pass_barriers();
     }
 

@@ -100,6 +100,11 @@ impl Gate {
         self.pass_barriers();
     }
 
+    /// Whether somebody waits for turns that are durable now.
+    pub(super) fn may_pass(&self) -> bool {
+        self.barriers.front().is_some_and(|(turn, _)| *turn <= self.up_to)
+    }
+
     pub(super) fn pass_barriers(&mut self) {
         while let Some((turn, _)) = self.barriers.front()
             && *turn <= self.up_to
