@@ -253,7 +253,7 @@ impl Lanes {
         }
         let Some(unit) = self.units.remove(&no) else { return };
         if let Some((session, cause)) = &unit.cause {
-            self.settle_cause(*session, cause, unit.routed);
+            self.settle_cause(no, *session, cause, unit.routed);
         }
         if !unit.later.is_empty() {
             return self.send_later(unit);
@@ -265,10 +265,12 @@ impl Lanes {
     }
 
     /// All that follows is done; `any`: there was something.
-    fn settle_cause(&mut self, session: SessionNo, cause: &Cause, any: bool) {
+    fn settle_cause(&mut self, no: UnitNo, session: SessionNo, cause: &Cause, any: bool) {
         let slot = match cause {
             Cause::Will(client) => {
-                self.held_wills.remove(client);
+                if self.held_wills.get(client) == Some(&no) {
+                    self.held_wills.remove(client);
+                }
                 Some(Tag::of(client).slot)
             }
             _ => self.directory.home(session).map(|home| home.tag.slot),

@@ -1,12 +1,15 @@
 //! A client that comes back to a node where something of an earlier stay is left.
 
-use super::node;
+use super::{carry_out, exactly_once, node, two_sessions, will_set, will_taken};
+use crate::clock::now_ms;
 use crate::committer::Answer;
 use crate::conformance::session_set;
 use crate::keeper::Keeper;
 use crate::ops::{SessionNo, StoreOp};
 use crate::redis::Committer;
+use crate::redis::keys::Tag;
 use crate::redis::testing::Server;
+use crate::redis::wire::Request;
 use crate::store::Store;
 use mogi_core::Wait;
 use std::sync::Arc;
@@ -49,4 +52,40 @@ fn what_is_left_of_an_earlier_stay_changes_nothing_under_a_later_claim() {
     a.submit(0, 4, received(11), Wait::ForThis);
     wait_for(&answers, |answer| matches!(answer, Answer::Stored { turn: 4 }));
     assert_eq!(server.cli(&["HKEYS", "recv:{client-1}"]), "8\n11\n");
+}
+
+/// A will of an earlier stay is published, but a queue cannot be reached: the one of this stay does
+/// not wait for that, for as long as it stands in the store every claim finds it, and publishes it.
+#[test]
+fn mqtt_3_1_2_8_a_will_does_not_wait_for_that_of_an_earlier_stay() {
+    let server = Server::start(&[]);
+    let (mut a, mut lanes) = two_sessions(&server);
+    a.commit(&[&[will_set("client-1")]]).expect("written");
+    let client: Arc<str> = "client-1".into();
+    let claimed = a.claim(&client).expect("it is claimed");
+    lanes.directory.claimed(&client, claimed.epoch, Some(SessionNo(1)));
+    lanes.submit(0, 4, vec![will_taken(1), exactly_once(2, 20)], Wait::ForThis, 1);
+    carry_out(&mut lanes, &a, 1);
+    let stuck = lanes.next(now_ms()).expect("the message");
+    let mut b = node(&server, "b");
+    let theirs = b.claim(&client).expect("it is claimed");
+    assert_eq!(theirs.will, None, "it is published");
+    b.commit(&[&[will_set("client-1")]]).expect("written");
+    // It is here again.
+    let ours = a.claim(&client).expect("it is claimed");
+    assert!(ours.will.is_some());
+    lanes.drop_stay(Tag::of(&client).slot, &client);
+    lanes.directory.claimed(&client, ours.epoch, Some(SessionNo(1)));
+    lanes.submit(0, 5, vec![will_taken(1), exactly_once(2, 21)], Wait::ForThis, 1);
+    carry_out(&mut lanes, &a, 1);
+    let is_taken = || server.cli(&["HEXISTS", "will:{client-1}", "published"]) == "1\n";
+    assert!(is_taken());
+    // What was stuck says nothing of what is on its way now.
+    let replies = a.link.call(vec![Request::new(stuck.slot, stuck.commands)]).expect("a reply");
+    assert_eq!(lanes.returned(stuck.slot, &replies[0].values, now_ms()), Ok(None));
+    let next = lanes.next(now_ms()).expect("the message");
+    assert_eq!(next.slot, stuck.slot);
+    lanes.settle();
+    carry_out(&mut lanes, &a, 9);
+    assert!(is_taken());
 }
