@@ -242,12 +242,12 @@ impl Client {
 
     /// The connection has ended, or ends now.
     fn lost(&mut self, cx: &mut Context<'_>) {
-        if self.link.take().is_none() {
+        let Some(link) = self.link.take() else {
             return;
-        }
+        };
         if let Some(will) = self.will.take() {
             match self.leaving {
-                true => cx.ledger.will_waived(will, cx.up),
+                true => cx.ledger.will_waived(will, link.closed && cx.up),
                 false => cx.ledger.will_lost(will),
             }
         }
@@ -389,7 +389,9 @@ impl Client {
             self.acknowledge(cx, PacketKind::Puback, id);
         }
         match (numbers, self.receiver) {
-            ((Some(will), _), _) if topic.starts_with("w/") => cx.ledger.will_came(will),
+            ((Some(will), _), _) if topic.starts_with("w/") => {
+                cx.ledger.will_came(will, (self.port, id))
+            }
             ((Some(stream), Some(seq)), Some(receiver)) => {
                 let how = (&*self.name, id, dup, qos);
                 cx.ledger.arrived(receiver, (stream, seq), how);
