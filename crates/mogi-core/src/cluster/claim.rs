@@ -227,6 +227,7 @@ impl Worker {
     /// ([`Self::stored`]): a will that was refused is not to be promised.
     pub fn fenced(&mut self, now_ms: u64, client: &str, session: SessionNo, epoch: u64) {
         self.turn.now_ms = now_ms;
+        self.reset_fenced(client, claim_at(epoch));
         let Some(key) = self.clients.find(client) else {
             return;
         };
@@ -246,6 +247,7 @@ impl Worker {
         for key in self.keys() {
             self.leave(key, NOWHERE);
         }
+        self.reset_all();
     }
 
     /// The clients with lasting sessions that live here.
