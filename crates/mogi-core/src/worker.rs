@@ -41,6 +41,8 @@ pub struct Worker {
     pub(crate) ending: Map<Arc<str>, u64>,
     /// QoS 2 messages whose packet ids are not durable yet, oldest first.
     pub(crate) deferred: VecDeque<Deferred>,
+    /// Clients the store is asked for, and whether their wills have changed since.
+    pub(crate) claiming: Map<Arc<str>, bool>,
     /// Sockets that are closed when the end of a will is durable.
     pub(crate) farewells: Farewells,
     /// Bytes of properties that are not forwarded as they came; reused from message to message.
@@ -61,6 +63,7 @@ impl Worker {
             outbox: Outbox::new(node.workers()),
             ending: Map::with_hasher(node.hash()),
             deferred: VecDeque::new(),
+            claiming: Map::with_hasher(node.hash()),
             farewells: Farewells::new(node.hash()),
             scratch: Vec::new(),
             share_turn: u32::from(index),

@@ -36,6 +36,8 @@ pub(crate) struct Conn {
     /// Its CONNECT is being served.
     pub(crate) at_door: bool,
     pub(crate) ended: bool,
+    /// The client's DISCONNECT has been taken in.
+    goodbye: bool,
 }
 
 impl Conn {
@@ -50,6 +52,7 @@ impl Conn {
             place: None,
             at_door: false,
             ended: false,
+            goodbye: false,
         }
     }
 }
@@ -118,6 +121,8 @@ pub(crate) struct Site {
     /// Packet ids whose messages are in all queues, once others know of so many changes.
     pub(crate) unsettled: Vec<(u64, Key, Ask)>,
     pub(crate) adopted: u32,
+    /// Connections that were closed in order after a DISCONNECT.
+    pub(crate) waived: Vec<u32>,
 }
 
 impl Site {
@@ -145,6 +150,7 @@ impl Site {
             again: BTreeSet::new(),
             unsettled: Vec::new(),
             adopted: 0,
+            waived: Vec::new(),
             node,
         }
     }
@@ -202,6 +208,8 @@ impl Site {
                 Next::Flush => self.flush(worker, now_ms),
                 Next::Gone => {
                     conn.ended = true;
+                    // Nothing but DISCONNECT ends a connection by what its client sends.
+                    conn.goodbye = result.consumed > 0;
                     break;
                 }
                 other => unreachable!("{other:?}"),
@@ -255,6 +263,7 @@ impl Site {
                 conn.ended = true;
                 conn.down.extend(close.last);
                 conn.down_closed = true;
+                self.waived.extend((conn.goodbye && !close.reset).then_some(close.token));
             }
         }
     }

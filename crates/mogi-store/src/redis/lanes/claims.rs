@@ -47,7 +47,7 @@ impl Lanes {
             Cause::Will(of) => of == client,
             _ => directory.home(*session).is_some_and(|home| home.client == *client),
         };
-        self.drop_units(is_its);
+        self.drop_units(|_, directory, cause| is_its(directory, cause));
         // What follows already goes on. Whoever had the client since has done it too, and what it
         // follows from stands in the store no more: nothing is to wait for it, and when it is done
         // what the client does now under the same name is not.

@@ -312,18 +312,29 @@ impl Lanes {
 
     /// Another node has the session, and what it decides there counts: messages its publisher sends
     /// there once more, and those that it has there itself, are not given to others from here.
-    pub(super) fn drop_units_of(&mut self, session: SessionNo, will: Option<&Arc<str>>) {
-        self.drop_units(|_, (of, cause)| match cause {
-            Cause::Will(client) => Some(client) == will,
-            _ => *of == session,
+    pub(super) fn drop_units_of(
+        &mut self,
+        session: SessionNo,
+        will: Option<&Arc<str>>,
+        is_one: impl Fn(UnitNo) -> bool,
+    ) {
+        self.drop_units(|no, _, (of, cause)| {
+            let is_its = match cause {
+                Cause::Will(client) => Some(client) == will,
+                _ => *of == session,
+            };
+            is_its && is_one(no)
         });
     }
 
     /// Refuses what units follow from, where it is one of these and nothing of it is on its way.
-    pub(super) fn drop_units(&mut self, is_its: impl Fn(&Directory, &(SessionNo, Cause)) -> bool) {
+    pub(super) fn drop_units(
+        &mut self,
+        is_its: impl Fn(UnitNo, &Directory, &(SessionNo, Cause)) -> bool,
+    ) {
         let Self { directory, units, tickets, held, refused, .. } = self;
         for (no, unit) in units {
-            let cause = unit.cause.as_ref().filter(|cause| is_its(directory, cause));
+            let cause = unit.cause.as_ref().filter(|cause| is_its(*no, directory, cause));
             if let Some((session, cause)) = cause
                 && !unit.follows
             {

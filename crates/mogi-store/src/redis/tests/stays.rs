@@ -5,7 +5,7 @@ use crate::clock::now_ms;
 use crate::committer::Answer;
 use crate::conformance::session_set;
 use crate::keeper::Keeper;
-use crate::ops::{SessionNo, StoreOp};
+use crate::ops::{Cause, SessionNo, StoreOp};
 use crate::redis::Committer;
 use crate::redis::keys::Tag;
 use crate::redis::testing::Server;
@@ -88,4 +88,26 @@ fn mqtt_3_1_2_8_a_will_does_not_wait_for_that_of_an_earlier_stay() {
     lanes.settle();
     carry_out(&mut lanes, &a, 9);
     assert!(is_taken());
+}
+
+/// This node has claimed the client once more while it took the will, and is refused: then nobody
+/// gets it, for it is still there.
+#[test]
+fn mqtt_3_1_2_8_a_will_that_was_not_taken_is_not_published() {
+    let server = Server::start(&[]);
+    let (mut a, mut lanes) = two_sessions(&server);
+    a.commit(&[&[will_set("client-1")]]).expect("written");
+    let client: Arc<str> = "client-1".into();
+    let claimed = a.claim(&client).expect("it is claimed");
+    lanes.directory.claimed(&client, claimed.epoch, Some(SessionNo(1)));
+    lanes.submit(0, 4, vec![will_taken(1), exactly_once(2, 20)], Wait::ForThis, 1);
+    let taking = lanes.next(now_ms()).expect("the will");
+    let again = a.claim(&client).expect("it is claimed");
+    lanes.directory.claimed(&client, again.epoch, Some(SessionNo(1)));
+    let replies = a.link.call(vec![Request::new(taking.slot, taking.commands)]).expect("a reply");
+    assert_eq!(lanes.returned(taking.slot, &replies[0].values, now_ms()), Ok(None));
+    carry_out(&mut lanes, &a, 9);
+    let refused: Vec<_> = lanes.refused.iter().map(|(.., cause)| cause.clone()).collect();
+    assert_eq!(refused, [Cause::Will(client)]);
+    assert_eq!(server.cli(&["XLEN", "queue:{client-2}"]), "0\n");
 }
