@@ -339,6 +339,7 @@ impl Lanes {
         self.counts.flights += outcome.flights;
         self.counts.retained += outcome.retained;
         for (session, epoch) in &outcome.fenced {
+            self.directory.lives_on(*session);
             let home = self.directory.home(*session);
             let home = home.map(|home| (Arc::clone(&home.client), home.epoch));
             // If it was claimed again since, be it by this node, what is under way is of that

@@ -111,3 +111,19 @@ fn mqtt_3_1_2_8_a_will_that_was_not_taken_is_not_published() {
     assert_eq!(refused, [Cause::Will(client)]);
     assert_eq!(server.cli(&["XLEN", "queue:{client-2}"]), "0\n");
 }
+
+/// Another node has the session by now: what comes for it is still to be written down.
+#[test]
+fn a_session_whose_end_is_refused_lives_on() {
+    let server = Server::start(&[]);
+    let (mut a, mut lanes) = two_sessions(&server);
+    let client: Arc<str> = "client-1".into();
+    let claimed = a.claim(&client).expect("it is claimed");
+    lanes.directory.claimed(&client, claimed.epoch, Some(SessionNo(1)));
+    node(&server, "b").claim(&client).expect("it is claimed");
+    lanes.submit(0, 4, vec![StoreOp::SessionEnd { session: SessionNo(1) }], Wait::ForThis, 1);
+    carry_out(&mut lanes, &a, 9);
+    lanes.submit(0, 5, vec![exactly_once(1, 20)], Wait::ForThis, 1);
+    carry_out(&mut lanes, &a, 9);
+    assert_eq!(server.cli(&["XLEN", "queue:{client-1}"]), "1\n");
+}
