@@ -4,8 +4,8 @@
 //! DISCONNECT has no acknowledgement of its own (section 3.14), but whoever sends it may wait until
 //! the broker closes the connection, and take that for one: from then on no crash brings the will
 //! back ([MQTT-3.1.2-10]). Where the store does not answer in time, or another node has the client
-//! by then, the connection is reset instead, which says nothing. Who closes by itself does not wait,
-//! and is not waited for.
+//! by then, the connection is reset instead, which says nothing. Who closes by itself does not
+//! wait, and is not waited for.
 
 use crate::event::{Close, Wait};
 use crate::map::Map;

@@ -19,8 +19,8 @@ pub(crate) enum Stage {
     #[default]
     Idle,
     Claiming(u64),
-    /// What was left undone is done first: requests that are out; whether it lived here, and whether
-    /// nobody else had the client since.
+    /// What was left undone is done first: requests that are out; whether it lived here, and
+    /// whether nobody else had the client since.
     Rolling(usize, (bool, bool), Box<Claim>),
     /// All others are to know: changes, session, epoch; and turns that write for it.
     Telling(u64, SessionNo, u64, Vec<Turn>),

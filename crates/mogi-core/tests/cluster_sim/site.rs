@@ -1,5 +1,6 @@
 //! A node as its driver runs it: workers, the batches between them, sockets, and what waits.
 
+use crate::conn::Conn;
 use crate::door::Door;
 use crate::link::Peer;
 use crate::plan::Plan;
@@ -19,42 +20,6 @@ pub(crate) enum Life {
     /// Stopped; what comes for it waits.
     Hung,
     Down,
-}
-
-/// A connection.
-#[derive(Debug)]
-pub(crate) struct Conn {
-    pub(crate) client: usize,
-    /// Packets of the client on their way.
-    pub(crate) up: VecDeque<Vec<u8>>,
-    /// Whether the node learns of the end behind them.
-    pub(crate) up_closed: bool,
-    rx: Vec<u8>,
-    pub(crate) down: Vec<u8>,
-    pub(crate) down_closed: bool,
-    pub(crate) place: Option<(u16, u32)>,
-    /// Its CONNECT is being served.
-    pub(crate) at_door: bool,
-    pub(crate) ended: bool,
-    /// The client's DISCONNECT has been taken in.
-    goodbye: bool,
-}
-
-impl Conn {
-    pub(crate) const fn new(client: usize) -> Self {
-        Self {
-            client,
-            up: VecDeque::new(),
-            up_closed: false,
-            rx: Vec::new(),
-            down: Vec::new(),
-            down_closed: false,
-            place: None,
-            at_door: false,
-            ended: false,
-            goodbye: false,
-        }
-    }
 }
 
 /// A turn's changes on their way.

@@ -69,7 +69,7 @@ impl World {
         Some(id)
     }
 
-    /// A site has closed connections after their clients' DISCONNECT: no crash brings the wills back.
+    /// A site has closed connections after their clients' DISCONNECT: the wills never come.
     pub(crate) fn note_waived(&mut self, site: usize) {
         let waived = self.sites[site].waived.drain(..);
         waived.for_each(|token| self.wills.waived(token));
