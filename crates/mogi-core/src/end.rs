@@ -3,7 +3,7 @@
 
 use crate::client::{Client, enqueue};
 use crate::cluster::change::Change;
-use crate::event::LogKind;
+use crate::event::{Close, LogKind};
 use crate::inflight::Stage;
 use crate::link::Link;
 use crate::store::{EntryNo, SessionNo, StoreOp};
@@ -92,8 +92,9 @@ impl Worker {
     /// Tells that a socket is gone.
     pub fn closed(&mut self, now_ms: u64, key: u32, token: u32, ending: Ending) {
         self.turn.now_ms = now_ms;
-        if self.link_mut(key, token).is_some() {
-            self.disconnect(key, ending);
+        match self.link_mut(key, token) {
+            Some(_) => self.disconnect(key, ending),
+            None => self.close_left(token),
         }
     }
 
@@ -103,6 +104,8 @@ impl Worker {
         for key in self.keys() {
             self.disconnect(key, Ending::ShuttingDown);
         }
+        // The last changes may not be made durable.
+        self.reset_all();
     }
 
     pub(crate) fn keys(&self) -> Vec<u32> {
@@ -118,9 +121,15 @@ impl Worker {
             return;
         };
         self.turn.stats.clients_connected -= 1;
-        let id = Arc::clone(&client.id);
+        let (id, epoch) = (Arc::clone(&client.id), client.session.epoch);
+        let waives = ending.drops_will() && client.session.will_stored && self.turn.cfg.durable;
         self.log_disconnect(&id, &link, ending);
-        self.say_goodbye(*link, ending);
+        let close = self.last_words(*link, ending);
+        if waives {
+            self.close_when_durable(close, &id, epoch);
+        } else {
+            self.turn.effects.closes.push(close);
+        }
         if ending.drops_will() {
             self.set_will(key, None);
         }
@@ -153,6 +162,12 @@ impl Worker {
 
     /// Sends what is left and a DISCONNECT ([MQTT-4.13.1-1]), then closes the socket.
     pub(crate) fn say_goodbye(&mut self, link: Link, ending: Ending) {
+        let close = self.last_words(link, ending);
+        self.turn.effects.closes.push(close);
+    }
+
+    /// How a socket is closed, and what is sent before.
+    fn last_words(&mut self, link: Link, ending: Ending) -> Close {
         let mut last = Vec::new();
         let mut out = link.out;
         if ending != Ending::OversizeConnack {
@@ -186,7 +201,7 @@ impl Worker {
             self.turn.pool.put(buffer);
         }
         let told = matches!(ending, Ending::ByClient(_) | Ending::Closed | Ending::Failed);
-        self.turn.close(link.token, last, !told);
+        Close { token: link.token, last, linger: !told, reset: false }
     }
 
     /// The connection is gone: retained messages not sent yet become ordinary queued ones, within

@@ -37,6 +37,9 @@ pub struct Close {
     /// Whether the peer should have the chance to read them: it does not know yet that the
     /// connection ends.
     pub linger: bool,
+    /// Whether it ends with a reset: an orderly close would say that what the client waited for is
+    /// durable.
+    pub reset: bool,
 }
 
 /// The changes of a turn.

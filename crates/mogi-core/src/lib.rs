@@ -11,7 +11,7 @@
 //! * routing: [`topics`] (tries), `route` (cache), [`interest`] and `shared` (across workers)
 //! * out: `client` (delivery), `inflight`, [`output`], `encode`
 //! * allowed: [`authority`]; `author`: who published what is retained
-//! * kept: `deferred`, [`message`], `session`, [`retained`], [`store`]
+//! * kept: `deferred`, `farewell`, [`message`], `session`, [`retained`], [`store`]
 //! * around: [`node`] (shared by workers), `peer` (batches between them), [`event`], [`stats`]
 //!
 //! **Invariants.** No socket, no clock, no thread, no randomness, no I/O; locks only in [`node`]'s
@@ -30,6 +30,7 @@ mod deferred;
 mod encode;
 pub mod end;
 pub mod event;
+mod farewell;
 mod handover;
 pub mod handshake;
 mod idset;

@@ -211,6 +211,7 @@ impl Worker {
         let done = &self.turn.done;
         self.ending.retain(|_, seq| !done.contains(*seq));
         self.deliver_deferred();
+        self.close_durable();
         let holders = std::mem::take(&mut self.turn.holders);
         for key in holders {
             let Some(client) = self.clients.get_mut(key) else {

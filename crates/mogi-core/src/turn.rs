@@ -2,7 +2,7 @@
 
 use crate::authority::Rights;
 use crate::config::CoreConfig;
-use crate::event::{Close, Effects, LogKind, Wait};
+use crate::event::{Effects, LogKind, Wait};
 use crate::memory::Memory;
 use crate::message::{Message, MessageView};
 use crate::node::Node;
@@ -146,11 +146,6 @@ impl Turn {
         if self.logs(kind) {
             self.effects.logs.push((kind, line()));
         }
-    }
-
-    /// Closes a socket once `last` was tried on it.
-    pub(crate) fn close(&mut self, token: u32, last: Vec<u8>, linger: bool) {
-        self.effects.closes.push(Close { token, last, linger });
     }
 }
 

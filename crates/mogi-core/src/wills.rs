@@ -33,6 +33,9 @@ impl Worker {
         };
         let stored = std::mem::replace(&mut client.session.will_stored, false);
         let id = &client.id;
+        if let Some(changed) = self.claiming.get_mut(id) {
+            *changed = true;
+        }
         let Some(will) = client.session.will.as_ref().filter(|will| !is_too_long(will)) else {
             if stored {
                 self.turn.record(|| StoreOp::WillEnd { client: Arc::clone(id) });
@@ -140,6 +143,9 @@ impl Worker {
     ) {
         let first = self.turn.ops.len();
         if let Some(id) = &stored {
+            if let Some(changed) = self.claiming.get_mut(id) {
+                *changed = true;
+            }
             self.turn.record(|| StoreOp::WillTaken { client: Arc::clone(id), follows: 0 });
         }
         // What only the broker may say is not said by a will (attack P27).

@@ -11,6 +11,7 @@ use crate::config::CoreConfig;
 use crate::deferred::Deferred;
 use crate::end::Ending;
 use crate::event::{Changes, Effects, Wait};
+use crate::farewell::Farewells;
 use crate::link::Link;
 use crate::map::Map;
 use crate::memory::Memory;
@@ -40,6 +41,10 @@ pub struct Worker {
     pub(crate) ending: Map<Arc<str>, u64>,
     /// QoS 2 messages whose packet ids are not durable yet, oldest first.
     pub(crate) deferred: VecDeque<Deferred>,
+    /// Clients the store is asked for, and whether their wills have changed since.
+    pub(crate) claiming: Map<Arc<str>, bool>,
+    /// Sockets that are closed when the end of a will is durable.
+    pub(crate) farewells: Farewells,
     /// Bytes of properties that are not forwarded as they came; reused from message to message.
     pub(crate) scratch: Vec<u8>,
     /// Whose turn it is in shared groups.
@@ -58,6 +63,8 @@ impl Worker {
             outbox: Outbox::new(node.workers()),
             ending: Map::with_hasher(node.hash()),
             deferred: VecDeque::new(),
+            claiming: Map::with_hasher(node.hash()),
+            farewells: Farewells::new(node.hash()),
             scratch: Vec::new(),
             share_turn: u32::from(index),
             node,
@@ -198,7 +205,8 @@ impl Worker {
 
     /// When [`Self::tick`] is to be called, if at all, in milliseconds of the driver's clock.
     pub fn next_timeout_ms(&self) -> Option<u64> {
-        self.timers.next_ms()
+        let both = [self.timers.next_ms(), self.farewells.next_ms()];
+        both.into_iter().flatten().min()
     }
 
     /// The counts.
@@ -240,9 +248,10 @@ impl Worker {
         self.clients.get_mut(key)?.link.as_deref_mut().filter(|link| link.token == token)
     }
 
-    /// Does what is due: keep alives, wills, session ends, send time-outs.
+    /// Does what is due: keep alives, wills, session ends, send time-outs, last resorts.
     pub fn tick(&mut self, now_ms: u64) {
         self.turn.now_ms = now_ms;
+        self.reset_overdue(now_ms);
         while let Some((_, key, generation, due)) = self.timers.pop(now_ms) {
             if self.clients.current(key, generation).is_none() {
                 continue;

@@ -16,12 +16,13 @@ pub(super) struct Cast {
 }
 
 impl Cast {
-    /// Enters them into the ledger. `stock`: the broker is a stock Mosquitto.
-    pub(super) fn new(ledger: &mut Ledger, stock: bool) -> Self {
+    /// Enters them into the ledger. `stock`: the broker is a stock Mosquitto; `wills`: how many
+    /// clients of each kind with a will.
+    pub(super) fn new(ledger: &mut Ledger, stock: bool, wills: usize) -> Self {
         let mut this = Self { clients: Vec::new(), streams: Vec::new() };
         this.add_publishers(ledger);
         this.add_subscribers(ledger, stock);
-        this.add_will_clients();
+        (0..wills).for_each(|number| this.add_will_clients(number));
         this
     }
 
@@ -67,7 +68,7 @@ impl Cast {
         self.clients.push(client.subscribed(witness, &[("w/#", 2)]));
     }
 
-    fn add_will_clients(&mut self) {
+    fn add_will_clients(&mut self, number: usize) {
         let all = [
             ("mortal-clean3", Version::V311, false, 1, 0),
             ("mortal-clean5", Version::V5, false, 2, 0),
@@ -76,7 +77,8 @@ impl Cast {
             ("mortal-delayed", Version::V5, true, 2, 1),
         ];
         for (name, version, persistent, qos, delay_s) in all {
-            let mut client = Client::new(name, version, persistent);
+            let name = if number == 0 { name.to_owned() } else { format!("{name}-{number}") };
+            let mut client = Client::new(&name, version, persistent);
             client.testament = Some(Testament { qos, delay_s });
             client.away = true;
             self.clients.push(client);

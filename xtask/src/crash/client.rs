@@ -13,6 +13,9 @@ use std::collections::{HashMap, VecDeque};
 /// Longer than any run.
 const SESSION_EXPIRY_S: u32 = 86_400;
 
+/// Longer than a broker hangs.
+const HAUNTS_MS: u64 = 10_000;
+
 /// Packet ids are taken from so few that they are used again soon.
 const IDS: u64 = 40;
 
@@ -43,6 +46,9 @@ pub(super) struct Client {
     pub(super) away: bool,
     /// DISCONNECT was sent.
     leaving: bool,
+    /// Until then a broker may wake up that finds a CONNECT which was given up, and take it for the
+    /// last one.
+    haunted_ms: u64,
     /// Messages of its own that are not done, in their order.
     pub(super) outgoing: VecDeque<Outgoing>,
     /// QoS 2 packet ids it has taken, and the message of each.
@@ -107,6 +113,7 @@ impl Client {
             since_ms: 0,
             away: false,
             leaving: false,
+            haunted_ms: 0,
             outgoing: VecDeque::new(),
             taken: HashMap::new(),
             later: VecDeque::new(),
@@ -242,12 +249,16 @@ impl Client {
 
     /// The connection has ended, or ends now.
     fn lost(&mut self, cx: &mut Context<'_>) {
-        if self.link.take().is_none() {
+        let Some(link) = self.link.take() else {
             return;
+        };
+        if !self.online && !link.ended {
+            self.haunted_ms = cx.ledger.now_ms + HAUNTS_MS;
         }
         if let Some(will) = self.will.take() {
+            let answered = link.closed && cx.up && cx.ledger.now_ms > self.haunted_ms;
             match self.leaving {
-                true => cx.ledger.will_waived(will, cx.up),
+                true => cx.ledger.will_waived(will, answered),
                 false => cx.ledger.will_lost(will),
             }
         }
@@ -389,7 +400,9 @@ impl Client {
             self.acknowledge(cx, PacketKind::Puback, id);
         }
         match (numbers, self.receiver) {
-            ((Some(will), _), _) if topic.starts_with("w/") => cx.ledger.will_came(will),
+            ((Some(will), _), _) if topic.starts_with("w/") => {
+                cx.ledger.will_came(will, (self.port, id))
+            }
             ((Some(stream), Some(seq)), Some(receiver)) => {
                 let how = (&*self.name, id, dup, qos);
                 cx.ledger.arrived(receiver, (stream, seq), how);

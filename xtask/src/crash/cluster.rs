@@ -17,6 +17,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const BROKERS: usize = 3;
+/// Clients of each kind with a will.
+const WILLS: usize = 4;
 /// Events between two reckonings.
 const REST: u64 = 20;
 /// How long nothing may come before what has not come counts as lost: longer than an election of
@@ -126,7 +128,7 @@ impl World {
             brokers.push(Broker { process, wakes_ms: None, starts_ms: None });
         }
         let mut ledger = Ledger::default();
-        let Cast { clients, streams } = Cast::new(&mut ledger, false);
+        let Cast { clients, streams } = Cast::new(&mut ledger, false, WILLS);
         Ok(Self {
             ledger,
             brokers,

@@ -24,6 +24,8 @@ pub(super) struct Ledger {
     pub(super) streams: Vec<Stream>,
     pub(super) receivers: Vec<Receiver>,
     pub(super) wills: Vec<Will>,
+    /// The broker promises nothing by closing a connection after DISCONNECT.
+    pub(super) silent: bool,
     pub(super) tally: Tally,
     /// The first broken promises, with their history.
     pub(super) cases: Vec<String>,

@@ -19,6 +19,8 @@ pub(super) struct Link {
     pub(super) output: Vec<u8>,
     /// The other side has closed it, or is gone.
     pub(super) ended: bool,
+    /// It ended in order: not with a reset, which promises nothing.
+    pub(super) closed: bool,
 }
 
 /// What came.
@@ -64,7 +66,7 @@ impl Link {
         stream.set_nodelay(true).ok()?;
         stream.set_nonblocking(true).ok()?;
         let (input, output) = (Vec::new(), Vec::new());
-        Some(Self { stream, version, input, taken: 0, output, ended: false })
+        Some(Self { stream, version, input, taken: 0, output, ended: false, closed: false })
     }
 
     /// Writes and reads what can be; whether anything moved.
@@ -116,7 +118,7 @@ impl Link {
         let mut chunk = [0; 16 * 1024];
         while !self.ended {
             match self.stream.read(&mut chunk) {
-                Ok(0) => self.ended = true,
+                Ok(0) => (self.ended, self.closed) = (true, true),
                 Ok(len) => {
                     self.input.extend_from_slice(&chunk[..len]);
                     moved = true;

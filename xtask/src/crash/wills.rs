@@ -26,9 +26,10 @@ enum End {
     Lost(u64),
     /// DISCONNECT was sent, and nobody knows whether it arrived.
     Unclear,
-    /// The broker has closed the connection because of DISCONNECT, at this tick. That is no
-    /// acknowledgement: it is on disk when something later is.
+    /// A broker that says nothing by it has closed the connection because of DISCONNECT, at this
+    /// tick: that is on disk when something later is.
     Closed(u64),
+    /// The broker has closed it and lives on: the will is never published.
     Clean,
 }
 
@@ -66,7 +67,11 @@ impl Ledger {
     /// DISCONNECT was sent; `seen`: and the broker closed the connection.
     pub(super) fn will_waived(&mut self, will: usize, seen: bool) {
         let tick = self.next_tick();
-        self.wills[will].end = if seen { End::Closed(tick) } else { End::Unclear };
+        self.wills[will].end = match seen {
+            false => End::Unclear,
+            true if self.silent => End::Closed(tick),
+            true => End::Clean,
+        };
     }
 
     /// The broker ends, and what was sent until `durable` is on its disk.
@@ -78,9 +83,10 @@ impl Ledger {
         }
     }
 
-    /// It was published.
-    pub(super) fn will_came(&mut self, number: usize) {
+    /// It was published, and came as that packet from the broker at that port.
+    pub(super) fn will_came(&mut self, number: usize, (port, id): (u16, u16)) {
         let now_ms = self.now_ms;
+        self.note(format!("will no. {number} came from {port} with id {id}"));
         let Some(will) = self.wills.get_mut(number) else {
             self.tally.odd += 1;
             return;

@@ -48,7 +48,8 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(options: &Options, process: Process) -> Self {
         let mut ledger = Ledger::default();
-        let Cast { clients, streams } = Cast::new(&mut ledger, options.stock);
+        ledger.silent = options.stock;
+        let Cast { clients, streams } = Cast::new(&mut ledger, options.stock, 1);
         Self {
             process,
             ledger,

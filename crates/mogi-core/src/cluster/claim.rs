@@ -85,6 +85,26 @@ impl Worker {
         }
     }
 
+    /// The store is about to be asked for the client id: what becomes of its will from now on, the
+    /// answer does not know.
+    pub fn claiming(&mut self, client: &Arc<str>) {
+        self.claiming.insert(Arc::clone(client), false);
+    }
+
+    /// What the store has answered, as it is by now. `again`: no other node had the client since
+    /// this one did, so that what became of its will here meanwhile counts. To be asked before
+    /// [`Self::claimed`].
+    pub fn as_of_now(&mut self, client: &str, claimed: Claimed, again: bool) -> Claimed {
+        let changed = self.claiming.remove(client).unwrap_or_default();
+        match claimed {
+            Claimed::Nothing { .. } if changed && again => Claimed::Nothing { will: None },
+            Claimed::Moved { session, .. } if changed && again => {
+                Claimed::Moved { session, will: None }
+            }
+            other => other,
+        }
+    }
+
     /// The store has given the client id to this node, as of `epoch`.
     pub fn claimed(
         &mut self,
@@ -227,6 +247,7 @@ impl Worker {
     /// ([`Self::stored`]): a will that was refused is not to be promised.
     pub fn fenced(&mut self, now_ms: u64, client: &str, session: SessionNo, epoch: u64) {
         self.turn.now_ms = now_ms;
+        self.reset_fenced(client, claim_at(epoch));
         let Some(key) = self.clients.find(client) else {
             return;
         };
@@ -246,6 +267,7 @@ impl Worker {
         for key in self.keys() {
             self.leave(key, NOWHERE);
         }
+        self.reset_all();
     }
 
     /// The clients with lasting sessions that live here.

@@ -19,8 +19,9 @@ pub(crate) enum Stage {
     #[default]
     Idle,
     Claiming(u64),
-    /// What was left undone is done first: requests that are out; whether it lived here.
-    Rolling(usize, bool, Box<Claim>),
+    /// What was left undone is done first: requests that are out; whether it lived here, and
+    /// whether nobody else had the client since.
+    Rolling(usize, (bool, bool), Box<Claim>),
     /// All others are to know: changes, session, epoch; and turns that write for it.
     Telling(u64, SessionNo, u64, Vec<Turn>),
     Reading(u64, u64),
@@ -76,6 +77,7 @@ impl Site {
             }
             let worker = self.node.owner(client);
             self.end_turn(store, worker, now_ms);
+            self.worker_of(client).claiming(client);
             let request = store.ask(self.index, &of_client(client), Ask::Claim, None);
             if let Some(door) = self.doors.get_mut(client) {
                 door.stage = Stage::Claiming(request);
@@ -89,8 +91,9 @@ impl Site {
         let number = claim.session.as_ref().map(|session| session.session);
         let here = number.is_some_and(|it| self.cluster().log().epoch_of(it).is_some());
         let known = self.epoch(client);
-        let ours = claim.before == (Some(self.index), known) && here;
-        if ours {
+        let again = claim.before == (Some(self.index), known);
+        let ours = again && here;
+        if again {
             store.restamp(self.index, &of_client(client), known, claim.epoch);
             self.epochs.insert(Arc::clone(client), claim.epoch);
         }
@@ -113,7 +116,7 @@ impl Site {
             store.ask(self.index, &key, ask, Some((DOOR, claim.epoch)));
         }
         if let Some(door) = self.doors.get_mut(client) {
-            door.stage = Stage::Rolling(left, ours, Box::new(claim));
+            door.stage = Stage::Rolling(left, (ours, again), Box::new(claim));
         }
         self.rolled(store, client, now_ms);
     }
@@ -141,7 +144,9 @@ impl Site {
     fn rolled(&mut self, store: &mut Store, client: &Arc<str>, now_ms: u64) {
         let Some(door) = self.doors.get_mut(client) else { return };
         let Stage::Rolling(0, ..) = door.stage else { return };
-        let Stage::Rolling(_, ours, claim) = std::mem::take(&mut door.stage) else { return };
+        let Stage::Rolling(_, (ours, again), claim) = std::mem::take(&mut door.stage) else {
+            return;
+        };
         if !ours {
             // What is left here of an earlier stay is changed under the claim of that stay.
             self.end_turn(store, self.node.owner(client), now_ms);
@@ -162,6 +167,7 @@ impl Site {
         if let Some(number) = number {
             self.clients.insert(number, Arc::clone(client));
         }
+        let claimed = self.worker_of(client).as_of_now(client, claimed, again);
         let told = self.worker_of(client).claimed(now_ms, client, claimed, epoch);
         self.note_closes(self.node.owner(client));
         // What was changed so far goes before what is changed under this claim.

@@ -6,6 +6,7 @@
 //! events of a failure are shown, and with `SIM_SURVEY` all seeds are run and failures listed.
 
 mod client;
+mod conn;
 mod door;
 mod findings;
 mod kept;

@@ -1,5 +1,6 @@
 //! A node as its driver runs it: workers, the batches between them, sockets, and what waits.
 
+use crate::conn::Conn;
 use crate::door::Door;
 use crate::link::Peer;
 use crate::plan::Plan;
@@ -19,39 +20,6 @@ pub(crate) enum Life {
     /// Stopped; what comes for it waits.
     Hung,
     Down,
-}
-
-/// A connection.
-#[derive(Debug)]
-pub(crate) struct Conn {
-    pub(crate) client: usize,
-    /// Packets of the client on their way.
-    pub(crate) up: VecDeque<Vec<u8>>,
-    /// Whether the node learns of the end behind them.
-    pub(crate) up_closed: bool,
-    rx: Vec<u8>,
-    pub(crate) down: Vec<u8>,
-    pub(crate) down_closed: bool,
-    pub(crate) place: Option<(u16, u32)>,
-    /// Its CONNECT is being served.
-    pub(crate) at_door: bool,
-    pub(crate) ended: bool,
-}
-
-impl Conn {
-    pub(crate) const fn new(client: usize) -> Self {
-        Self {
-            client,
-            up: VecDeque::new(),
-            up_closed: false,
-            rx: Vec::new(),
-            down: Vec::new(),
-            down_closed: false,
-            place: None,
-            at_door: false,
-            ended: false,
-        }
-    }
 }
 
 /// A turn's changes on their way.
@@ -118,6 +86,8 @@ pub(crate) struct Site {
     /// Packet ids whose messages are in all queues, once others know of so many changes.
     pub(crate) unsettled: Vec<(u64, Key, Ask)>,
     pub(crate) adopted: u32,
+    /// Connections that were closed in order after a DISCONNECT.
+    pub(crate) waived: Vec<u32>,
 }
 
 impl Site {
@@ -145,6 +115,7 @@ impl Site {
             again: BTreeSet::new(),
             unsettled: Vec::new(),
             adopted: 0,
+            waived: Vec::new(),
             node,
         }
     }
@@ -202,6 +173,8 @@ impl Site {
                 Next::Flush => self.flush(worker, now_ms),
                 Next::Gone => {
                     conn.ended = true;
+                    // Nothing but DISCONNECT ends a connection by what its client sends.
+                    conn.goodbye = result.consumed > 0;
                     break;
                 }
                 other => unreachable!("{other:?}"),
@@ -255,6 +228,7 @@ impl Site {
                 conn.ended = true;
                 conn.down.extend(close.last);
                 conn.down_closed = true;
+                self.waived.extend((conn.goodbye && !close.reset).then_some(close.token));
             }
         }
     }

@@ -1,9 +1,9 @@
 //! Packets between clients and nodes, as clients send and judge them.
 
 use crate::client::{Flow, Phase, Question};
+use crate::conn::Conn;
 use crate::message::{Published, id_of, payload};
 use crate::oracle::{OPEN, Sub};
-use crate::site::Conn;
 use crate::trace::note;
 use crate::world::World;
 use mogi_codec::{

@@ -44,6 +44,7 @@ impl World {
         let conns = std::mem::take(&mut self.sites[site].conns);
         let (incarnation, lease_ms) = (self.sites[site].incarnation, self.sites[site].lease_ms);
         let seed = self.seed ^ self.now_ms;
+        self.note_waived(site);
         self.sites[site] = Site::new(site, &self.plan, seed);
         let new = &mut self.sites[site];
         (new.incarnation, new.lease_ms, new.conns) = (incarnation, lease_ms, conns);

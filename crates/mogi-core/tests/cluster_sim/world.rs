@@ -102,7 +102,7 @@ impl World {
         self.settle("start");
         self.connect(0, 0, false);
         self.settle("watcher");
-        self.ask(0, &[("w/+".to_owned(), Some(QoS::AtLeastOnce))]);
+        self.ask(0, &[("w/+".to_owned(), Some(QoS::ExactlyOnce))]);
         self.settle("watcher subscribes");
         for _ in 0..steps.unwrap_or(self.plan.steps).min(self.plan.steps) {
             self.step();

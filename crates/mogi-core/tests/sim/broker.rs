@@ -32,6 +32,8 @@ pub(crate) enum Event {
     Ended { token: u32, cause: Cause },
     /// These bytes left for it.
     Left { token: u32, bytes: Vec<u8> },
+    /// The worker closed the connection in order.
+    Closed { token: u32 },
 }
 
 /// A connection.
@@ -326,6 +328,9 @@ impl Broker {
             conn.down_closed = true;
             let (token, bytes) = (close.token, close.last[..last].to_vec());
             self.events.push_back(Event::Left { token, bytes });
+            if !close.reset {
+                self.events.push_back(Event::Closed { token });
+            }
         }
     }
 

@@ -18,6 +18,9 @@ impl World {
             15..=18 => self.rng.below(30_000),
             _ => 36_000_000 + self.rng.below(1000),
         };
+        if self.rng.percent(30) {
+            self.leave_at_last();
+        }
         let workers = self.rng.range(1, 4) as u16;
         self.crash_for(away_ms as u64, workers);
         while self.rng.percent(30) {
@@ -30,6 +33,17 @@ impl World {
             let workers = self.rng.range(1, 4) as u16;
             self.crash_for(self.rng.clone().below(1000) as u64, workers);
         }
+    }
+
+    /// Somebody says DISCONNECT, and the broker has no time to write it down.
+    fn leave_at_last(&mut self) {
+        let client = 1 + self.rng.below(self.plan.clients);
+        let token = self.clients[client].token;
+        let Some(token) = token.filter(|_| self.is_on(client)) else { return };
+        self.say_goodbye(client);
+        self.broker.take_in(token, usize::MAX);
+        (0..self.plan.workers).for_each(|worker| self.broker.end_turn(worker));
+        self.drain_events();
     }
 
     /// The broker is gone for so long.

@@ -25,6 +25,8 @@ struct Life {
     greeted: bool,
     /// The client ended its session with its DISCONNECT, for which there is no acknowledgement.
     left: bool,
+    /// The broker closed the connection after the client's DISCONNECT: the will is waived for good.
+    closed: bool,
     /// Crashes before it.
     crashes: usize,
     /// What a crash decided, as long as no other decides otherwise.
@@ -92,6 +94,7 @@ impl Wills {
             ended: None,
             greeted: false,
             left: false,
+            closed: false,
             crashes: 0,
             sealed: None,
             due_ms: None,
@@ -119,6 +122,14 @@ impl Wills {
     pub(crate) fn ended(&mut self, token: u32, cause: Cause, now_ms: u64) {
         if let Some(life) = self.lives.get_mut(&token) {
             life.ended = Some((now_ms, cause));
+        }
+    }
+
+    /// The broker closes it in order.
+    pub(crate) fn closed(&mut self, token: u32) {
+        if let Some(life) = self.lives.get_mut(&token) {
+            let waived = |ended: (u64, Cause)| ended.1 == Cause::Goodbye(0);
+            life.closed = life.ended.is_some_and(waived);
         }
     }
 
@@ -222,6 +233,7 @@ impl Wills {
             };
             let due_ms = due_ms.min(ends_ms);
             let revived = message == Some(will.message);
+            assert!(!revived || !life.closed, "will {} of {token} was waived", will.message);
             let sealed = if revived {
                 (left.expiry_s == 0 || due_ms <= crash.born_ms).then_some(Verdict::Once)
             } else if let Some(sealed) = life.sealed {

@@ -201,6 +201,7 @@ impl World {
             match event {
                 Event::Opened { token } => self.wills.opened(token, &self.broker),
                 Event::Left { token, bytes } => self.watch(token, &bytes),
+                Event::Closed { token } => self.wills.closed(token),
                 Event::Ended { token, cause } => self.connection_ended(token, cause),
             }
         }

@@ -107,6 +107,13 @@ impl Directory {
         self.epochs.remove(client);
     }
 
+    /// A session's end was refused, if it was one: it lives on with another node.
+    pub(super) fn lives_on(&mut self, session: SessionNo) {
+        if let Some(home) = self.homes.get_mut(&session) {
+            home.ended = false;
+        }
+    }
+
     /// A session whose end has arrived is forgotten.
     pub(super) fn forget(&mut self, session: SessionNo) {
         if self.homes.get(&session).is_some_and(|home| home.ended) {

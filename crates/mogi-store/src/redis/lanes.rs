@@ -110,6 +110,8 @@ struct Flight {
     ops: Batch,
     plan: Plan,
     waiters: Vec<Waiter>,
+    /// Units whose causes are in `ops`.
+    taken: Vec<UnitNo>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,7 +207,7 @@ impl Lanes {
             let commands = plan.commands.clone();
             self.counts.requests += 1;
             if let Some(lane) = self.lanes.get_mut(&slot) {
-                lane.flight = Some(Flight { at_ms: now_ms, ops, plan, waiters });
+                lane.flight = Some(Flight { at_ms: now_ms, ops, plan, waiters, taken });
             }
             return Some(Out { slot, commands, frees: false });
         }
@@ -230,7 +232,7 @@ impl Lanes {
             lane.flight = Some(flight);
             return Err(error);
         }
-        self.note(&outcome, &flight.ops);
+        self.note(&outcome, &flight.ops, &flight.taken);
         if !outcome.late.is_empty() {
             let planner = Planner { directory: &self.directory, now_ms };
             flight.plan = planner.late(&flight.ops, &outcome.late);
@@ -331,17 +333,19 @@ impl Lanes {
         }
     }
 
-    fn note(&mut self, outcome: &Outcome, ops: &[StoreOp]) {
+    /// `taken`: the units whose causes are in `ops`.
+    fn note(&mut self, outcome: &Outcome, ops: &[StoreOp], taken: &[UnitNo]) {
         self.counts.sessions += outcome.sessions;
         self.counts.flights += outcome.flights;
         self.counts.retained += outcome.retained;
         for (session, epoch) in &outcome.fenced {
+            self.directory.lives_on(*session);
             let home = self.directory.home(*session);
             let home = home.map(|home| (Arc::clone(&home.client), home.epoch));
-            // If it was claimed again since, what is under way is of that claim.
-            if home.as_ref().is_none_or(|(_, now)| now == epoch) {
-                self.drop_units_of(*session, None);
-            }
+            // If it was claimed again since, be it by this node, what is under way is of that
+            // claim, but for what was refused.
+            let all = home.as_ref().is_none_or(|(_, now)| now == epoch);
+            self.drop_units_of(*session, None, |no| all || taken.contains(&no));
             if let Some((client, _)) = home {
                 self.fenced.push(Fenced { client, session: *session, epoch: *epoch });
             }
@@ -355,9 +359,8 @@ impl Lanes {
                 ) => Arc::clone(client),
                 _ => continue,
             };
-            let taken = matches!(ops.get(*index), Some(StoreOp::WillTaken { .. }));
-            if taken && self.directory.epoch(&client) == *epoch {
-                self.drop_units_of(SessionNo::NONE, Some(&client));
+            if matches!(ops.get(*index), Some(StoreOp::WillTaken { .. })) {
+                self.drop_units_of(SessionNo::NONE, Some(&client), |no| taken.contains(&no));
             }
             self.fenced.push(Fenced { client, session: SessionNo::NONE, epoch: *epoch });
         }

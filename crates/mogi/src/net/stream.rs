@@ -3,10 +3,12 @@
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
+use socket2::SockRef;
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -37,6 +39,14 @@ impl Stream {
         match self {
             Self::Tcp(stream) => (&*stream).write_vectored(slices),
             Self::Unix(stream) => (&*stream).write_vectored(slices),
+        }
+    }
+
+    /// Has it end with a reset when it is closed. A Unix socket knows none: it is closed.
+    pub(crate) fn reset(&self) {
+        if let Self::Tcp(stream) = self {
+            // If it fails, the connection is gone already.
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
 

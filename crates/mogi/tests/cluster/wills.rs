@@ -54,8 +54,6 @@ fn a_killed_node_publishes_the_wills_of_its_clients_once() {
         let calm = format!("calm-{version:?}");
         a.connect(&Dial::persistent(version, &calm).will(&topic(&calm), "gone")).disconnect();
     }
-    // Nobody is promised that a DISCONNECT survives a crash; it is written down soon.
-    std::thread::sleep(std::time::Duration::from_millis(300));
     a.kill();
     let expected = ["will/brief-V311", "will/brief-V5", "will/kept-V311", "will/kept-V5"];
     assert_eq!(wills(&mut witness, 4), expected);

@@ -33,7 +33,7 @@ impl Lanes {
     /// The client was elsewhere before it was claimed: what was changed of an earlier stay here,
     /// and is not on its way, is history, and what follows from it does not.
     pub(in crate::redis) fn drop_stay(&mut self, slot: u16, client: &Arc<str>) {
-        let Self { directory, lanes, units, .. } = self;
+        let Self { directory, lanes, units, held_wills, .. } = self;
         let drop_of = |ops: &mut Batch| ops.retain(|op| !is_own(directory, op, client));
         if let Some(lane) = lanes.get_mut(&slot) {
             drop_of(&mut lane.ops);
@@ -42,10 +42,18 @@ impl Lanes {
             drop_of(&mut unit.parts);
             drop_of(&mut unit.later);
         }
-        self.drop_units(|directory, (session, cause)| match cause {
+        held_wills.remove(client);
+        let is_its = |directory: &Directory, (session, cause): &(SessionNo, Cause)| match cause {
             Cause::Will(of) => of == client,
             _ => directory.home(*session).is_some_and(|home| home.client == *client),
-        });
+        };
+        self.drop_units(|_, directory, cause| is_its(directory, cause));
+        // What follows already goes on. Whoever had the client since has done it too, and what it
+        // follows from stands in the store no more: nothing is to wait for it, and when it is done
+        // what the client does now under the same name is not.
+        let Self { directory, units, .. } = self;
+        let theirs = units.values_mut().filter(|unit| unit.follows);
+        theirs.for_each(|unit| drop(unit.cause.take_if(|cause| is_its(directory, cause))));
     }
 
     /// What follows from these, which another node had left undone, is in all queues.

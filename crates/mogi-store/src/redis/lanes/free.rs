@@ -65,7 +65,7 @@ impl Lanes {
         let lane = self.lanes.get_mut(&slot);
         let Some((plan, mut ops)) = lane.and_then(|lane| lane.freeing.take()) else { return };
         let outcome = plan.read(values);
-        self.note(&outcome, &ops);
+        self.note(&outcome, &ops, &[]);
         if outcome.error.is_some()
             && let Some(lane) = self.lanes.get_mut(&slot)
         {

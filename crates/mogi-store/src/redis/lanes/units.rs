@@ -253,7 +253,7 @@ impl Lanes {
         }
         let Some(unit) = self.units.remove(&no) else { return };
         if let Some((session, cause)) = &unit.cause {
-            self.settle_cause(*session, cause, unit.routed);
+            self.settle_cause(no, *session, cause, unit.routed);
         }
         if !unit.later.is_empty() {
             return self.send_later(unit);
@@ -265,10 +265,12 @@ impl Lanes {
     }
 
     /// All that follows is done; `any`: there was something.
-    fn settle_cause(&mut self, session: SessionNo, cause: &Cause, any: bool) {
+    fn settle_cause(&mut self, no: UnitNo, session: SessionNo, cause: &Cause, any: bool) {
         let slot = match cause {
             Cause::Will(client) => {
-                self.held_wills.remove(client);
+                if self.held_wills.get(client) == Some(&no) {
+                    self.held_wills.remove(client);
+                }
                 Some(Tag::of(client).slot)
             }
             _ => self.directory.home(session).map(|home| home.tag.slot),
@@ -310,18 +312,29 @@ impl Lanes {
 
     /// Another node has the session, and what it decides there counts: messages its publisher sends
     /// there once more, and those that it has there itself, are not given to others from here.
-    pub(super) fn drop_units_of(&mut self, session: SessionNo, will: Option<&Arc<str>>) {
-        self.drop_units(|_, (of, cause)| match cause {
-            Cause::Will(client) => Some(client) == will,
-            _ => *of == session,
+    pub(super) fn drop_units_of(
+        &mut self,
+        session: SessionNo,
+        will: Option<&Arc<str>>,
+        is_one: impl Fn(UnitNo) -> bool,
+    ) {
+        self.drop_units(|no, _, (of, cause)| {
+            let is_its = match cause {
+                Cause::Will(client) => Some(client) == will,
+                _ => *of == session,
+            };
+            is_its && is_one(no)
         });
     }
 
     /// Refuses what units follow from, where it is one of these and nothing of it is on its way.
-    pub(super) fn drop_units(&mut self, is_its: impl Fn(&Directory, &(SessionNo, Cause)) -> bool) {
+    pub(super) fn drop_units(
+        &mut self,
+        is_its: impl Fn(UnitNo, &Directory, &(SessionNo, Cause)) -> bool,
+    ) {
         let Self { directory, units, tickets, held, refused, .. } = self;
         for (no, unit) in units {
-            let cause = unit.cause.as_ref().filter(|cause| is_its(directory, cause));
+            let cause = unit.cause.as_ref().filter(|cause| is_its(*no, directory, cause));
             if let Some((session, cause)) = cause
                 && !unit.follows
             {

@@ -1,12 +1,15 @@
 //! A client that comes back to a node where something of an earlier stay is left.
 
-use super::node;
+use super::{carry_out, exactly_once, node, two_sessions, will_set, will_taken};
+use crate::clock::now_ms;
 use crate::committer::Answer;
 use crate::conformance::session_set;
 use crate::keeper::Keeper;
-use crate::ops::{SessionNo, StoreOp};
+use crate::ops::{Cause, SessionNo, StoreOp};
 use crate::redis::Committer;
+use crate::redis::keys::Tag;
 use crate::redis::testing::Server;
+use crate::redis::wire::Request;
 use crate::store::Store;
 use mogi_core::Wait;
 use std::sync::Arc;
@@ -49,4 +52,78 @@ fn what_is_left_of_an_earlier_stay_changes_nothing_under_a_later_claim() {
     a.submit(0, 4, received(11), Wait::ForThis);
     wait_for(&answers, |answer| matches!(answer, Answer::Stored { turn: 4 }));
     assert_eq!(server.cli(&["HKEYS", "recv:{client-1}"]), "8\n11\n");
+}
+
+/// A will of an earlier stay is published, but a queue cannot be reached: the one of this stay does
+/// not wait for that, for as long as it stands in the store every claim finds it, and publishes it.
+#[test]
+fn mqtt_3_1_2_8_a_will_does_not_wait_for_that_of_an_earlier_stay() {
+    let server = Server::start(&[]);
+    let (mut a, mut lanes) = two_sessions(&server);
+    a.commit(&[&[will_set("client-1")]]).expect("written");
+    let client: Arc<str> = "client-1".into();
+    let claimed = a.claim(&client).expect("it is claimed");
+    lanes.directory.claimed(&client, claimed.epoch, Some(SessionNo(1)));
+    lanes.submit(0, 4, vec![will_taken(1), exactly_once(2, 20)], Wait::ForThis, 1);
+    carry_out(&mut lanes, &a, 1);
+    let stuck = lanes.next(now_ms()).expect("the message");
+    let mut b = node(&server, "b");
+    let theirs = b.claim(&client).expect("it is claimed");
+    assert_eq!(theirs.will, None, "it is published");
+    b.commit(&[&[will_set("client-1")]]).expect("written");
+    // It is here again.
+    let ours = a.claim(&client).expect("it is claimed");
+    assert!(ours.will.is_some());
+    lanes.drop_stay(Tag::of(&client).slot, &client);
+    lanes.directory.claimed(&client, ours.epoch, Some(SessionNo(1)));
+    lanes.submit(0, 5, vec![will_taken(1), exactly_once(2, 21)], Wait::ForThis, 1);
+    carry_out(&mut lanes, &a, 1);
+    let is_taken = || server.cli(&["HEXISTS", "will:{client-1}", "published"]) == "1\n";
+    assert!(is_taken());
+    // What was stuck says nothing of what is on its way now.
+    let replies = a.link.call(vec![Request::new(stuck.slot, stuck.commands)]).expect("a reply");
+    assert_eq!(lanes.returned(stuck.slot, &replies[0].values, now_ms()), Ok(None));
+    let next = lanes.next(now_ms()).expect("the message");
+    assert_eq!(next.slot, stuck.slot);
+    lanes.settle();
+    carry_out(&mut lanes, &a, 9);
+    assert!(is_taken());
+}
+
+/// This node has claimed the client once more while it took the will, and is refused: then nobody
+/// gets it, for it is still there.
+#[test]
+fn mqtt_3_1_2_8_a_will_that_was_not_taken_is_not_published() {
+    let server = Server::start(&[]);
+    let (mut a, mut lanes) = two_sessions(&server);
+    a.commit(&[&[will_set("client-1")]]).expect("written");
+    let client: Arc<str> = "client-1".into();
+    let claimed = a.claim(&client).expect("it is claimed");
+    lanes.directory.claimed(&client, claimed.epoch, Some(SessionNo(1)));
+    lanes.submit(0, 4, vec![will_taken(1), exactly_once(2, 20)], Wait::ForThis, 1);
+    let taking = lanes.next(now_ms()).expect("the will");
+    let again = a.claim(&client).expect("it is claimed");
+    lanes.directory.claimed(&client, again.epoch, Some(SessionNo(1)));
+    let replies = a.link.call(vec![Request::new(taking.slot, taking.commands)]).expect("a reply");
+    assert_eq!(lanes.returned(taking.slot, &replies[0].values, now_ms()), Ok(None));
+    carry_out(&mut lanes, &a, 9);
+    let refused: Vec<_> = lanes.refused.iter().map(|(.., cause)| cause.clone()).collect();
+    assert_eq!(refused, [Cause::Will(client)]);
+    assert_eq!(server.cli(&["XLEN", "queue:{client-2}"]), "0\n");
+}
+
+/// Another node has the session by now: what comes for it is still to be written down.
+#[test]
+fn a_session_whose_end_is_refused_lives_on() {
+    let server = Server::start(&[]);
+    let (mut a, mut lanes) = two_sessions(&server);
+    let client: Arc<str> = "client-1".into();
+    let claimed = a.claim(&client).expect("it is claimed");
+    lanes.directory.claimed(&client, claimed.epoch, Some(SessionNo(1)));
+    node(&server, "b").claim(&client).expect("it is claimed");
+    lanes.submit(0, 4, vec![StoreOp::SessionEnd { session: SessionNo(1) }], Wait::ForThis, 1);
+    carry_out(&mut lanes, &a, 9);
+    lanes.submit(0, 5, vec![exactly_once(1, 20)], Wait::ForThis, 1);
+    carry_out(&mut lanes, &a, 9);
+    assert_eq!(server.cli(&["XLEN", "queue:{client-1}"]), "1\n");
 }

@@ -132,6 +132,7 @@ impl EventLoop {
         // What was decided about the session so far is to be in the store before it is claimed.
         let now_ms = self.shared.now_ms();
         self.finish_turn(now_ms);
+        self.worker.claiming(&client);
         let token = self.claims.asked.insert(Arc::clone(&client)) as u64;
         if let Some(store) = self.shared.store.get().and_then(|store| store.cluster()) {
             store.claim(self.index, token, client);
@@ -162,6 +163,7 @@ impl EventLoop {
                 Claimed::Moved { session: Box::new(session), will }
             }
         };
+        let claimed = self.worker.as_of_now(&client, claimed, was_here);
         let moves = matches!(claimed, Claimed::Moved { .. });
         // What was changed so far goes before what is changed under this claim.
         self.finish_turn(now_ms);

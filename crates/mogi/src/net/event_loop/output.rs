@@ -94,10 +94,15 @@ impl EventLoop {
     pub(super) fn close_all(&mut self) {
         while !self.worker.effects().closes.is_empty() {
             let closes = std::mem::take(&mut self.worker.effects().closes);
-            for Close { token, last, linger } in closes {
+            for Close { token, last, linger, reset } in closes {
                 let Some(mut socket) = self.sockets.try_remove(token as usize) else {
                     continue;
                 };
+                if reset {
+                    socket.stream.reset();
+                    self.drop_socket(socket);
+                    continue;
+                }
                 let last = if socket.blocked { &[][..] } else { &last };
                 if linger || !last.is_empty() || socket.layered.is_some() {
                     socket.finish(last);
