@@ -341,7 +341,7 @@ mod tests {
         let mut state = 1u32;
         for round in 0..20_000u32 {
             let random = next(&mut state);
-            if random % 4 != 0 || queue.is_empty() {
+            if !random.is_multiple_of(4) || queue.is_empty() {
                 let payload = round.to_string().repeat(1 + random as usize % 200).into_bytes();
                 push(&mut queue, &payload, &group, random / 4 % 4);
                 expected.push_back(payload);

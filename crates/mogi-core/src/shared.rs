@@ -57,6 +57,7 @@ impl Member {
 /// several threads change costs each of them as much as all the rest of a delivery; so each worker
 /// has its own.
 #[derive(Clone, Debug)]
+#[expect(clippy::redundant_allocation, reason = "the outer count is this worker's own")]
 pub(crate) struct Through(Arc<Arc<Group>>);
 
 impl Through {
