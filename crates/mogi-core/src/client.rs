@@ -3,17 +3,19 @@
 use crate::authority::Access;
 use crate::encode::{Alias, Form};
 use crate::event::{LogKind, Wait};
+use crate::held::hold;
 use crate::inflight::{Delivery, Stage};
+use crate::line::Own;
 use crate::link::Link;
 use crate::message::{MessageView, view_stored};
 use crate::output::Output;
 use crate::replay::SEARCHES;
 use crate::route::{Ids, Target};
 use crate::session::Session;
-use crate::shared::Group;
+use crate::shared::Through;
 use crate::store::{EntryNo, SessionNo, StoreOp, StoredDelivery};
 use crate::turn::{FLUSH_BYTES, SharedCopy, Turn};
-use mogi_codec::{Ack, PacketKind, QoS, Reason, Version};
+use mogi_codec::{Ack, PacketKind, QoS, Reason};
 use std::sync::Arc;
 
 /// A client a worker owns.
@@ -33,7 +35,7 @@ pub(crate) struct Way<'a> {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) ids: &'a Ids,
-    pub(crate) group: Option<&'a Arc<Group>>,
+    pub(crate) group: Option<&'a Through>,
     /// Its number in the store, if the store was told already.
     pub(crate) entry: EntryNo,
 }
@@ -45,7 +47,7 @@ impl<'a> Way<'a> {
         target: &'a Target,
         view: &MessageView<'_>,
         upgrade: bool,
-        group: Option<&'a Arc<Group>>,
+        group: Option<&'a Through>,
     ) -> Self {
         let qos = if upgrade { target.qos() } else { target.qos().min(view.qos) };
         Self {
@@ -97,8 +99,8 @@ impl Client {
     /// on waiting: QoS 0 messages would be dropped.
     pub(crate) fn pump(&mut self, key: u32, turn: &mut Turn) {
         self.resend(key, turn);
-        let mut stored = std::mem::take(&mut turn.stored);
         let mut searches = SEARCHES;
+        let lasting = self.session.expiry.outlives_connection();
         self.refill(key, turn, &mut searches);
         while let Some(link) = &self.link
             && link.open
@@ -106,20 +108,28 @@ impl Client {
             && link.out.len() < FLUSH_BYTES
             && let Some((qos, weight)) = self.session.queue.front()
             && (qos == QoS::AtMostOnce || self.has_room(turn, weight))
-            && let Some(delivery) = self.session.queue.pop(&mut stored)
+            && let Some((delivery, own)) = self.session.queue.pop(lasting)
         {
-            self.send_waiting(key, turn, &delivery, &stored);
+            self.send_waiting(key, turn, delivery, own.as_ref().map(Own::bytes));
+            self.session.queue.put_back(own);
             self.refill(key, turn, &mut searches);
         }
-        turn.stored = stored;
         self.ask_page(key, turn);
     }
 
-    /// Sends a message that waited; its bytes are in `stored` if it is not a shared one.
-    fn send_waiting(&mut self, key: u32, turn: &mut Turn, delivery: &Delivery, stored: &[u8]) {
-        let (view, mut shared) = match &delivery.message {
-            Some(message) => (message.view(), SharedCopy::of(message.clone())),
-            None => (view_stored(stored), SharedCopy::for_receivers(1)),
+    /// Sends a message that waited, the one in the delivery or that of which these are the bytes.
+    fn send_waiting(
+        &mut self,
+        key: u32,
+        turn: &mut Turn,
+        mut delivery: Delivery,
+        own: Option<&[u8]>,
+    ) {
+        let message = delivery.message.take();
+        let (view, mut shared) = match (&message, own) {
+            (Some(message), _) => (message.view(), SharedCopy::of(message.clone())),
+            (None, Some(stored)) => (view_stored(stored), SharedCopy::for_receivers(1)),
+            (None, None) => return,
         };
         if view.expired(turn.now_ms) {
             turn.stats.dropped_expired += 1;
@@ -132,12 +142,11 @@ impl Client {
             self.forget_entry(turn, delivery.entry);
             return;
         }
-        let way = delivery.way();
-        if way.qos == QoS::AtMostOnce {
-            self.send_qos0(key, turn, &view, &mut shared, way);
+        if delivery.qos == QoS::AtMostOnce {
+            self.send_qos0(key, turn, &view, &mut shared, delivery.way());
             self.forget_entry(turn, delivery.entry);
         } else {
-            self.send(key, turn, &view, &mut shared, way);
+            self.launch(key, turn, &view, &mut shared, delivery);
         }
     }
 
@@ -233,7 +242,7 @@ impl Client {
         self.put_publish(key, turn, view, shared, way, 0);
     }
 
-    /// Puts a message in flight.
+    /// Puts a message in flight that did not wait.
     fn send(
         &mut self,
         key: u32,
@@ -242,29 +251,45 @@ impl Client {
         shared: &mut SharedCopy,
         way: Way<'_>,
     ) {
-        // A message too large for this client is dropped as if it had been delivered
-        // ([MQTT-3.1.2-25]), so it must not take a packet id.
-        if !self.fits(turn, view, &way) {
-            self.forget_entry(turn, way.entry);
-            return;
-        }
-        let way = Way { entry: self.keep(turn, view, shared, &way), ..way };
-        // A message that can never be sent again need not be kept: its session ends with the
-        // connection, and it came through no shared group whose other members could take it.
-        let keep = self.session.expiry.outlives_connection() || way.group.is_some();
         let delivery = Delivery {
-            message: keep.then(|| shared.get(view, &mut turn.scratch)),
+            message: None,
             qos: way.qos,
             retain: way.retain,
             ids: way.ids.clone(),
             group: way.group.cloned(),
-            weight: view.weight().max(1) as u32,
+            weight: 0,
             entry: way.entry,
         };
-        let Some(packet_id) = self.session.inflight.push(delivery) else {
+        self.launch(key, turn, view, shared, delivery);
+    }
+
+    /// Puts a message in flight, of which `delivery` says how it gets to its client.
+    fn launch(
+        &mut self,
+        key: u32,
+        turn: &mut Turn,
+        view: &MessageView<'_>,
+        shared: &mut SharedCopy,
+        mut delivery: Delivery,
+    ) {
+        // A message too large for this client is dropped as if it had been delivered
+        // ([MQTT-3.1.2-25]), so it must not take a packet id.
+        if !self.fits(turn, view, &delivery.way()) {
+            self.forget_entry(turn, delivery.entry);
+            return;
+        }
+        delivery.entry = self.keep(turn, view, shared, &delivery.way());
+        delivery.weight = view.weight().max(1) as u32;
+        // A message that can never be sent again need not be kept: its session ends with the
+        // connection, and it came through no shared group whose other members could take it.
+        if self.session.expiry.outlives_connection() || delivery.group.is_some() {
+            delivery.message = Some(shared.get(view, &mut turn.scratch));
+        }
+        let Some(packet_id) = self.session.inflight.take_id() else {
             return;
         };
-        self.put_publish(key, turn, view, shared, way, packet_id);
+        self.put_publish(key, turn, view, shared, delivery.way(), packet_id);
+        self.session.inflight.push(packet_id, delivery);
     }
 
     /// Writes a message down for a session that outlives its connection, unless that was done
@@ -441,24 +466,21 @@ impl Client {
             queue.push_paged(entry, weight);
             return;
         }
-        let mut delivery = Delivery {
-            message: None,
+        // What the store has is not in the ring, whoever wrote it down: when the client leaves it
+        // leaves memory together with what is before and behind it.
+        let own = shared.unshared && !shared.is_made() && entry == EntryNo::NONE;
+        if own && queue.push_own(&way, view) {
+            return;
+        }
+        queue.push_shared(Delivery {
+            message: Some(shared.get(view, &mut turn.scratch)),
             qos: way.qos,
             retain: way.retain,
             ids: way.ids.clone(),
             group: way.group.cloned(),
             weight,
             entry,
-        };
-        // What the store has is not in the ring, whoever wrote it down: when the client leaves it
-        // leaves memory together with what is before and behind it.
-        let own = shared.unshared && !shared.is_made() && entry == EntryNo::NONE;
-        if own && way.group.is_none() {
-            self.session.queue.push_own(delivery, view);
-            return;
-        }
-        delivery.message = Some(shared.get(view, &mut turn.scratch));
-        self.session.queue.push_shared(delivery);
+        });
     }
 
     /// Says, once per session, that its messages are being dropped. A drop counts as work of the
@@ -470,42 +492,6 @@ impl Client {
             turn.log(LogKind::Notice, || {
                 format!("Outgoing messages are being dropped for client {}.", self.id)
             });
-        }
-    }
-
-    /// Sends an acknowledgement: at once, or with this turn's ticket if the packet it answers
-    /// changed durable state, or behind those that wait already, so that acknowledgements keep
-    /// their order ([MQTT-4.6.0-2], [MQTT-4.6.0-3]).
-    pub(crate) fn ack(
-        &mut self,
-        key: u32,
-        turn: &mut Turn,
-        put: impl FnOnce(Version, &mut Vec<u8>),
-    ) {
-        let Some(link) = &mut self.link else { return };
-        turn.stats.packets_sent += 1;
-        if !turn.gated && link.held.is_empty() && link.open {
-            put(link.version, output(link, key, turn).bytes());
-            return;
-        }
-        let (version, until) = (link.version, turn.gated.then_some(turn.seq));
-        hold(link, key, turn, until, |out| put(version, out));
-    }
-
-    /// Sends the acknowledgements of turns that are durable, in order.
-    pub(crate) fn release(&mut self, key: u32, turn: &mut Turn) {
-        let Some(link) = &mut self.link else { return };
-        while let Some((seq, _)) = link.held.front()
-            && turn.done.contains(*seq)
-        {
-            let Some((_, bytes)) = link.held.pop_front() else {
-                break;
-            };
-            link.open = true;
-            output(link, key, turn).bytes().extend_from_slice(&bytes);
-        }
-        if link.open {
-            self.pump(key, turn);
         }
     }
 }
@@ -528,35 +514,6 @@ pub(crate) fn enqueue(
     };
     turn.durable(|| StoreOp::Enqueued { session, entry, delivery });
     entry
-}
-
-/// Keeps a packet back `until` the changes of that turn are durable; if it waits for none, as long
-/// as those before it, as this turn may never be written down. How long it is.
-pub(crate) fn hold(
-    link: &mut Link,
-    key: u32,
-    turn: &mut Turn,
-    until: Option<u64>,
-    put: impl FnOnce(&mut Vec<u8>),
-) -> usize {
-    match until {
-        Some(seq) if seq == turn.seq => turn.wait = turn.wait.max(Wait::ForThis),
-        Some(_) => turn.wait = Wait::ForAll,
-        None => {}
-    }
-    if link.held.is_empty() {
-        turn.holders.push(key);
-    }
-    let last = link.held.back().map(|(seq, _)| *seq);
-    if last.is_none() || until > last {
-        link.held.push_back((until.unwrap_or(turn.seq), Vec::new()));
-    }
-    let Some((_, bytes)) = link.held.back_mut() else {
-        return 0;
-    };
-    let before = bytes.len();
-    put(bytes);
-    bytes.len() - before
 }
 
 /// A message as the clients of `link`'s listener see it: without the mount point.

@@ -1,11 +1,11 @@
 //! A client connects: sessions found or made, taken over, resumed (sections 3.1.4, 4.1).
 
 use crate::client::Client;
-use crate::client::hold;
 use crate::config::ListenerConfig;
 use crate::end::Ending;
 use crate::event::LogKind;
 use crate::handshake::{Refused, decode};
+use crate::held::hold;
 use crate::inflight::MAX_FLIGHTS;
 use crate::link::{AliasesIn, AliasesOut, Link};
 use crate::memory::Memory;

@@ -74,8 +74,7 @@ impl Deferring<'_> {
         self.outbox.publish(route.peers | homes | own, view, &entries);
         for group in &route.groups {
             *self.share_turn = self.share_turn.wrapping_add(1);
-            let queue_qos0 = self.turn.cfg.queue_qos0_messages;
-            if let Some(member) = group.pick(*self.share_turn, view.qos, queue_qos0) {
+            if let Some(member) = group.pick(*self.share_turn, view.qos, &self.turn.cfg) {
                 self.outbox.directed(member, group, self.turn, view, shared);
             }
         }

@@ -7,11 +7,10 @@
 use crate::client::Way;
 use crate::inflight::{Delivery, Stage};
 use crate::message::MessageView;
-use crate::shared::{Group, Member};
+use crate::shared::{Member, Through};
 use crate::turn::SharedCopy;
 use crate::worker::Worker;
 use mogi_codec::QoS;
-use std::sync::Arc;
 
 impl Worker {
     /// The member is away, its session stays: what it was not sent goes to members that are there.
@@ -23,12 +22,9 @@ impl Worker {
         let Some(queue) = client.session.queue.made() else {
             return;
         };
-        let moved = queue.drain_groups(|delivery| {
-            delivery.group.as_ref().is_some_and(|group| {
-                node.interest
-                    .group(group.name(), group.filter())
-                    .is_some_and(|group| group.others_online(worker, key))
-            })
+        let moved = queue.drain_groups(|group| {
+            let now = node.interest.group(group.name(), group.filter());
+            now.is_some_and(|group| group.others_online(worker, key))
         });
         self.hand_over(key, moved);
     }
@@ -102,12 +98,12 @@ impl Worker {
     /// The member whose turn it is.
     pub(crate) fn pick<'a>(
         &mut self,
-        group: Option<&'a Arc<Group>>,
+        group: Option<&'a Through>,
         view: &MessageView<'_>,
-    ) -> Option<(&'a Arc<Group>, &'a Member)> {
+    ) -> Option<(&'a Through, &'a Member)> {
         let group = group?;
         self.share_turn = self.share_turn.wrapping_add(1);
-        let member = group.pick(self.share_turn, view.qos, self.turn.cfg.queue_qos0_messages)?;
+        let member = group.pick(self.share_turn, view.qos, &self.turn.cfg)?;
         Some((group, member))
     }
 }

@@ -14,11 +14,10 @@ use crate::client::Way;
 use crate::message::Message;
 use crate::route::Ids;
 use crate::seldom::Spare;
-use crate::shared::Group;
+use crate::shared::Through;
 use crate::store::EntryNo;
 use mogi_codec::QoS;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 /// Where the exchange of a message stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +37,7 @@ pub(crate) struct Delivery {
     pub(crate) retain: bool,
     pub(crate) ids: Ids,
     /// The shared group it came through: another member may get it if this client leaves.
-    pub(crate) group: Option<Arc<Group>>,
+    pub(crate) group: Option<Through>,
     /// Topic, properties and payload, in bytes.
     pub(crate) weight: u32,
     /// Its number in the store; [`EntryNo::NONE`] where the store does not know it.
@@ -158,10 +157,23 @@ impl Inflight {
         self.bytes
     }
 
-    /// Takes a free packet id and puts the delivery in flight; `None` when [`MAX_FLIGHTS`] are in
-    /// use ([MQTT-2.2.1-4]).
-    pub(crate) fn push(&mut self, delivery: Delivery) -> Option<u16> {
-        let packet_id = self.free_id()?;
+    /// Takes a free packet id; `None` when [`MAX_FLIGHTS`] are in use ([MQTT-2.2.1-4]).
+    pub(crate) fn take_id(&mut self) -> Option<u16> {
+        if self.live >= MAX_FLIGHTS {
+            return None;
+        }
+        loop {
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            // Only where the oldest is a whole round behind can an id still be in use.
+            let may_be_used = self.index.is_some() || self.in_range(self.last_id);
+            if !may_be_used || self.position(self.last_id).is_none() {
+                return Some(self.last_id);
+            }
+        }
+    }
+
+    /// Puts a delivery in flight with an id of [`Self::take_id`].
+    pub(crate) fn push(&mut self, packet_id: u16, delivery: Delivery) {
         self.bytes += u64::from(delivery.weight);
         debug_assert!(self.all_sent());
         if self.index.is_none() && self.in_range(packet_id) {
@@ -174,7 +186,6 @@ impl Inflight {
         self.live += 1;
         self.sent += 1;
         self.sent_live += 1;
-        Some(packet_id)
     }
 
     /// Puts the flights of a store in place, in the order they are to be sent again. Ids that
@@ -232,10 +243,14 @@ impl Inflight {
     /// Ends the flight with that id.
     pub(crate) fn remove(&mut self, packet_id: u16) -> Option<Flight> {
         let at = self.position(packet_id)?;
-        let flight = std::mem::replace(self.flights.get_mut(at)?, Flight::gap(packet_id));
+        self.sent_live -= usize::from(at < self.sent);
+        let flight = match at {
+            // Mostly it is the oldest.
+            0 => self.pop_front()?,
+            _ => std::mem::replace(self.flights.get_mut(at)?, Flight::gap(packet_id)),
+        };
         self.bytes -= u64::from(flight.delivery.weight);
         self.live -= 1;
-        self.sent_live -= usize::from(at < self.sent);
         if let Some(index) = &mut self.index {
             index.remove(&packet_id);
         }
@@ -275,9 +290,7 @@ impl Inflight {
     /// Removes gaps from both ends.
     fn trim(&mut self) {
         while self.flights.front().is_some_and(|flight| flight.gap) {
-            self.flights.pop_front();
-            self.first = self.first.wrapping_add(1);
-            self.sent = self.sent.saturating_sub(1);
+            self.pop_front();
         }
         while self.flights.back().is_some_and(|flight| flight.gap) {
             self.flights.pop_back();
@@ -288,25 +301,18 @@ impl Inflight {
         }
     }
 
+    fn pop_front(&mut self) -> Option<Flight> {
+        let flight = self.flights.pop_front()?;
+        self.first = self.first.wrapping_add(1);
+        self.sent = self.sent.saturating_sub(1);
+        Some(flight)
+    }
+
     fn build_index(&mut self) {
         let numbers = self.flights.iter().zip(0u32..);
         let live = numbers.filter(|(flight, _)| !flight.gap);
         let index = live.map(|(flight, at)| (flight.packet_id, self.first.wrapping_add(at)));
         self.index = Some(index.collect());
-    }
-
-    fn free_id(&mut self) -> Option<u16> {
-        if self.live >= MAX_FLIGHTS {
-            return None;
-        }
-        loop {
-            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-            // Only where the oldest is a whole round behind can an id still be in use.
-            let may_be_used = self.index.is_some() || self.in_range(self.last_id);
-            if !may_be_used || self.position(self.last_id).is_none() {
-                return Some(self.last_id);
-            }
-        }
     }
 
     /// Whether the id lies between the first and the last.
@@ -360,13 +366,19 @@ mod tests {
         }
     }
 
+    fn put(inflight: &mut Inflight) -> Option<u16> {
+        let id = inflight.take_id()?;
+        inflight.push(id, delivery());
+        Some(id)
+    }
+
     #[test]
     fn ids_are_never_in_use_twice_even_around_a_stuck_one() {
         let mut inflight = Inflight::default();
-        let stuck = inflight.push(delivery()).expect("free");
+        let stuck = put(&mut inflight).expect("free");
         assert_eq!(stuck, 1);
         for _ in 0..200_000 {
-            let id = inflight.push(delivery()).expect("free");
+            let id = put(&mut inflight).expect("free");
             assert!(id != 0 && id != stuck);
             assert!(inflight.remove(id).is_some());
         }
@@ -378,9 +390,9 @@ mod tests {
     fn as_many_as_are_allowed_and_no_more() {
         let mut inflight = Inflight::default();
         for _ in 0..MAX_FLIGHTS {
-            assert!(inflight.push(delivery()).is_some());
+            assert!(put(&mut inflight).is_some());
         }
-        assert!(inflight.push(delivery()).is_none());
+        assert!(put(&mut inflight).is_none());
         for id in (1..=MAX_FLIGHTS as u16).rev() {
             assert!(inflight.remove(id).is_some(), "id {id}");
         }
@@ -401,7 +413,7 @@ mod tests {
             let pushing =
                 list.is_empty() || below(100) < if step / 5000 % 2 == 0 { 60 } else { 40 };
             if pushing && inflight.all_sent() {
-                let id = inflight.push(delivery()).expect("free");
+                let id = put(&mut inflight).expect("free");
                 assert!(list.iter().all(|&(other, _)| other != id));
                 rounds += usize::from(id == 1);
                 list.push((id, true));

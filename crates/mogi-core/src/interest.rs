@@ -20,7 +20,7 @@ use crate::cluster::change::{Change, FarMember};
 use crate::cluster::{Cluster, is_far};
 use crate::lasting::LastingSet;
 use crate::route::Target;
-use crate::shared::{Group, Member};
+use crate::shared::{Group, Member, Through};
 use crate::store::SessionNo;
 use crate::topics::{MatchScratch, Trie};
 use std::collections::BTreeMap;
@@ -273,9 +273,9 @@ impl Interest {
     }
 
     /// The group as it is now.
-    pub(crate) fn group(&self, name: &str, filter: &str) -> Option<Arc<Group>> {
+    pub(crate) fn group(&self, name: &str, filter: &str) -> Option<Through> {
         let table = self.read();
-        table.get(filter)?.groups.as_ref()?.get(name).cloned()
+        table.get(filter)?.groups.as_ref()?.get(name).map(Through::new)
     }
 
     /// Calls `visit` with every filter in the table. With one worker only those of shared groups

@@ -148,6 +148,12 @@ pub(crate) fn stored_len(view: &MessageView<'_>) -> usize {
     HEAD + view.weight()
 }
 
+/// What a message weighs of which [`put_stored`] wrote so many bytes.
+pub(crate) const fn stored_weight(len: u32) -> u32 {
+    // Each has a topic, so that none weighs nothing.
+    len.saturating_sub(HEAD as u32)
+}
+
 /// Reads what [`put_stored`] wrote.
 #[inline]
 pub(crate) fn view_stored(bytes: &[u8]) -> MessageView<'_> {

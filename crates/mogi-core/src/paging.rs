@@ -10,6 +10,7 @@ use crate::client::Client;
 use crate::event::Fetch;
 use crate::inflight::Delivery;
 use crate::queue::Queue;
+use crate::shared::{Group, Through};
 use crate::store::{EntryNo, StoredDelivery, StoredWaiting};
 use crate::tail::Tail;
 use crate::turn::Turn;
@@ -231,7 +232,7 @@ impl Worker {
     pub(crate) fn revive(&self, entry: EntryNo, stored: StoredDelivery) -> Delivery {
         let group = stored.group.map(|(name, filter)| {
             let group = self.node.interest.group(&name, &filter);
-            group.unwrap_or_else(|| Arc::new(crate::shared::Group::empty(&name, &filter)))
+            group.unwrap_or_else(|| Through::new(&Arc::new(Group::empty(&name, &filter))))
         });
         Delivery {
             weight: stored.message.weight().max(1) as u32,

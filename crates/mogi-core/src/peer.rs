@@ -18,13 +18,12 @@ use crate::cluster::is_far;
 use crate::interest::PeerSet;
 use crate::message::{Frame, MessageView};
 use crate::route::Target;
-use crate::shared::{Group, Member};
+use crate::shared::{Member, Through};
 use crate::store::{EntryNo, SessionNo};
 use crate::turn::{SharedCopy, Turn};
 use crate::worker::Worker;
 use mogi_codec::reader::Reader;
 use mogi_codec::{DecodeError, QoS, SubscribeOptions};
-use std::sync::Arc;
 
 const PUBLISH: u8 = 1;
 const DIRECTED: u8 = 2;
@@ -93,7 +92,7 @@ impl Outbox {
     pub(crate) fn directed(
         &mut self,
         member: &Member,
-        group: &Arc<Group>,
+        group: &Through,
         turn: &mut Turn,
         view: &MessageView<'_>,
         shared: &mut SharedCopy,
@@ -258,35 +257,48 @@ impl Worker {
         let (name, filter) = (body.str()?, body.str()?);
         let message = read_message(body)?;
         let view = message.view(message.topic()?.as_bytes());
-        let mut shared = SharedCopy::default();
-        let upgrade = self.turn.cfg.upgrade_outgoing_qos;
-        let group = self.node.interest.group(name, filter);
-        let worker = self.index;
+        let target = Target::new(key, options, id);
+        let group = self.routing.take_group(name, filter);
+        self.directed_here(&target, generation, (session, entry), (name, filter, &group), &view);
+        self.routing.keep_group(group);
+        Ok(())
+    }
+
+    /// A message for a member of a group that is, or was, a client here.
+    fn directed_here(
+        &mut self,
+        target: &Target,
+        generation: u32,
+        (session, entry): (SessionNo, EntryNo),
+        (name, filter, group): (&str, &str, &Option<Through>),
+        view: &MessageView<'_>,
+    ) {
+        let mut shared = SharedCopy::for_receivers(1);
+        let (upgrade, worker) = (self.turn.cfg.upgrade_outgoing_qos, self.index);
+        let key = target.client;
         let others = group.as_ref().is_some_and(|group| group.others_online(worker, key));
         let mut member = self.clients.current(key, generation);
-        if let Some(client) = &member {
+        if let Some(client) = &mut member {
             client.session.queue.arrived();
         }
         let moved = self.node.has_moved(session, member.is_some());
         // It was read from the store already, and goes where its session does.
         if member.as_mut().is_some_and(|client| client.session.has_caught(entry)) {
-            return Ok(());
+            return;
         }
         let Some(client) = member.filter(|client| client.link.is_some() || !others) else {
             // Where the session has gone elsewhere, or came back since, it finds its entry in the
             // store.
             if entry != EntryNo::NONE && moved {
-                return Ok(());
+                return;
             }
             // The member left while the message was on its way: another gets it.
-            self.hand_on(session, entry, (name, filter), &view, &mut shared);
-            return Ok(());
+            self.hand_on(session, entry, (name, filter), view, &mut shared);
+            return;
         };
-        let target = Target::new(key, options, id);
-        let mut way = Way::live(&target, &view, upgrade, group.as_ref());
+        let mut way = Way::live(target, view, upgrade, group.as_ref());
         way.entry = entry;
-        client.deliver(key, &mut self.turn, &view, &mut shared, way);
-        Ok(())
+        client.deliver(key, &mut self.turn, view, &mut shared, way);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::message::{Frame, MessageView, NEVER, forwardable, put_forwarded};
 use crate::peer::{Entries, Outbox, PeerEntry, PeerMessage};
 use crate::receive::wants_reasons;
 use crate::retain::{retain, retain_later};
-use crate::shared::Group;
+use crate::shared::Through;
 use crate::store::{Cause, SessionNo, StoreOp};
 use crate::turn::SharedCopy;
 use crate::worker::Worker;
@@ -117,7 +117,7 @@ impl Worker {
             expires_at_ms: expires_at_ms(publish.properties, self.turn.now_ms),
             frame,
         };
-        let mut shared = SharedCopy::for_receivers(route.targets.len());
+        let mut shared = SharedCopy::for_receivers(route.targets.len() + route.groups.len());
         if publish.qos == QoS::ExactlyOnce && self.defers(key) {
             let mut outbox = Outbox::new(self.node.workers());
             let retained = match view.retain {
@@ -536,14 +536,14 @@ impl Delivering<'_> {
     /// Gives the message to one member of a shared group.
     fn send_group(
         &mut self,
-        group: &Arc<Group>,
+        group: &Through,
         view: &MessageView<'_>,
         shared: &mut SharedCopy,
         tries: usize,
     ) {
         *self.share_turn = self.share_turn.wrapping_add(1);
         let turn = &mut *self.turn;
-        let picked = group.pick(*self.share_turn, view.qos, turn.cfg.queue_qos0_messages);
+        let picked = group.pick(*self.share_turn, view.qos, &turn.cfg);
         let Some(member) = picked else { return };
         if member.worker == self.worker {
             let key = member.target.client;

@@ -1,32 +1,25 @@
-//! Messages that wait for their client, or for room in flight.
-//!
-//! ```text
-//!  entries:  [ own ][ shared ][ own ][ own ] …            one small entry per message, in order
-//!               │       └──► Message                      many receivers have the same one
-//!               ▼
-//!  ring:     | message | message | message | …            this client's alone, one after the other
-//! ```
-//! A message with one receiver goes into the client's ring: no allocation, and reading it back runs
-//! through memory in order. A message with many is held once and shared.
+//! A client's queue: messages that wait for their client, or for room in flight, and what is to be
+//! known of them as a whole.
 
+use crate::client::Way;
 use crate::inflight::Delivery;
-use crate::message::{Message, MessageView, put_stored, stored_len};
+use crate::line::{Line, Own};
+use crate::message::{Message, MessageView};
 use crate::paging::Paged;
 use crate::seldom::Spare;
+use crate::shared::Group;
 use crate::store::EntryNo;
 use crate::tally::Tally;
 use crate::turn::Turn;
 use mogi_codec::QoS;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 /// A client's queue.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    entries: VecDeque<Entry>,
-    /// Apart, as most queues of a large broker are empty.
-    ring: Option<Box<Ring>>,
+    line: Line,
     bytes: Tally,
     /// Retained messages of a new subscription among them. They are exempt from the queue's
     /// limits, being kept elsewhere anyway, and live messages line up behind them.
@@ -40,14 +33,29 @@ pub(crate) struct Queue {
     /// Messages of groups that are still to come from the store, and how many answers that takes.
     pub(crate) grouped: (BTreeSet<EntryNo>, u32),
     /// Its length, for those who choose among members of a shared group; others have none.
-    watched: Option<Arc<AtomicU32>>,
+    watched: Option<Watched>,
 }
 
+/// A count that others look at. They hear of changes when some have come together: each message
+/// would take its cache line from them, and they would take it back with each of theirs.
 #[derive(Debug)]
-struct Entry {
-    delivery: Delivery,
-    /// Bytes in the ring; 0: the message is shared and in `delivery`.
-    own_len: u32,
+struct Watched {
+    told: Arc<AtomicI32>,
+    /// By how much it is wrong.
+    untold: i32,
+}
+
+/// From this many on they are told. Few against those from which on a member of a group is behind.
+const TOLD: u32 = 8;
+
+impl Watched {
+    #[inline]
+    fn add(&mut self, messages: i32) {
+        self.untold += messages;
+        if self.untold.unsigned_abs() >= TOLD {
+            self.told.fetch_add(std::mem::take(&mut self.untold), Ordering::Relaxed);
+        }
+    }
 }
 
 impl Spare for Queue {
@@ -56,8 +64,7 @@ impl Spare for Queue {
 
     fn nothing() -> &'static Self {
         static NOTHING: Queue = Queue {
-            entries: VecDeque::new(),
-            ring: None,
+            line: Line::EMPTY,
             bytes: Tally::NONE,
             backlog: 0,
             qos0: 0,
@@ -82,12 +89,12 @@ impl Spare for Queue {
 
 impl Queue {
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.paged.is_none()
+        self.line.is_empty() && self.paged.is_none()
     }
 
     /// Messages in memory.
     pub(crate) fn in_memory(&self) -> usize {
-        self.entries.len()
+        self.line.len()
     }
 
     /// Whether some of it is in the store only.
@@ -101,32 +108,32 @@ impl Queue {
 
     /// A count of the messages that wait, kept from now on. Whoever sends one here from another
     /// worker counts it in; [`Self::arrived`] counts it out again.
-    pub(crate) fn watched(&mut self) -> Arc<AtomicU32> {
-        let waiting = self.entries.len() + self.paged_len();
-        let count = || Arc::new(AtomicU32::new(waiting as u32));
-        Arc::clone(self.watched.get_or_insert_with(count))
+    pub(crate) fn watched(&mut self) -> Arc<AtomicI32> {
+        let waiting = self.line.len() + self.paged_len();
+        let count = || Watched { told: Arc::new(AtomicI32::new(waiting as i32)), untold: 0 };
+        Arc::clone(&self.watched.get_or_insert_with(count).told)
     }
 
     /// A message that was counted by its sender is here, and counted as what it became.
-    pub(crate) fn arrived(&self) {
+    pub(crate) fn arrived(&mut self) {
         self.count_less(1);
     }
 
-    pub(crate) fn count_more(&self, messages: usize) {
-        if let Some(watched) = &self.watched {
-            watched.fetch_add(messages as u32, Ordering::Relaxed);
+    pub(crate) fn count_more(&mut self, messages: usize) {
+        if let Some(watched) = &mut self.watched {
+            watched.add(messages as i32);
         }
     }
 
-    pub(crate) fn count_less(&self, messages: usize) {
-        if let Some(watched) = &self.watched {
-            watched.fetch_sub(messages as u32, Ordering::Relaxed);
+    pub(crate) fn count_less(&mut self, messages: usize) {
+        if let Some(watched) = &mut self.watched {
+            watched.add(-(messages as i32));
         }
     }
 
     /// Messages that count against the limits.
     pub(crate) fn counted(&self) -> usize {
-        self.entries.len() - self.backlog + self.paged_len()
+        self.line.len() - self.backlog + self.paged_len()
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -136,7 +143,7 @@ impl Queue {
     /// Whether no more of it is to be in memory, if the store has it as well.
     pub(crate) fn is_long(&self, turn: &Turn) -> bool {
         self.paged.is_some()
-            || self.entries.len() >= turn.cfg.queue_window_messages
+            || self.line.len() >= turn.cfg.queue_window_messages
             || self.bytes.get() >= turn.cfg.queue_window_bytes
     }
 
@@ -153,82 +160,67 @@ impl Queue {
 
     /// QoS and weight of the oldest message.
     pub(crate) fn front(&self) -> Option<(QoS, usize)> {
-        let entry = self.entries.front()?;
-        Some((entry.delivery.qos, entry.delivery.weight as usize))
+        self.line.front().map(|(qos, weight)| (qos, weight as usize))
     }
 
     /// Adds a message that others have as well; it is in `delivery`.
     pub(crate) fn push_shared(&mut self, delivery: Delivery) {
         debug_assert!(delivery.message.is_some());
-        self.push_entry(delivery, 0);
+        self.count_in(delivery.qos, delivery.weight);
+        self.line.push_shared(delivery);
     }
 
-    /// Adds a message nobody else has; `delivery` is without it.
-    pub(crate) fn push_own(&mut self, delivery: Delivery, view: &MessageView<'_>) {
-        debug_assert!(delivery.message.is_none() && delivery.group.is_none());
-        let len = stored_len(view);
-        put_stored(view, self.ring.get_or_insert_default().room_for(len));
-        self.push_entry(delivery, len as u32);
+    /// Adds a message nobody else has, the store neither; whether that was possible: else it is
+    /// one to be shared.
+    pub(crate) fn push_own(&mut self, way: &Way<'_>, view: &MessageView<'_>) -> bool {
+        let weight = self.line.push_own(way, view);
+        if let Some(weight) = weight {
+            self.count_in(way.qos, weight);
+        }
+        weight.is_some()
     }
 
     /// Adds a retained message that answers a SUBSCRIBE.
     pub(crate) fn push_backlog(&mut self, mut delivery: Delivery) {
         delivery.weight = 0;
         self.backlog += 1;
-        self.push_entry(delivery, 0);
+        self.push_shared(delivery);
     }
 
-    /// Takes the oldest message: as a shared one in the delivery, or as bytes in `stored`.
-    pub(crate) fn pop(&mut self, stored: &mut Vec<u8>) -> Option<Delivery> {
-        let Entry { delivery, own_len } = self.entries.pop_front()?;
+    /// Takes the oldest message: in the delivery if it is a shared one, or is to be kept until it
+    /// is acknowledged because the session is `lasting` or for another member of its group; else
+    /// beside it, to be put back.
+    pub(crate) fn pop(&mut self, lasting: bool) -> Option<(Delivery, Option<Own>)> {
+        let (delivery, own) = self.line.pop(lasting)?;
         self.forget(&delivery);
         self.count_less(1);
-        stored.clear();
-        if own_len > 0
-            && let Some(ring) = &mut self.ring
-        {
-            ring.pop(own_len as usize, stored);
+        Some((delivery, own))
+    }
+
+    /// Takes back what [`Self::pop`] gave, before anything else is done with the queue.
+    pub(crate) fn put_back(&mut self, own: Option<Own>) {
+        if let Some(own) = own {
+            self.line.put_back(own);
         }
-        if self.entries.is_empty() {
-            self.ring = None;
-            if self.entries.capacity() > KEPT_ENTRIES {
-                self.entries = VecDeque::new();
-            }
-        }
-        Some(delivery)
     }
 
     /// Takes out the deliveries of shared groups for which `take` says so.
-    pub(crate) fn drain_groups(
-        &mut self,
-        mut take: impl FnMut(&Delivery) -> bool,
-    ) -> Vec<Delivery> {
-        let mut taken = Vec::new();
-        for entry in std::mem::take(&mut self.entries) {
-            // Messages of groups are never in the ring, so the ring stays in order.
-            if entry.delivery.group.is_some() && take(&entry.delivery) {
-                self.forget(&entry.delivery);
-                taken.push(entry.delivery);
-            } else {
-                self.entries.push_back(entry);
-            }
+    pub(crate) fn drain_groups(&mut self, mut take: impl FnMut(&Group) -> bool) -> Vec<Delivery> {
+        match self.line.has_grouped() {
+            true => self.extract(|group, _| group.is_some_and(&mut take)),
+            false => Vec::new(),
         }
-        self.count_less(taken.len());
-        taken
     }
 
     /// Takes out what the store has and may be fetched again.
     pub(crate) fn take_kept(&mut self) -> Vec<Delivery> {
-        let mut taken = Vec::new();
-        for entry in std::mem::take(&mut self.entries) {
-            // What the store has is shared with it, so the ring stays in order.
-            let kept = entry.delivery.entry != EntryNo::NONE && entry.own_len == 0;
-            if kept && entry.delivery.group.is_none() {
-                self.forget(&entry.delivery);
-                taken.push(entry.delivery);
-            } else {
-                self.entries.push_back(entry);
-            }
+        self.extract(|group, entry| group.is_none() && entry != EntryNo::NONE)
+    }
+
+    fn extract(&mut self, take: impl FnMut(Option<&Group>, EntryNo) -> bool) -> Vec<Delivery> {
+        let taken = self.line.extract(take);
+        for delivery in &taken {
+            self.forget(delivery);
         }
         self.count_less(taken.len());
         taken
@@ -238,30 +230,30 @@ impl Queue {
     /// number), QoS 0 only if `qos0` waits. With `share` no message stays in the ring, so that the
     /// store can have it. How many messages were dropped for the limit.
     pub(crate) fn settle(&mut self, limit: usize, qos0: bool, share: bool) -> u64 {
-        if self.backlog == 0 && qos0 && !(share && self.has_own()) {
+        if self.backlog == 0 && qos0 && !(share && self.line.has_own()) {
             return 0;
         }
-        self.count_less(self.entries.len());
+        self.count_less(self.line.len());
         let (watched, paged) = (std::mem::take(&mut self.watched), self.paged.take());
         let (question, grouped) = (self.question, std::mem::take(&mut self.grouped));
         let bytes = self.bytes.another();
         let kept = Self { watched, paged, question, grouped, bytes, ..Self::default() };
         let mut old = std::mem::replace(self, kept);
-        let mut stored = Vec::new();
         let mut dropped = 0;
-        while let Some(mut delivery) = old.pop(&mut stored) {
+        while let Some((mut delivery, own)) = old.pop(true) {
+            let ring = own.as_ref().map(|own| Message::from_stored(own.bytes()));
+            old.put_back(own);
+            let Some(message) = delivery.message.take().or(ring) else {
+                continue;
+            };
             if delivery.qos == QoS::AtMostOnce && !qos0 {
                 continue;
             }
             let backlog = delivery.weight == 0;
-            if backlog && limit != 0 && self.entries.len() >= limit {
+            if backlog && limit != 0 && self.line.len() >= limit {
                 dropped += 1;
                 continue;
             }
-            let message = match delivery.message.take() {
-                Some(message) => message,
-                None => Message::from_stored(&stored),
-            };
             delivery.weight = message.weight().max(1) as u32;
             delivery.message = Some(message);
             self.push_shared(delivery);
@@ -269,29 +261,20 @@ impl Queue {
         dropped
     }
 
-    fn has_own(&self) -> bool {
-        self.entries.iter().any(|entry| entry.own_len > 0)
-    }
-
     /// The numbers of the messages in memory that the store knows.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = EntryNo> {
-        let numbers = self.entries.iter().map(|entry| entry.delivery.entry);
+        let numbers = self.line.shared().map(|delivery| delivery.entry);
         numbers.filter(|entry| *entry != EntryNo::NONE)
     }
 
     /// Calls `visit` with the shared messages the store does not know.
-    pub(crate) fn for_each_unkept(&mut self, mut visit: impl FnMut(&mut Delivery)) {
-        for Entry { delivery, .. } in &mut self.entries {
-            if delivery.entry == EntryNo::NONE {
-                visit(delivery);
-            }
-        }
+    pub(crate) fn for_each_unkept(&mut self, visit: impl FnMut(&mut Delivery)) {
+        self.line.shared_mut().filter(|delivery| delivery.entry == EntryNo::NONE).for_each(visit);
     }
 
-    fn push_entry(&mut self, delivery: Delivery, own_len: u32) {
-        self.bytes.add(u64::from(delivery.weight));
-        self.qos0 += usize::from(delivery.qos == QoS::AtMostOnce);
-        self.entries.push_back(Entry { delivery, own_len });
+    fn count_in(&mut self, qos: QoS, weight: u32) {
+        self.bytes.add(u64::from(weight));
+        self.qos0 += usize::from(qos == QoS::AtMostOnce);
         self.count_more(1);
     }
 
@@ -305,96 +288,128 @@ impl Queue {
     }
 }
 
-/// Entries whose room an empty queue keeps.
-const KEPT_ENTRIES: usize = 64;
-
-/// Bytes in and out, in order, in pieces that grow with the traffic.
-#[derive(Debug, Default)]
-struct Ring {
-    chunks: VecDeque<Vec<u8>>,
-    /// How much of the first chunk is gone.
-    start: usize,
-    /// A chunk that was emptied, for the next that is needed.
-    spare: Vec<u8>,
-}
-
-const FIRST_CHUNK: usize = 512;
-const LARGEST_CHUNK: usize = 16 * 1024;
-
-impl Ring {
-    /// A buffer that `len` bytes are appended to.
-    fn room_for(&mut self, len: usize) -> &mut Vec<u8> {
-        let fits = self.chunks.back().is_some_and(|chunk| chunk.capacity() - chunk.len() >= len);
-        if !fits {
-            let grown = self.chunks.back().map_or(FIRST_CHUNK, |last| last.capacity() * 2);
-            let mut chunk = std::mem::take(&mut self.spare);
-            chunk.clear();
-            chunk.reserve_exact(grown.min(LARGEST_CHUNK).max(len));
-            self.chunks.push_back(chunk);
-        }
-        let last = self.chunks.len() - 1;
-        &mut self.chunks[last]
-    }
-
-    /// Moves the first `len` bytes to `out`. They were written in one piece.
-    fn pop(&mut self, len: usize, out: &mut Vec<u8>) {
-        if self.chunks.front().is_some_and(|first| self.start == first.len())
-            && let Some(empty) = self.chunks.pop_front()
-        {
-            self.start = 0;
-            if empty.capacity() <= LARGEST_CHUNK {
-                self.spare = empty;
-            }
-        }
-        if let Some(bytes) =
-            self.chunks.front().and_then(|first| first.get(self.start..self.start + len))
-        {
-            out.extend_from_slice(bytes);
-            self.start += len;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::message::view_stored;
     use crate::route::Ids;
+    use crate::shared::Through;
+    use std::collections::VecDeque;
 
-    fn delivery(message: Option<Message>) -> Delivery {
+    fn shared_delivery(message: Message) -> Delivery {
         let qos = QoS::AtLeastOnce;
-        let (ids, entry) = (Ids::None, EntryNo::NONE);
-        Delivery { message, qos, retain: false, ids, group: None, weight: 5, entry }
+        let (ids, entry, weight) = (Ids::None, EntryNo::NONE, message.weight() as u32);
+        let message = Some(message);
+        Delivery { message, qos, retain: false, ids, group: None, weight, entry }
+    }
+
+    fn text(delivery: &Delivery, own: Option<&Own>) -> Vec<u8> {
+        match &delivery.message {
+            Some(message) => message.payload().to_vec(),
+            None => view_stored(own.expect("one or the other").bytes()).payload.to_vec(),
+        }
+    }
+
+    fn way(group: Option<&Through>) -> Way<'_> {
+        let (qos, entry) = (QoS::AtLeastOnce, EntryNo::NONE);
+        Way { qos, retain: false, ids: &Ids::None, group, entry }
+    }
+
+    fn next(state: &mut u32) -> u32 {
+        *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        *state >> 16
+    }
+
+    /// Adds a message with that payload: the client's own, one of a group, or a shared one.
+    fn push(queue: &mut Queue, payload: &[u8], group: &Through, kind: u32) {
+        let view = MessageView::internal("t", payload, QoS::AtLeastOnce, false);
+        match kind {
+            0 | 1 => assert!(queue.push_own(&way((kind == 1).then_some(group)), &view)),
+            _ => {
+                let mut delivery = shared_delivery(Message::new(&view, &mut Vec::new()));
+                delivery.group = (kind == 3).then(|| group.clone());
+                queue.push_shared(delivery);
+            }
+        }
     }
 
     #[test]
     fn own_and_shared_messages_come_out_in_order() {
+        let group = Through::new(&Arc::new(Group::empty("g", "t")));
         let mut queue = Queue::default();
-        let mut stored = Vec::new();
         let mut expected = VecDeque::new();
         let mut state = 1u32;
         for round in 0..20_000u32 {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            if state >> 30 != 0 || queue.is_empty() {
-                let payload = round.to_string().repeat(1 + (state >> 16) as usize % 200);
-                let payload = payload.as_bytes().to_vec();
-                let view = MessageView::internal("t", &payload, QoS::AtLeastOnce, false);
-                if state & 1 == 0 {
-                    queue.push_own(delivery(None), &view);
-                } else {
-                    queue.push_shared(delivery(Some(Message::new(&view, &mut Vec::new()))));
-                }
+            let random = next(&mut state);
+            if !random.is_multiple_of(4) || queue.is_empty() {
+                let payload = round.to_string().repeat(1 + random as usize % 200).into_bytes();
+                push(&mut queue, &payload, &group, random / 4 % 4);
                 expected.push_back(payload);
             } else {
-                let delivery = queue.pop(&mut stored).expect("not empty");
-                let payload = match &delivery.message {
-                    Some(message) => message.payload().to_vec(),
-                    None => view_stored(&stored).payload.to_vec(),
-                };
-                assert_eq!(Some(payload), expected.pop_front());
+                let (delivery, own) = queue.pop(false).expect("not empty");
+                assert_eq!(Some(text(&delivery, own.as_ref())), expected.pop_front());
+                queue.put_back(own);
+                assert!(delivery.group.is_none() || delivery.message.is_some());
             }
             assert_eq!(queue.counted(), expected.len());
-            assert_eq!(queue.bytes(), 5 * expected.len() as u64);
+        }
+        let bytes: usize = expected.iter().map(|payload| 1 + payload.len()).sum();
+        assert_eq!(queue.bytes(), bytes as u64);
+    }
+
+    #[test]
+    fn messages_of_groups_are_taken_out_and_the_others_stay_in_order() {
+        let groups = ["one", "other"].map(|name| Through::new(&Arc::new(Group::empty(name, "t"))));
+        let mut queue = Queue::default();
+        let (mut stays, mut goes) = (Vec::new(), Vec::new());
+        let mut state = 7u32;
+        for round in 0..500u32 {
+            let random = next(&mut state);
+            let (kind, which) = (random % 4, random as usize / 4 % 2);
+            let payload = round.to_string().into_bytes();
+            push(&mut queue, &payload, &groups[which], kind);
+            let grouped = kind % 2 == 1;
+            if grouped && which == 0 { &mut goes } else { &mut stays }.push(payload);
+        }
+        let taken = queue.drain_groups(|group| group.name() == "one");
+        let taken: Vec<_> = taken.iter().map(|delivery| text(delivery, None)).collect();
+        assert_eq!(taken, goes);
+        for payload in stays {
+            let (delivery, _) = queue.pop(true).expect("not empty");
+            assert!(delivery.message.is_some(), "a lasting session keeps what it is sent");
+            assert_eq!(text(&delivery, None), payload);
+        }
+        assert!(queue.is_empty() && queue.bytes() == 0);
+    }
+
+    #[test]
+    fn a_group_whose_members_change_all_the_time_does_not_grow_a_table() {
+        let mut queue = Queue::default();
+        let view = MessageView::internal("t", b"x", QoS::AtLeastOnce, false);
+        let fits = (0..100).filter(|_| {
+            let group = Through::new(&Arc::new(Group::empty("g", "t")));
+            queue.push_own(&way(Some(&group)), &view)
+        });
+        assert_eq!(fits.count(), 16);
+    }
+
+    #[test]
+    fn others_know_about_how_many_wait() {
+        let group = Through::new(&Arc::new(Group::empty("g", "t")));
+        let mut queue = Queue::default();
+        let watched = queue.watched();
+        let mut state = 3u32;
+        for _ in 0..5000 {
+            let more = next(&mut state) % 100 < if queue.in_memory() > 200 { 40 } else { 60 };
+            match more {
+                true => push(&mut queue, b"x", &group, 1),
+                false => {
+                    let own = queue.pop(false).and_then(|(_, own)| own);
+                    queue.put_back(own);
+                }
+            }
+            let wrong = watched.load(Ordering::Relaxed).abs_diff(queue.in_memory() as i32);
+            assert!(wrong < TOLD, "{wrong}");
         }
     }
 }

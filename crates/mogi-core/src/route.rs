@@ -14,7 +14,7 @@ use crate::config::CoreConfig;
 use crate::interest::{Interest, Lasting, PeerSet, bit};
 use crate::node::Node;
 use crate::seen::Seen;
-use crate::shared::Group;
+use crate::shared::Through;
 use crate::store::SessionNo;
 use crate::topics::{MatchScratch, Trie};
 use foldhash::fast::FixedState;
@@ -182,7 +182,7 @@ pub(crate) struct Route {
     pub(crate) peers: PeerSet,
     /// Their receivers whose sessions outlive the connection.
     pub(crate) lasting: Vec<Lasting>,
-    pub(crate) groups: Vec<Arc<Group>>,
+    pub(crate) groups: Vec<Through>,
 }
 
 impl Route {
@@ -218,6 +218,8 @@ pub(crate) struct Routing {
     subs_version: u64,
     one_copy: bool,
     index: HashTable<u32>,
+    /// The one found last; [`PASSING`]: none.
+    last: u32,
     /// The first is that of [`PASSING`].
     routes: Vec<Route>,
     seen: Seen,
@@ -228,6 +230,8 @@ pub(crate) struct Routing {
     /// Bytes of their topics.
     bytes: usize,
     scratch: MatchScratch,
+    /// The group a peer sent a message for last, and the version of the interest table it is of.
+    group: (u64, Option<Through>),
 }
 
 impl Routing {
@@ -239,6 +243,7 @@ impl Routing {
             subs_version: 1,
             one_copy: !cfg.allow_duplicate_messages,
             index: HashTable::new(),
+            last: PASSING,
             routes: vec![Route::default()],
             seen: Seen::default(),
             limit: cfg.route_cache_topics.max(1),
@@ -246,6 +251,7 @@ impl Routing {
             receivers: 0,
             bytes: 0,
             scratch: MatchScratch::default(),
+            group: (0, None),
             node,
         }
     }
@@ -264,10 +270,14 @@ impl Routing {
     /// bytes are a valid topic name. It stays good until the next call of a `&mut self` method.
     #[inline]
     pub(crate) fn find(&mut self, topic: &[u8], interest_version: u64) -> Option<u32> {
-        let hash = self.hash.hash_one(topic);
         let routes = &self.routes;
         let same = |&at: &u32| routes[at as usize].topic.as_bytes() == topic;
-        let at = *self.index.find(hash, same)?;
+        // What comes in one go is often for one topic.
+        let at = match self.last {
+            last if last != PASSING && same(&last) => last,
+            _ => *self.index.find(self.hash.hash_one(topic), same)?,
+        };
+        self.last = at;
         let route = &self.routes[at as usize];
         if route.subs_version != self.subs_version || route.interest_version != interest_version {
             if self.receivers > CACHED_RECEIVERS {
@@ -305,8 +315,25 @@ impl Routing {
         at
     }
 
+    /// The group as it is now, looked up only where it is not the one of the message before.
+    pub(crate) fn take_group(&mut self, name: &str, filter: &str) -> Option<Through> {
+        // Before the table is looked at: what changes in between is found the next time.
+        let version = self.node.interest.version();
+        let known = self.group.1.take().filter(|group| {
+            self.group.0 == version && group.name() == name && group.filter() == filter
+        });
+        self.group.0 = version;
+        known.or_else(|| self.node.interest.group(name, filter))
+    }
+
+    /// Gives back what [`Self::take_group`] gave, for the next message.
+    pub(crate) fn keep_group(&mut self, group: Option<Through>) {
+        self.group.1 = group;
+    }
+
     fn forget_all(&mut self) {
         self.index.clear();
+        self.last = PASSING;
         self.routes.truncate(1);
         self.routes[PASSING as usize] = Route::default();
         (self.receivers, self.bytes) = (0, 0);
@@ -356,7 +383,7 @@ fn rebuild(
     interest.matches(topic, scratch, |interested| {
         route.peers |= interested.peers;
         route.lasting.extend(interested.lasting.iter());
-        route.groups.extend(interested.groups().cloned());
+        route.groups.extend(interested.groups().map(Through::new));
     });
 }
 

@@ -59,8 +59,6 @@ pub(crate) struct Turn {
     pub(crate) told: u64,
     /// Where messages are put together.
     pub(crate) scratch: Vec<u8>,
-    /// Where a message that waited is read from.
-    pub(crate) stored: Vec<u8>,
     /// Bytes appended since the last flush.
     pub(crate) appended: usize,
     /// Whether some connection has to be written to before anything else is read.
@@ -91,7 +89,6 @@ impl Turn {
             done: Done::default(),
             told: 0,
             scratch: Vec::new(),
-            stored: Vec::new(),
             appended: 0,
             flush: false,
         }

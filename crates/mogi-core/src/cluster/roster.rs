@@ -11,7 +11,7 @@ use foldhash::fast::FixedState;
 use mogi_codec::topic::Shared;
 use mogi_codec::{SubscribeOptions, Version};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::AtomicI32;
 
 /// A client that is to leave because it is connected elsewhere, or its session lives there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -510,7 +510,7 @@ fn member_at(peer: u16, key: u32, member: &FarMember) -> Option<Member> {
         online: member.online,
         durable: member.session != SessionNo::NONE,
         session: member.session,
-        waiting: Arc::new(AtomicU32::new(0)),
+        waiting: Arc::new(AtomicI32::new(0)),
         far: Some(Arc::clone(&member.client)),
     })
 }
