@@ -182,11 +182,8 @@ impl Worker {
                 // id must not get the messages that wait for its owner. And one of another mount
                 // point, whose subscriptions and messages are of another space of topics.
                 self.end_session(key);
-                if let Some(cluster) = &self.node.cluster {
-                    // Nothing that is published anywhere after the CONNACK is to be for it.
-                    self.turn.gated = true;
-                    self.turn.told = cluster.log().seq();
-                }
+                // Nothing that is published anywhere after the CONNACK is to be for it.
+                self.turn.answer_when_told(&self.node);
             }
         }
         self.clients.generations = self.clients.generations.wrapping_add(1);

@@ -219,11 +219,8 @@ impl Worker {
                 *code = 0x80; // [MQTT-3.9.3-2] of 3.1.1
             }
         }
-        if let Some(cluster) = &self.node.cluster {
-            // Whatever is published anywhere after the SUBACK is to reach the client.
-            self.turn.gated = true;
-            self.turn.told = cluster.log().seq();
-        }
+        // Whatever is published anywhere after the SUBACK is to reach the client.
+        self.turn.answer_when_told(&self.node);
         let properties = properties.as_properties();
         client.ack(key, &mut self.turn, |version, out| {
             Suback { packet_id, properties, codes: &codes }.encode(version, out);
@@ -260,11 +257,8 @@ impl Worker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        if let Some(cluster) = &self.node.cluster {
-            // Nothing that is published anywhere after the UNSUBACK is to be written down for it.
-            self.turn.gated = true;
-            self.turn.told = cluster.log().seq();
-        }
+        // Nothing that is published anywhere after the UNSUBACK is to be written down for it.
+        self.turn.answer_when_told(&self.node);
         let packet_id = unsubscribe.packet_id;
         client.ack(key, &mut self.turn, |version, out| {
             let properties = mogi_codec::Properties::default();

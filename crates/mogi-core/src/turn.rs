@@ -100,6 +100,14 @@ impl Turn {
         self.flush || self.appended >= SLICE_BYTES
     }
 
+    /// What is answered now waits until all other nodes know of the changes of interest so far.
+    pub(crate) fn answer_when_told(&mut self, node: &Node) {
+        if let Some(cluster) = &node.cluster {
+            self.gated = true;
+            self.told = cluster.log().seq();
+        }
+    }
+
     /// Notes a change of durable state; the packet that caused it is answered once it is durable.
     #[inline]
     pub(crate) fn durable(&mut self, op: impl FnOnce() -> StoreOp) {
