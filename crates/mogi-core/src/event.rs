@@ -169,6 +169,8 @@ pub struct Effects {
     /// Entries to be fetched from the store; each is answered with
     /// [`Worker::fetched`](crate::Worker::fetched).
     pub fetches: Vec<Fetch>,
+    /// Where there are other nodes: clients of which nothing is left here.
+    pub forgotten: Vec<Arc<str>>,
     /// Requests on `$CONTROL/`; what is answered goes to [`Worker::tell`](crate::Worker::tell).
     pub controls: Vec<Control>,
     /// Clients that authenticate anew.

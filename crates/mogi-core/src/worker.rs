@@ -273,5 +273,8 @@ impl Worker {
         };
         self.timers.forget(key, client.generation);
         self.node.sessions.fetch_sub(1, Ordering::Relaxed);
+        if self.node.cluster.is_some() {
+            self.turn.effects.forgotten.push(client.id);
+        }
     }
 }

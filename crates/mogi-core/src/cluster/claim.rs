@@ -91,6 +91,11 @@ impl Worker {
         self.claiming.insert(Arc::clone(client), false);
     }
 
+    /// Whether the store was asked for the client id and has not answered.
+    pub fn is_claiming(&self, client: &str) -> bool {
+        self.claiming.contains_key(client)
+    }
+
     /// What the store has answered, as it is by now. `again`: no other node had the client since
     /// this one did, so that what became of its will here meanwhile counts. To be asked before
     /// [`Self::claimed`].

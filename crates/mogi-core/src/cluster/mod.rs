@@ -63,6 +63,8 @@ pub enum Errand {
     /// The client's waiting entries are to be read:
     /// [`Worker::begin_catch_up`](crate::Worker::begin_catch_up).
     CatchUp(Arc<str>),
+    /// The session, which lived elsewhere, is no more: nothing is written down for it.
+    Forget(SessionNo),
 }
 
 /// What the workers of a node and its links to other nodes share.
@@ -105,6 +107,7 @@ impl Cluster {
                 change => errands.extend(roster.apply(interest, peer, change).map(Errand::Evict)),
             }
         }
+        errands.extend(roster.take_ended().into_iter().map(Errand::Forget));
         errands
     }
 

@@ -47,6 +47,8 @@ pub struct Roster {
     nodes: Vec<Option<NodeView>>,
     shadows: Map<SessionNo, Shadow>,
     by_client: Map<Arc<str>, SessionNo>,
+    /// Sessions that are no more, until somebody asks.
+    ended: Vec<SessionNo>,
     /// Keys given to those who are not here.
     keys: u32,
     hash: FixedState,
@@ -104,6 +106,7 @@ impl Roster {
             nodes: Vec::new(),
             shadows: Map::with_hasher(hash.clone()),
             by_client: Map::with_hasher(hash.clone()),
+            ended: Vec::new(),
             keys: 0,
             hash,
         }
@@ -202,9 +205,17 @@ impl Roster {
 
     pub(crate) fn settled_here(&mut self, interest: &Interest, client: &str, session: SessionNo) {
         self.remove_shadow(interest, session);
+        self.ended.retain(|ended| *ended != session);
         if let Some(other) = self.by_client.get(client).copied() {
             self.remove_shadow(interest, other);
         }
+    }
+
+    /// Sessions that lived elsewhere and are no more, since this was asked last.
+    pub(crate) fn take_ended(&mut self) -> Vec<SessionNo> {
+        let mut ended = std::mem::take(&mut self.ended);
+        ended.retain(|session| !self.shadows.contains_key(session));
+        ended
     }
 
     pub(crate) fn forget_all(&mut self) {
@@ -435,6 +446,7 @@ impl Roster {
         }
         let left = (shadow.peer, Arc::clone(&shadow.client), shadow.take_groups());
         self.leave_groups(interest, left);
+        self.ended.push(session);
         if self.by_client.get(&shadow.client) == Some(&session) {
             self.by_client.remove(&shadow.client);
         }

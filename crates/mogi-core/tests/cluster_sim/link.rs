@@ -267,6 +267,10 @@ impl Site {
                     self.catch_up(store, &client);
                     continue;
                 }
+                Errand::Forget(session) => {
+                    self.clients.remove(&session);
+                    continue;
+                }
             };
             let at = node.owner(&eviction.client);
             let was = self.workers[usize::from(at)].evict(now_ms, &eviction);

@@ -40,6 +40,8 @@ pub(super) struct Shared {
     /// Bytes and changes submitted and not yet durable.
     pub(super) bytes: AtomicU64,
     pub(super) ops: AtomicU64,
+    /// Client ids this node has claimed and not released.
+    pub(super) claims: AtomicU64,
     status: Mutex<(Status, Usage)>,
 }
 
@@ -48,6 +50,8 @@ pub(super) struct Shared {
 pub(super) struct Pending {
     pub(super) turns: Vec<Submitted>,
     pub(super) questions: Vec<Question>,
+    /// Clients this node has nothing to do with any more.
+    pub(super) releases: Vec<Arc<str>>,
     pub(super) replies: Vec<(Whose, super::wire::Outcome)>,
     bytes: u64,
     /// Since when there are turns, and who waits for them.
@@ -87,12 +91,12 @@ pub(super) enum Question {
         client: Arc<str>,
         behind: usize,
     },
-    Release {
-        client: Arc<str>,
-    },
     Learn {
         session: SessionNo,
         client: Arc<str>,
+    },
+    Forget {
+        session: SessionNo,
     },
 }
 
@@ -131,6 +135,7 @@ impl Committer {
             wake: Condvar::new(),
             bytes: AtomicU64::new(0),
             ops: AtomicU64::new(0),
+            claims: AtomicU64::new(0),
             status: Mutex::new((Status::default(), store.usage)),
         });
         store.write_marks(true)?;
@@ -169,14 +174,28 @@ impl Committer {
     }
 
     /// This node has nothing to do with the client id any more: its connection ended, and it has no
-    /// session.
+    /// session. What was handed over before is still written under its claim.
     pub fn release(&self, client: Arc<str>) {
-        self.ask(Question::Release { client });
+        self.shared.push(|pending| {
+            pending.releases.push(client);
+            // There is time until the next changes.
+            false
+        });
+    }
+
+    /// How many client ids this node has claimed and not released.
+    pub fn claims(&self) -> u64 {
+        self.shared.claims.load(Ordering::Relaxed)
     }
 
     /// A session of another node, for which messages may be enqueued here.
     pub fn learn(&self, session: SessionNo, client: Arc<str>) {
         self.ask(Question::Learn { session, client });
+    }
+
+    /// A session of another node is no more: what is enqueued for it here counts for nothing.
+    pub fn forget(&self, session: SessionNo) {
+        self.ask(Question::Forget { session });
     }
 
     /// The nodes that use this store; its calls block.
@@ -319,6 +338,7 @@ impl Pending {
         };
         if due {
             taken.turns = std::mem::take(&mut self.turns);
+            taken.releases = std::mem::take(&mut self.releases);
             (self.bytes, self.since, self.wait) = (0, None, Wait::Nobody);
         }
         taken

@@ -26,13 +26,20 @@ pub(super) struct Home {
 pub(super) struct Directory {
     pub(super) keys: Keys,
     homes: HashMap<SessionNo, Home, RandomState>,
-    /// Epochs of claims, by client id, of sessions here or to come.
-    epochs: HashMap<Arc<str>, u64, RandomState>,
+    /// Claims by client id, of connections and sessions here or to come.
+    claims: HashMap<Arc<str>, Claim, RandomState>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    epoch: u64,
+    /// Its client has left.
+    leaves: bool,
 }
 
 impl Directory {
     pub(super) fn new(keys: Keys) -> Self {
-        Self { keys, homes: HashMap::default(), epochs: HashMap::default() }
+        Self { keys, homes: HashMap::default(), claims: HashMap::default() }
     }
 
     /// The slot a change is for, if it counts for anything; sessions come and go with it.
@@ -82,9 +89,9 @@ impl Directory {
         owner: bool,
     ) {
         match owner {
-            true if epoch > 0 => drop(self.epochs.insert(Arc::clone(client), epoch)),
+            true if epoch > 0 => self.claim(client, epoch),
             true => {}
-            false => drop(self.epochs.remove(client)),
+            false => drop(self.claims.remove(client)),
         }
         self.learn(session, client);
         if let Some(home) = self.homes.get_mut(&session)
@@ -96,15 +103,28 @@ impl Directory {
 
     /// This node has claimed the client id.
     pub(super) fn claimed(&mut self, client: &Arc<str>, epoch: u64, session: Option<SessionNo>) {
-        self.epochs.insert(Arc::clone(client), epoch);
+        self.claim(client, epoch);
         if let Some(session) = session {
             self.learn(session, client);
         }
     }
 
-    /// This node has nothing to do with the client id any more.
-    pub(super) fn released(&mut self, client: &str) {
-        self.epochs.remove(client);
+    fn claim(&mut self, client: &Arc<str>, epoch: u64) {
+        self.claims.insert(Arc::clone(client), Claim { epoch, leaves: false });
+    }
+
+    /// This node has nothing to do with the client id any more; the epoch of its claim, if it was
+    /// claimed and that is news.
+    pub(super) fn leaves(&mut self, client: &str) -> Option<u64> {
+        let claim = self.claims.get_mut(client)?;
+        (!std::mem::replace(&mut claim.leaves, true)).then_some(claim.epoch)
+    }
+
+    /// The claim of that epoch is forgotten, unless the client came again.
+    pub(super) fn released(&mut self, client: &str, epoch: u64) {
+        if self.claims.get(client).is_some_and(|claim| claim.leaves && claim.epoch == epoch) {
+            self.claims.remove(client);
+        }
     }
 
     /// A session's end was refused, if it was one: it lives on with another node.
@@ -114,9 +134,22 @@ impl Directory {
         }
     }
 
+    /// How many client ids this node has claimed.
+    pub(super) fn claims(&self) -> usize {
+        self.claims.len()
+    }
+
     /// A session whose end has arrived is forgotten.
     pub(super) fn forget(&mut self, session: SessionNo) {
         if self.homes.get(&session).is_some_and(|home| home.ended) {
+            self.homes.remove(&session);
+        }
+    }
+
+    /// A session of another node has ended there.
+    pub(super) fn forget_far(&mut self, session: SessionNo) {
+        let owned = |home: &Home| home.epoch > OTHERS && home.epoch == self.epoch(&home.client);
+        if self.homes.get(&session).is_some_and(|home| !owned(home)) {
             self.homes.remove(&session);
         }
     }
@@ -126,7 +159,7 @@ impl Directory {
     }
 
     pub(super) fn epoch(&self, client: &str) -> u64 {
-        self.epochs.get(client).copied().unwrap_or(0)
+        self.claims.get(client).map_or(0, |claim| claim.epoch)
     }
 
     pub(super) fn home(&self, session: SessionNo) -> Option<&Home> {

@@ -20,6 +20,7 @@ mod free;
 mod units;
 
 use super::directory::Directory;
+use super::keys::Tag;
 use super::ops::{Extra, Outcome, Plan, Planner};
 use super::order::moves_messages;
 use super::tickets::{TicketNo, Tickets};
@@ -258,6 +259,11 @@ impl Lanes {
     /// Whether nothing of this slot is on its way, so that what is read there is all there is.
     pub(super) fn is_quiet(&self, slot: u16) -> bool {
         self.lanes.get(&slot).is_none_or(|lane| lane.flight.is_none() && lane.ops.is_empty())
+    }
+
+    /// Whether anything is under way that may be changed under the client's claim.
+    pub(super) fn concern(&self, client: &str) -> bool {
+        self.lanes.contains_key(&Tag::of(client).slot) || self.held_wills.contains_key(client)
     }
 
     /// Whether changes of this slot are yet to be on their way.

@@ -29,6 +29,7 @@ mod health;
 mod journal;
 pub mod keys;
 mod lanes;
+mod leaving;
 mod link;
 mod load;
 mod ops;

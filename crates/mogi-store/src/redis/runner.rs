@@ -6,6 +6,7 @@ use super::fetch::Search;
 use super::health::Health;
 use super::keys::Tag;
 use super::lanes::{Fenced, Lanes, Out};
+use super::leaving::Leaving;
 use super::link::Link;
 use super::store::{Marks, RedisStore};
 use super::wire::{Commands, Request, Value};
@@ -64,6 +65,7 @@ pub(super) struct Runner {
     unsettled: HashMap<Arc<str>, Arrived, RandomState>,
     /// Questions that wait for changes to arrive.
     waiting: Vec<Question>,
+    leaving: Leaving,
     /// Slots whose request Redis does not take, and when it is tried again.
     broken: Vec<(Instant, u16)>,
     /// Claims Redis does not take, and when they are tried again.
@@ -132,6 +134,7 @@ impl Runner {
             last_roll: 0,
             unsettled: HashMap::default(),
             waiting: Vec::new(),
+            leaving: Leaving::default(),
             broken: Vec::new(),
             denied: Vec::new(),
             ticked: Instant::now(),
@@ -234,7 +237,7 @@ impl Runner {
             self.ask(question);
         }
         // Who was told of a session may have written for it at once: first it has to be known.
-        let learns = |it: &_| matches!(it, Question::Learn { .. });
+        let learns = |it: &_| matches!(it, Question::Learn { .. } | Question::Forget { .. });
         let (learned, questions): (Vec<_>, _) = taken.questions.into_iter().partition(learns);
         learned.into_iter().for_each(|question| self.ask(question));
         let (settles, questions): (Vec<_>, Vec<_>) =
@@ -253,6 +256,11 @@ impl Runner {
         settles.for_each(|settle| self.ask(settle));
         self.waiting.extend::<Vec<_>>(questions);
         std::mem::take(&mut self.waiting).into_iter().for_each(|question| self.ask(question));
+        for client in taken.releases {
+            self.leaving.add(client, &mut self.lanes.directory);
+        }
+        self.leaving.forget_some(&mut self.lanes);
+        self.shared.claims.store(self.lanes.directory.claims() as u64, Ordering::Relaxed);
         let before = self.lanes.counts;
         self.send_all(now_ms);
         if self.wrote {
@@ -364,11 +372,11 @@ impl Runner {
                 self.begin_claim(worker, token, Claiming::reading(&client));
             }
             Question::Settle { client, .. } => self.settle(&client),
-            Question::Release { client } => self.lanes.directory.released(&client),
             Question::Learn { session, client } => {
                 let owner = self.lanes.directory.epoch(&client) > 0;
                 self.lanes.directory.learn_owned(session, &client, 0, owner);
             }
+            Question::Forget { session } => self.lanes.directory.forget_far(session),
         }
     }
 

@@ -107,19 +107,26 @@ const STORE: &[(&str, StoreGauge)] = &[
     ("failing", |status, _| u64::from(status.failing_since.is_some())),
 ];
 
-type ClusterGauge = fn(&Links, &Cluster) -> u64;
+type ClusterGauge = fn(&Shared, &Links, &Cluster) -> u64;
 
 /// Topics below `$SYS/broker/cluster/`, where there are other nodes.
 const CLUSTER: &[(&str, ClusterGauge)] = &[
-    ("nodes", |links, _| links.backlog().0 as u64 + 1),
-    ("bytes/pending", |links, _| links.backlog().1 as u64),
-    ("batches/dropped", |links, _| links.backlog().2),
-    ("sessions/here", |_, cluster| cluster.log().residents() as u64),
-    ("sessions/elsewhere", |_, cluster| cluster.shadows() as u64),
+    ("nodes", |_, links, _| links.backlog().0 as u64 + 1),
+    ("bytes/pending", |_, links, _| links.backlog().1 as u64),
+    ("batches/dropped", |_, links, _| links.backlog().2),
+    ("sessions/here", |_, _, cluster| cluster.log().residents() as u64),
+    ("sessions/elsewhere", |_, _, cluster| cluster.shadows() as u64),
+    ("claims", |shared, _, _| claims(shared)),
 ];
 
 /// The spans of the averages: name and seconds.
 const SPANS: [(&str, f64); 3] = [("1min", 60.0), ("5min", 300.0), ("15min", 900.0)];
+
+/// Client ids that are here: connected, or with a session.
+fn claims(shared: &Shared) -> u64 {
+    let store = shared.store.get().and_then(|store| store.cluster());
+    store.map_or(0, |store| store.claims())
+}
 
 fn stored_messages(source: &Source<'_>) -> u64 {
     source.stats.messages_queued + source.shared.node.retained.len() as u64
@@ -198,14 +205,20 @@ impl Sys {
             self.publish_store(&**store, &mut out);
         }
         if let (Some(links), Some(cluster)) = (shared.links.get(), shared.node.cluster()) {
-            self.publish_cluster(links, cluster, &mut out);
+            self.publish_cluster(shared, links, cluster, &mut out);
         }
         self.published = true;
     }
 
-    fn publish_cluster(&mut self, links: &Links, cluster: &Cluster, out: &mut Out<'_>) {
+    fn publish_cluster(
+        &mut self,
+        shared: &Shared,
+        links: &Links,
+        cluster: &Cluster,
+        out: &mut Out<'_>,
+    ) {
         for ((name, gauge), last) in CLUSTER.iter().zip(&mut self.cluster) {
-            let value = gauge(links, cluster);
+            let value = gauge(shared, links, cluster);
             if last.replace(value) != Some(value) {
                 out.publish(&format!("cluster/{name}"), &value.to_string());
             }

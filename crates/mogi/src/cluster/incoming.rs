@@ -235,14 +235,7 @@ impl Incoming {
                 let leaves = changes.iter().any(|change| self.was_here(change));
                 let whole = changes.contains(&Change::SnapshotEnd);
                 for errand in self.cluster.apply(interest, peer, changes) {
-                    let (client, mail) = match errand {
-                        Errand::Evict(it) => (Arc::clone(&it.client), Mail::Evict(it)),
-                        Errand::CatchUp(it) => (Arc::clone(&it), Mail::CatchUpOne { client: it }),
-                    };
-                    let owner = usize::from(shared.node.owner(&client));
-                    if let Some(mailbox) = shared.mailboxes.get(owner) {
-                        mailbox.send(mail, false);
-                    }
+                    self.run(errand);
                 }
                 if whole {
                     self.nodes.heard_all_of(peer);
@@ -289,6 +282,24 @@ impl Incoming {
         match change {
             Change::Home { session, .. } => self.cluster.log().client_of(*session).is_some(),
             _ => false,
+        }
+    }
+
+    /// Does what another node's change asks for.
+    fn run(&self, errand: Errand) {
+        let (client, mail) = match errand {
+            Errand::Evict(it) => (Arc::clone(&it.client), Mail::Evict(it)),
+            Errand::CatchUp(it) => (Arc::clone(&it), Mail::CatchUpOne { client: it }),
+            Errand::Forget(session) => {
+                if let Some(store) = self.shared.store.get().and_then(|store| store.cluster()) {
+                    store.forget(session);
+                }
+                return;
+            }
+        };
+        let owner = usize::from(self.shared.node.owner(&client));
+        if let Some(mailbox) = self.shared.mailboxes.get(owner) {
+            mailbox.send(mail, false);
         }
     }
 

@@ -1,6 +1,8 @@
 //! Sessions that go from node to node.
 
-use super::scene::{Site, TOLD, begin, expect_no_message, publish, resume, sleeper, three, two};
+use super::scene::{
+    Site, TOLD, begin, expect_no_message, free_port, publish, resume, sleeper, three, two,
+};
 use crate::support::{Dial, Out, PacketKind, V5, eventually};
 
 #[test]
@@ -245,4 +247,28 @@ fn a_node_that_starts_later_knows_the_sessions() {
     let mut client = resume(&b, V5, "client");
     client.receive("t", "one");
     client.expect_nothing();
+}
+
+/// A claim is remembered for as long as there is a connection or a session.
+#[test]
+fn claims_of_clients_that_have_left_are_forgotten() {
+    let site = Site::new("");
+    let conf = "user root\nsys_interval 1\n";
+    let a = site.setup("a", free_port(), "").conf(conf).start();
+    for n in 0..300 {
+        let dial = Dial::new(V5, &format!("passing-{n}")).will("gone", "x").will_qos(1);
+        let client = a.connect(&dial);
+        if n % 2 == 0 {
+            client.disconnect();
+        }
+    }
+    sleeper(&a, V5, "stays", "t", 1);
+    // Of another second.
+    std::thread::sleep(std::time::Duration::from_millis(2_500));
+    let mut watcher = a.client(V5, "watcher");
+    watcher.subscribe("$SYS/broker/cluster/claims", 0);
+    while watcher.expect_publish().text() != "1" {}
+    // It is still there, and what is not forgotten still counts.
+    publish(&a, "t", "one", 1);
+    resume(&a, V5, "stays").receive("t", "one");
 }

@@ -25,6 +25,8 @@ pub(super) struct Claims {
     asked: Slab<Arc<str>>,
     /// Sessions to be read once more when that has ended which goes on.
     again: HashSet<Arc<str>>,
+    /// Clients that were claimed, and may not be here.
+    gone: Vec<Arc<str>>,
     /// Who waits until this node has heard what the others have to tell.
     held: Vec<Waiting>,
 }
@@ -173,7 +175,7 @@ impl EventLoop {
         let settled = self.worker.claimed(now_ms, &client, claimed, epoch);
         self.finish_turn(now_ms);
         let Some(pending) = self.claims.pending.get_mut(&client) else {
-            return;
+            return self.claims.gone.push(client);
         };
         pending.epoch = epoch;
         match settled {
@@ -300,8 +302,9 @@ impl EventLoop {
         if self.shared.node.cluster().is_some_and(gone) {
             return self.turn_away(client);
         }
-        let Some(Pending { newcomer: Some(waiting), .. }) = self.claims.pending.remove(client)
-        else {
+        let pending = self.claims.pending.remove(client);
+        self.claims.gone.push(Arc::clone(client));
+        let Some(waiting) = pending.and_then(|pending| pending.newcomer) else {
             return;
         };
         let Waiting { place, serial, hello } = waiting;
@@ -313,10 +316,27 @@ impl EventLoop {
     }
 
     /// The session went to another node before its client was let in here.
-    fn turn_away(&mut self, client: &str) {
+    fn turn_away(&mut self, client: &Arc<str>) {
         let pending = self.claims.pending.remove(client);
+        self.claims.gone.push(Arc::clone(client));
         if let Some(Waiting { place, serial, .. }) = pending.and_then(|pending| pending.newcomer) {
             self.give_up(place, serial);
+        }
+    }
+
+    /// Gives back claims of clients of which nothing is left here. What was changed of them was
+    /// handed to the store before.
+    pub(super) fn release_gone(&mut self) {
+        let Some(store) = self.shared.store.get().and_then(|store| store.cluster()) else {
+            return;
+        };
+        let (worker, claims) = (&mut self.worker, &mut self.claims);
+        let forgotten = std::mem::take(&mut worker.effects().forgotten);
+        for client in forgotten.into_iter().chain(claims.gone.drain(..)) {
+            let comes = claims.pending.contains_key(&client) || worker.is_claiming(&client);
+            if !comes && !worker.knows(&client) {
+                store.release(client);
+            }
         }
     }
 

@@ -21,6 +21,7 @@ impl EventLoop {
             let token = self.questions.insert((key, generation, question));
             store.fetch(self.index, token as u64, session, entries);
         }
+        self.release_gone();
     }
 
     /// Ends the turn if it has changes and parts of the store can fail by themselves: who is read
