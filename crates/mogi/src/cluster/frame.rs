@@ -32,10 +32,12 @@ pub(crate) enum Kind {
     Gap,
     /// Users or rights have changed in the store: whoever reads this puts them in force.
     Rights,
+    /// Somebody waits to hear that the messages before it are taken.
+    Ask,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Changes, Self::Messages, Self::Gap, Self::Rights];
+    const ALL: [Self; 5] = [Self::Changes, Self::Messages, Self::Gap, Self::Rights, Self::Ask];
 
     const fn topic(self) -> &'static str {
         match self {
@@ -43,6 +45,7 @@ impl Kind {
             Self::Messages => "messages",
             Self::Gap => "gap",
             Self::Rights => "rights",
+            Self::Ask => "ask",
         }
     }
 

@@ -4,6 +4,7 @@ use super::barrier::Barrier;
 use super::frame::{self, Arrived, Hello, Kind};
 use super::links::Links;
 use super::membership::Known;
+use super::owed::{Frame, Owed};
 use super::secure::{Secure, Stream, no_tls};
 use super::strangers::Strangers;
 use crate::net::mailbox::Mail;
@@ -13,8 +14,6 @@ use mogi_core::LogKind;
 use mogi_core::cluster::change::Change;
 use mogi_core::cluster::{Cluster, Errand};
 use rustls::pki_types::CertificateDer;
-use std::collections::VecDeque;
-use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -188,13 +187,11 @@ impl Incoming {
                 if let Arrived::Frame(kind, seq, frame) = arrived {
                     let waits = match source.takes(seq)? {
                         true => self.take(kind, frame, source.peer).await?,
+                        // What it waited for when it came over the link before may go on.
+                        false if kind == Some(Kind::Changes) => Some(self.settled(true)),
                         false => None,
                     };
-                    owed.frames.push_back((seq, waits));
-                    owed.pay(&mut stream).await?;
-                    if !owed.frames.is_empty() {
-                        owed.tell_taken(seq, &mut stream).await?;
-                    }
+                    owed.add(Frame { kind, seq, len, waits }, &mut stream).await?;
                 }
                 done += len;
             }
@@ -241,17 +238,7 @@ impl Incoming {
                     self.nodes.heard_all_of(peer);
                 }
                 if moves {
-                    let barrier = Arc::new(Barrier::new(shared.mailboxes.len()));
-                    shared.send_all(|| Mail::Barrier(Arc::clone(&barrier)));
-                    let links = leaves.then(|| Arc::clone(&self.links));
-                    return Ok(Some(spawn_local(async move {
-                        barrier.all_passed().await;
-                        if let Some(links) = links {
-                            // What its client publishes there is not to overtake what it published
-                            // here ([MQTT-4.6.0-5]), wherever its subscribers are.
-                            links.all_taken().await;
-                        }
-                    })));
+                    return Ok(Some(self.settled(leaves)));
                 }
             }
             Some(Kind::Messages) => {
@@ -269,14 +256,31 @@ impl Incoming {
                 // It goes on by itself; messages behind this wait no longer.
                 let _ = timeout(RIGHTS, reading).await;
             }
-            // The other node may be one release ahead.
-            None => {}
+            // Confirmed at once, as what the other node may say that is one release ahead.
+            Some(Kind::Ask) | None => {}
         }
         Ok(None)
     }
 }
 
 impl Incoming {
+    /// Ends when what workers decided before they knew of a move is in the store, and, if a session
+    /// left, when what its client published here is with the other nodes.
+    fn settled(&self, leaves: bool) -> JoinHandle<()> {
+        let shared = &self.shared;
+        let barrier = Arc::new(Barrier::new(shared.mailboxes.len()));
+        shared.send_all(|| Mail::Barrier(Arc::clone(&barrier)));
+        let links = leaves.then(|| Arc::clone(&self.links));
+        spawn_local(async move {
+            barrier.all_passed().await;
+            if let Some(links) = links {
+                // What its client publishes there is not to overtake what it published here
+                // ([MQTT-4.6.0-5]), wherever its subscribers are.
+                links.all_taken().await;
+            }
+        })
+    }
+
     /// Whether a session that lives here leaves with that change.
     fn was_here(&self, change: &Change) -> bool {
         match change {
@@ -314,52 +318,6 @@ impl Incoming {
             }
         }
     }
-}
-
-/// Frames that were taken and are yet to be confirmed, in order, and what each waits for. Those of
-/// two nodes may wait for one another's messages to be taken, so none of that holds up frames.
-#[derive(Default)]
-struct Owed {
-    frames: VecDeque<(u64, Option<JoinHandle<()>>)>,
-}
-
-impl Owed {
-    /// Confirms what waits for nothing any more.
-    async fn pay(&mut self, stream: &mut Box<dyn Stream>) -> Result<(), String> {
-        let mut acks = Vec::new();
-        while let Some((seq, waits)) = self.frames.front()
-            && waits.as_ref().is_none_or(JoinHandle::is_finished)
-        {
-            frame::put_ack(*seq, &mut acks);
-            self.frames.pop_front();
-        }
-        write(stream, &acks).await
-    }
-
-    /// Says that a frame is taken which cannot be confirmed yet.
-    async fn tell_taken(&self, seq: u64, stream: &mut Box<dyn Stream>) -> Result<(), String> {
-        let mut taken = Vec::new();
-        frame::put_taken(seq, &mut taken);
-        write(stream, &taken).await
-    }
-
-    /// Waits until something can be confirmed.
-    async fn due(&mut self) {
-        match self.frames.front_mut() {
-            // It ends only with what it waits for.
-            Some((_, Some(waits))) => drop(waits.await),
-            Some((_, None)) => {}
-            None => pending().await,
-        }
-    }
-}
-
-async fn write(stream: &mut Box<dyn Stream>, bytes: &[u8]) -> Result<(), String> {
-    if bytes.is_empty() {
-        return Ok(());
-    }
-    stream.write_all(bytes).await.map_err(|error| error.to_string())?;
-    stream.flush().await.map_err(|error| error.to_string())
 }
 
 /// Where a link comes from.

@@ -163,7 +163,7 @@ impl Links {
         let lease = Duration::from_millis(self.plan.lease_ms);
         let left: Vec<_> = {
             let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
-            queues.iter().flatten().map(|queue| (Arc::clone(queue), queue.pushed())).collect()
+            queues.iter().flatten().map(|queue| (Arc::clone(queue), queue.ask())).collect()
         };
         let since = Instant::now();
         let waits = |(queue, batches): &(Arc<LinkQueue>, u64)| {

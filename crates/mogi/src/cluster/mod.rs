@@ -25,6 +25,7 @@ mod incoming;
 pub(crate) mod links;
 mod membership;
 mod outgoing;
+mod owed;
 mod queue;
 mod secure;
 mod strangers;

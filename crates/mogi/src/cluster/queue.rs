@@ -44,6 +44,8 @@ struct Inner {
     rights: u64,
     untold: bool,
     dropped: u64,
+    /// Somebody waits until the node has taken all messages.
+    asked: bool,
     /// Batches of messages that came so far, and those of them that were sent.
     pushed: u64,
     passed_on: u64,
@@ -128,6 +130,9 @@ impl LinkQueue {
             inner.passed_on += 1;
             inner.send(kind, &bytes, None, out);
         }
+        if inner.waiting.is_empty() && std::mem::take(&mut inner.asked) {
+            inner.send(Kind::Ask, &[], None, out);
+        }
     }
 
     /// The node has the frame with this packet id, and all before it; whether there is room in the
@@ -164,9 +169,16 @@ impl LinkQueue {
         }
     }
 
-    /// Batches of messages that came so far.
-    pub(super) fn pushed(&self) -> u64 {
-        self.inner().pushed
+    /// Batches of messages that came so far. The node is asked to say at once when it has them.
+    pub(super) fn ask(&self) -> u64 {
+        let mut inner = self.inner();
+        let pushed = inner.pushed;
+        if !self.has_taken(pushed) {
+            inner.asked = true;
+            drop(inner);
+            self.bell.notify_one();
+        }
+        pushed
     }
 
     /// Whether the node has the first so many batches of messages, or will never get them.
@@ -285,7 +297,7 @@ mod tests {
         queue.take(Some((b"changes".to_vec(), 1)), &mut out);
         queue.push(b"one".to_vec());
         queue.push(b"two".to_vec());
-        let both = queue.pushed();
+        let both = queue.inner().pushed;
         assert!(!queue.has_taken(both));
         queue.take(None, &mut out);
         let last = |queue: &LinkQueue| frame::packet_id(queue.inner().seq);
@@ -294,9 +306,23 @@ mod tests {
         queue.took(last(&queue));
         assert_eq!((queue.has_taken(both), queue.known()), (true, 0));
         queue.push(b"three".to_vec());
-        assert!(!queue.has_taken(queue.pushed()));
+        assert!(!queue.has_taken(queue.inner().pushed));
         queue.begin(8);
-        assert!(queue.has_taken(queue.pushed()), "nobody waits for it any more");
+        assert!(queue.has_taken(queue.inner().pushed), "nobody waits for it any more");
+    }
+
+    /// Messages are confirmed at leisure, but for those somebody waits for.
+    #[test]
+    fn a_node_is_asked_behind_the_messages() {
+        let queue = LinkQueue::new(1000);
+        queue.begin(7);
+        queue.push(b"one".to_vec());
+        assert_eq!(taken(&queue), [(Kind::Gap, vec![]), (Kind::Messages, b"one".to_vec())]);
+        queue.push(b"two".to_vec());
+        assert_eq!(queue.ask(), 2);
+        let two = (Kind::Messages, b"two".to_vec());
+        assert_eq!(taken(&queue), [two, (Kind::Ask, vec![])]);
+        assert_eq!(taken(&queue), []);
     }
 
     /// The link it was written to broke before anybody noticed.
