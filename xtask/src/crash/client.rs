@@ -217,7 +217,8 @@ impl Client {
         let mut payload = String::new();
         let topic = format!("w/{}", self.name);
         if let Some(Testament { qos, delay_s }) = self.testament {
-            let number = cx.ledger.will(&self.name, qos, u64::from(delay_s) * 1000);
+            let haunted = cx.ledger.now_ms < self.haunted_ms;
+            let number = cx.ledger.will(&self.name, qos, u64::from(delay_s) * 1000, haunted);
             self.will = Some(number);
             payload = number.to_string();
             if delay_s > 0 {
@@ -254,6 +255,7 @@ impl Client {
         };
         if !self.online && !link.ended {
             self.haunted_ms = cx.ledger.now_ms + HAUNTS_MS;
+            cx.ledger.note(format!("{} gives up a CONNECT to {}", self.name, self.port));
         }
         if let Some(will) = self.will.take() {
             let answered = link.closed && cx.up && cx.ledger.now_ms > self.haunted_ms;

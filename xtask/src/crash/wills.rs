@@ -15,6 +15,8 @@ pub(super) struct Will {
     end: End,
     /// When the client's next CONNECT was sent.
     next_ms: Option<u64>,
+    /// A broker may yet find a CONNECT that was given up, and take it for the next one.
+    haunted: bool,
     came: Vec<u64>,
     told: bool,
 }
@@ -35,7 +37,7 @@ enum End {
 
 impl Ledger {
     /// A client connects with a will; its number is the payload.
-    pub(super) fn will(&mut self, client: &str, qos: u8, delay_ms: u64) -> usize {
+    pub(super) fn will(&mut self, client: &str, qos: u8, delay_ms: u64, haunted: bool) -> usize {
         let now_ms = self.now_ms;
         let before = self.wills.iter_mut().rev().find(|will| will.client == client);
         if let Some(before) = before {
@@ -48,6 +50,7 @@ impl Ledger {
             accepted: false,
             end: End::None,
             next_ms: None,
+            haunted,
             came: Vec::new(),
             told: false,
         });
@@ -148,7 +151,7 @@ impl Will {
             return false;
         };
         let back = |next_ms| next_ms <= lost_ms + self.delay_ms + SLACK_MS;
-        let maybe_back = self.delay_ms > 0 && self.next_ms.is_some_and(back);
+        let maybe_back = self.delay_ms > 0 && (self.haunted || self.next_ms.is_some_and(back));
         self.accepted && !maybe_back && self.came.is_empty()
     }
 }
