@@ -22,6 +22,17 @@ const RETAINED_END: u8 = b'U';
 /// Changes that follow; those of a session with its client id.
 pub(super) type Parts = Vec<(Option<Arc<str>>, StoreOp)>;
 
+/// The first number of what follows. Whoever does what was left undone begins with the smallest:
+/// that is the order in which the messages came, and a Redis hash keeps none.
+pub(super) fn first_number(parts: &Parts) -> u64 {
+    let numbers = parts.iter().filter_map(|(_, op)| match op {
+        StoreOp::Enqueued { entry, .. } => Some(entry.0),
+        StoreOp::Retained { version, .. } | StoreOp::RetainedEnd { version, .. } => Some(*version),
+        _ => None,
+    });
+    numbers.min().unwrap_or(0)
+}
+
 /// Parts as they stand in Redis. Changes of other kinds are left out.
 pub(super) fn encode<'a>(parts: impl Iterator<Item = (Option<&'a str>, &'a StoreOp)>) -> Vec<u8> {
     let mut out = HEAD.to_vec();

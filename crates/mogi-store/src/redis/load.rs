@@ -206,6 +206,7 @@ impl Load<'_> {
         }
         self.sessions = sessions;
         self.left_of_wills(&mut left)?;
+        left.sort_by_key(|undone| super::journal::first_number(&undone.parts));
         for undone in left {
             self.store.roll_forward(&undone)?;
             for (_, op) in undone.parts {

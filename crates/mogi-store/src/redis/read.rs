@@ -87,6 +87,7 @@ pub(super) fn begin(client: &Arc<str>, values: &[Value], damage: &mut Damage) ->
             }
         }
     }
+    pending.sort_by_key(|(_, parts)| journal::first_number(parts));
     let mut flights = Vec::new();
     for (id, packet_id) in Found::of(inflight).pairs() {
         match (entry_of(id), parsed(packet_id)) {

@@ -313,6 +313,22 @@ fn mqtt_4_3_3_10_a_message_of_several_slots_is_there_as_a_whole_and_once() {
     }
 }
 
+/// [MQTT-4.6.0-5]: what a publisher's broker left undone is done in the order the messages came.
+#[test]
+fn mqtt_4_6_0_5_what_was_left_undone_is_done_in_order() {
+    let server = Server::start(&[]);
+    let (store, mut lanes) = two_sessions(&server);
+    for entry in (20..30).rev() {
+        let batch = vec![taken(1, entry as u16, 1), exactly_once(2, entry)];
+        lanes.submit(0, entry, batch, Wait::ForThis, 1);
+    }
+    carry_out(&mut lanes, &store, 1);
+    drop(lanes);
+    assert_eq!(found_later(&server), (0, vec![0, 10]));
+    assert_eq!(server.cli(&["XLEN", "queue:{client-2}"]), "10\n");
+    assert_eq!(server.cli(&["EXISTS", "late:{client-2}"]), "0\n");
+}
+
 /// The end of a retained message that a broker left undone is known to nobody: whoever does it says
 /// so.
 #[test]
