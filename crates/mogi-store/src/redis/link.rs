@@ -1,6 +1,6 @@
 //! Blocking calls, and what failed in words.
 
-use super::wire::{Cluster, Fault, Notice, Options, Reply, Request, Wait};
+use super::wire::{Asked, Cluster, Fault, Notice, Options, Reply, Request, Wait};
 use crate::error::{ErrorKind, StoreError};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -71,6 +71,25 @@ impl Link {
             let some = self.cluster.call(some, PATIENCE).map_err(|fault| self.error(fault))?;
             replies.extend(some);
         }
+    }
+
+    /// Sends one batch of requests after the other, and calls `take` with each one's replies while
+    /// the next is on its way.
+    pub(super) fn each<T>(
+        &self,
+        batches: impl Iterator<Item = (T, Vec<Request>)>,
+        mut take: impl FnMut(T, Vec<Reply>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut finish = |(of, asked): (T, Asked)| {
+            take(of, asked.wait(PATIENCE).map_err(|fault| self.error(fault))?)
+        };
+        let mut ahead = None;
+        for (of, requests) in batches {
+            if let Some(before) = ahead.replace((of, self.cluster.ask(requests))) {
+                finish(before)?;
+            }
+        }
+        ahead.map_or(Ok(()), finish)
     }
 
     pub(super) fn error(&self, fault: Fault) -> StoreError {

@@ -3,6 +3,7 @@
 //! * `plan`: what is to run, made from the configuration
 //! * `cluster`: the start as one of several
 //! * `store`: what is kept on disk, or in Redis
+//! * `retained`: retained messages in Redis, read while clients are served
 //! * `sys`: the `$SYS` topics
 //! * `chores`: what worker 0 does besides: signals, `$SYS`, purges
 //! * `memory`: how much there is left
@@ -13,6 +14,7 @@ mod cluster;
 mod memory;
 pub(crate) mod plan;
 mod reload;
+mod retained;
 mod store;
 mod sys;
 
