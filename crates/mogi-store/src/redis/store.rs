@@ -247,7 +247,7 @@ impl RedisStore {
             durable: true,
             ..Request::new(*slot, plan.commands.clone())
         });
-        let replies = self.link.call(requests.collect())?;
+        let replies = self.link.call_durable(requests.collect())?;
         let mut outcomes = Vec::new();
         for ((.., plan), reply) in plans.iter().zip(replies) {
             let outcome = plan.read(&reply.values);

@@ -164,9 +164,9 @@ impl Cluster {
             Job::new(request, Box::new(move |outcome| drop(sender.send((index, outcome)))))
         });
         let jobs: Vec<_> = jobs.collect();
-        let count = jobs.len();
+        let (left, found) = (jobs.len(), jobs.iter().map(|_| None).collect());
         self.inbox.push(jobs);
-        Asked { replies, count }
+        Asked { replies, found, left }
     }
 
     /// Bytes of all requests that have not been answered.
@@ -210,29 +210,30 @@ impl std::error::Error for Fault {}
 #[derive(Debug)]
 pub struct Asked {
     replies: mpsc::Receiver<(usize, Outcome)>,
-    count: usize,
+    found: Vec<Option<Reply>>,
+    left: usize,
 }
 
 impl Asked {
     /// Waits for all replies; they have the requests' order.
     ///
     /// # Errors
-    /// [`Fault::TimedOut`] if not all have come after `patience`.
-    pub fn wait(self, patience: Duration) -> Result<Vec<Reply>, Fault> {
+    /// [`Fault::TimedOut`] if not all have come after `patience`; they can be waited for again.
+    pub fn wait(&mut self, patience: Duration) -> Result<Vec<Reply>, Fault> {
         let deadline = Instant::now() + patience;
-        let mut found: Vec<Option<Reply>> = (0..self.count).map(|_| None).collect();
-        for _ in 0..self.count {
+        while self.left > 0 {
             let left = deadline.saturating_duration_since(Instant::now());
             let (index, outcome) =
                 self.replies.recv_timeout(left).map_err(|error| match error {
                     mpsc::RecvTimeoutError::Timeout => Fault::TimedOut,
                     mpsc::RecvTimeoutError::Disconnected => Fault::Closed,
                 })?;
-            if let Some(place) = found.get_mut(index) {
+            self.left -= 1;
+            if let Some(place) = self.found.get_mut(index) {
                 *place = Some(outcome?);
             }
         }
-        Ok(found.into_iter().flatten().collect())
+        Ok(std::mem::take(&mut self.found).into_iter().flatten().collect())
     }
 }
 
