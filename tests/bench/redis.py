@@ -1,104 +1,35 @@
 #!/usr/bin/env python3
 """Measures what brokers on a Redis Cluster cost, in CPU time, and how long a takeover takes.
 
-Usage: tests/bench/redis.py MOGI [qos1] [offline] [qos0] [takeover] [start] [aedes]
+Usage: tests/bench/redis.py MOGI [qos1] [offline] [qos0] [takeover] [start] [failover] [reconnect]
+                            [aedes]
 
-MOGI is the binary, of the brokers and of the generator. It starts six Redis nodes and three
-brokers; PORT (18000) is the first of the nodes' ports, and MQTT (18900) is below those of the
-brokers. MESSAGES (200000), TAKEOVERS (100), SESSIONS (100000) and RETAINED (1000000) say how much
-of it. For aedes, AEDES names a folder where "npm install aedes aedes-persistence-redis" was run.
+MOGI is the binary, of the brokers and of the generator. It starts three Redis masters with
+REPLICAS (1) replicas each, and three brokers with "redis_wait WAIT" (1) and "cluster_lease_seconds
+LEASE" (10). PORT (18000) is the first
+of the nodes' ports, and MQTT (18900) is below those of the brokers. MESSAGES (200000), TAKEOVERS
+(100), SESSIONS (100000), RETAINED (1000000), STARTS (3), FAILOVERS (6), CLIENTS (10000) and QUEUED
+(10) say how much of it. For aedes, AEDES names a folder where "npm install aedes
+aedes-persistence-redis" was run.
 CPU time is that of the processes, so a busy machine changes it little; wall time is as it is.
 """
 
-import getpass
 import json
 import os
 import socket
-import struct
 import subprocess
 import sys
-import tempfile
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-DEPLOY = os.path.join(HERE, "..", "..", "deploy")
+from mqtt_client import Client
+from redis_failover import failover
+from redis_reconnect import reconnect
+from redis_site import HERE, MQTT, PORT, Site, cpu
+from redis_start import start
+
 MESSAGES = int(os.environ.get("MESSAGES", 200_000))
 TAKEOVERS = int(os.environ.get("TAKEOVERS", 100))
 QUEUED = 1000
-PORT = int(os.environ.get("PORT", 18000))
-MQTT = int(os.environ.get("MQTT", 18900))
-
-
-def cpu(pid):
-    """CPU time of all threads of a process so far, in microseconds."""
-    total = 0
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/schedstat") as file:
-            total += int(file.read().split()[0])
-    return total / 1000
-
-
-def pid_of(path):
-    with open(path) as file:
-        return int(file.read())
-
-
-class Site:
-    """Six Redis nodes and three brokers."""
-
-    def __init__(self, mogi):
-        self.mogi = mogi
-        self.dir = tempfile.mkdtemp(prefix="mogi-redis-")
-        self.redis("start", "--port", str(PORT))
-        self.processes = []
-        self.start()
-
-    def redis(self, verb, *more):
-        script = os.path.join(DEPLOY, "local-cluster")
-        subprocess.run([script, verb, f"{self.dir}/redis", *more], check=True,
-                       stdout=subprocess.DEVNULL)
-        redis = [f"{self.dir}/redis/{port}/redis.pid" for port in range(PORT, PORT + 6)]
-        if verb == "start":
-            pids = [pid_of(path) for path in redis]
-            self.masters, self.replicas = pids[:3], pids[3:]
-
-    def start(self):
-        seeds = ",".join(f"127.0.0.1:{PORT + n}" for n in range(3))
-        for n in (1, 2, 3):
-            at = f"{self.dir}/n{n}"
-            os.makedirs(at, exist_ok=True)
-            with open(f"{at}/mosquitto.conf", "w") as file:
-                file.write(f"user {getpass.getuser()}\nlistener {MQTT + n} 127.0.0.1\n"
-                           "allow_anonymous true\nmax_queued_messages 0\n")
-            with open(f"{at}/mogi.conf", "w") as file:
-                file.write(f"persistence_store redis://{seeds}\nredis_wait 1 1000\n"
-                           f"cluster_listener {MQTT + 10 + n} 127.0.0.1\ncluster_node_id n{n}\n")
-            with open(f"{at}/log", "w") as log:
-                broker = subprocess.Popen([self.mogi, "-c", f"{at}/mosquitto.conf"], stderr=log,
-                                          stdout=log)
-            self.processes.append(broker)
-        for n in (1, 2, 3):
-            until = time.monotonic() + 300
-            while "running\n" not in open(f"{self.dir}/n{n}/log").read():
-                if time.monotonic() > until:
-                    raise SystemExit(f"broker n{n} does not start")
-                time.sleep(0.02)
-        self.brokers = [process.pid for process in self.processes]
-
-    def end(self):
-        for process in self.processes:
-            process.terminate()
-        for process in self.processes:
-            process.wait()
-        self.processes = []
-
-    def stop(self):
-        self.end()
-        self.redis("stop")
-        subprocess.run(["rm", "-r", self.dir], check=True)
-
-    def costs(self):
-        return [[cpu(pid) for pid in pids] for pids in (self.brokers, self.masters, self.replicas)]
 
 
 def qos1(site):
@@ -161,61 +92,6 @@ def qos0(site):
     print(f"| QoS 0: another broker / the same | {costs[1] / costs[0]:.2f} | |")
 
 
-def varint(number):
-    out = b""
-    while True:
-        number, low = divmod(number, 128)
-        out += bytes([low | (128 if number else 0)])
-        if not number:
-            return out
-
-
-def text(words):
-    return struct.pack(">H", len(words)) + words.encode()
-
-
-class Client:
-    """MQTT 5.0, as much of it as this takes."""
-
-    def __init__(self, port, name):
-        self.socket = socket.create_connection(("127.0.0.1", port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.buffer = b""
-        properties = struct.pack(">BIBH", 17, 3600, 33, 65535)
-        body = text("MQTT") + bytes([5, 0, 0, 60]) + varint(len(properties)) + properties
-        self.send(0x10, body + text(name))
-        self.expect(0x20)
-
-    def send(self, kind, body):
-        self.socket.sendall(bytes([kind]) + varint(len(body)) + body)
-
-    def read(self):
-        while True:
-            length, shift, at = 0, 0, 1
-            while at < len(self.buffer):
-                byte = self.buffer[at]
-                length |= (byte & 127) << shift
-                shift, at = shift + 7, at + 1
-                if byte < 128:
-                    break
-            else:
-                at = None
-            if at and len(self.buffer) >= at + length:
-                kind, body = self.buffer[0], self.buffer[at:at + length]
-                self.buffer = self.buffer[at + length:]
-                return kind, body
-            more = self.socket.recv(1 << 16)
-            if not more:
-                raise SystemExit("the broker closed the connection")
-            self.buffer += more
-
-    def expect(self, kind):
-        while True:
-            got, body = self.read()
-            if got & 0xF0 == kind:
-                return body
-
-
 def percentiles(times):
     times = sorted(time * 1000 for time in times)
     return f"p50 {times[len(times) // 2]:.1f} ms, p99 {times[len(times) * 99 // 100]:.1f} ms"
@@ -224,8 +100,7 @@ def percentiles(times):
 def takeover(site):
     """A client with 1,000 queued messages connects to another broker than before."""
     client = Client(MQTT + 1, "taken")
-    client.send(0x82, b"\0\1\0" + text("q/#") + b"\1")
-    client.expect(0x90)
+    client.subscribe("q/#")
     client.socket.close()
     lines = (b"x" * 63 + b"\n") * QUEUED
     subprocess.run([site.mogi, "pub", "-p", str(MQTT + 3), "-t", "q/a", "-q", "1", "-l"],
@@ -254,25 +129,6 @@ def takeover(site):
     print(f"| the same: the first message | {percentiles(first)} | |")
     print(f"| a client without a session: CONNACK | {percentiles(clean)} | |")
     print(f"| a PING of Redis | {percentiles(bare)} | |")
-
-
-def start(site):
-    """Restarts a broker with many sessions and retained messages in Redis."""
-    sessions = os.environ.get("SESSIONS", "100000")
-    retained = os.environ.get("RETAINED", "1000000")
-    more = [["sessions", sessions], ["retained", retained, "--keep", "--rounds", "0", "-q", "1"]]
-    for mode, *rest in more:
-        words = [site.mogi, "bench", mode, "-p", str(MQTT + 1), "--items", *rest]
-        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-    site.end()
-    begun = time.monotonic()
-    site.start()
-    print(f"| three brokers started with {sessions} sessions and {retained} retained messages | "
-          f"{time.monotonic() - begun:.1f} s | |")
-    for n in (1, 2, 3):
-        with open(f"{site.dir}/n{n}/log") as file:
-            said = [line for line in file if "Restored" in line or "oaded" in line]
-        print(f"| n{n} | {said[-1].strip() if said else ''} | |")
 
 
 def aedes(site):
@@ -314,7 +170,7 @@ def main():
     if len(sys.argv) < 2:
         raise SystemExit(__doc__)
     parts = {"qos1": qos1, "offline": offline, "qos0": qos0, "takeover": takeover, "start": start,
-             "aedes": aedes}
+             "failover": failover, "reconnect": reconnect, "aedes": aedes}
     site = Site(os.path.abspath(sys.argv[1]))
     try:
         print("| what | | CPU per message |\n|---|---|---|", flush=True)

@@ -7,6 +7,9 @@
 //! A packet of 100,000 filters to 100,000 retained messages is asked for in a millisecond. So
 //! nothing is fetched before what was fetched last has left, and a client that does not read costs
 //! the broker the messages of one filter.
+//!
+//! While retained messages are still read from the store, nothing is fetched at all: who asks for
+//! them gets all of them when that is done, and live messages meanwhile.
 
 use crate::client::{Client, output};
 use crate::inflight::Delivery;
@@ -14,6 +17,7 @@ use crate::route::Ids;
 use crate::session::Session;
 use crate::store::EntryNo;
 use crate::turn::Turn;
+use crate::worker::Worker;
 
 /// Filters whose retained messages are looked up in a row before other clients have their turn: a
 /// search may go through the whole tree and find nothing.
@@ -96,6 +100,7 @@ impl Client {
     #[inline]
     pub(crate) fn refill(&mut self, key: u32, turn: &mut Turn, searches: &mut usize) {
         while self.session.replays.is_some()
+            && !turn.node.retained.is_loading()
             && !self.session.queue.has_backlog()
             && let Some(link) = &mut self.link
             && link.open
@@ -107,6 +112,20 @@ impl Client {
             }
             *searches -= 1;
             self.session.fetch_retained(turn);
+        }
+    }
+}
+
+impl Worker {
+    /// All retained messages of the store are there: clients that asked for some get them.
+    pub fn retained_loaded(&mut self, now_ms: u64) {
+        self.turn.now_ms = now_ms;
+        for (key, client) in &mut self.clients.slab {
+            if client.session.replays.is_some()
+                && let Some(link) = &mut client.link
+            {
+                output(link, key as u32, &mut self.turn);
+            }
         }
     }
 }

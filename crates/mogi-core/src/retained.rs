@@ -13,7 +13,7 @@ use crate::numbers::{Numbers, numbers_at};
 use crate::removed::Removed;
 use crate::topics::RetainedTree;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The retained messages of a process.
@@ -29,13 +29,15 @@ pub struct Retained {
     versions: Numbers,
     /// Whether other nodes change retained messages as well.
     clustered: bool,
+    /// Whether more of them are on their way from the store.
+    loading: AtomicBool,
 }
 
 /// What is behind the lock.
 #[derive(Debug)]
 struct Tree {
     topics: RetainedTree<Kept>,
-    /// Where there are other nodes.
+    /// Where there are other nodes, or more is on its way from the store.
     removed: Removed,
 }
 
@@ -78,6 +80,7 @@ impl Retained {
             own_bytes: AtomicUsize::new(0),
             versions: Numbers::new(slot),
             clustered,
+            loading: AtomicBool::new(false),
         }
     }
 
@@ -99,6 +102,21 @@ impl Retained {
     /// The same of messages that are not the broker's own.
     fn clients_bytes(&self) -> usize {
         self.bytes().saturating_sub(self.own_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Says whether more of them are on their way from the store. While they are, no SUBSCRIBE is
+    /// answered with what is there already, but for the subscription itself.
+    pub fn set_loading(&self, loading: bool) {
+        let mut tree = self.write();
+        self.loading.store(loading, Ordering::Release);
+        if !self.remembers() {
+            tree.removed = Removed::new(self.seed);
+        }
+    }
+
+    /// Whether more of them are on their way from the store.
+    pub(crate) fn is_loading(&self) -> bool {
+        self.loading.load(Ordering::Acquire)
     }
 
     /// Keeps `message` for its topic in place of the one before ([MQTT-3.3.1-5]), if there is room.
@@ -242,7 +260,7 @@ impl Retained {
         let before = tree.topics.remove(topic);
         self.forget_bytes(before.as_ref());
         self.count.store(tree.topics.len(), Ordering::Relaxed);
-        if self.clustered {
+        if self.remembers() {
             tree.removed.note(topic, version);
         }
     }
@@ -294,7 +312,7 @@ impl Retained {
             }
             gone_bytes += message.weight();
             let version = self.versions.next(now_ms);
-            if self.clustered {
+            if self.remembers() {
                 removed.note(message.topic(), version);
             }
             gone(message, version);
@@ -302,6 +320,11 @@ impl Retained {
         });
         self.bytes.fetch_sub(gone_bytes, Ordering::Relaxed);
         self.count.store(topics.len(), Ordering::Relaxed);
+    }
+
+    /// Whether removals are remembered: what was sent, or read, before could bring messages back.
+    fn remembers(&self) -> bool {
+        self.clustered || self.is_loading()
     }
 
     fn forget_bytes(&self, kept: Option<&Kept>) {
@@ -344,6 +367,17 @@ mod tests {
     use crate::author::Author;
     use crate::message::{MessageView, NEVER};
     use mogi_codec::QoS;
+
+    #[test]
+    fn what_is_removed_while_the_store_is_read_stays_away() {
+        let retained = Retained::new(1, Some(0), false);
+        retained.set_loading(true);
+        let version = retained.remove(5, "t");
+        assert!(!retained.restore(message("t"), version - 1), "it was read before");
+        assert!(retained.restore(message("u"), version - 1));
+        retained.set_loading(false);
+        assert!(retained.read().removed.iter().next().is_none(), "nobody else needs to know");
+    }
 
     fn message(topic: &str) -> Message {
         let view = MessageView {

@@ -19,11 +19,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Who to become where the file names nobody.
 pub(crate) const DEFAULT_USER: &str = "mosquitto";
 
-/// Has signals delivered on a socket.
+/// Has signals delivered on a socket. Until the broker serves, those that stop it end the process.
 pub(crate) fn signals() -> io::Result<Signals> {
     let (mut read, write) = UnixStream::pair()?;
     read.set_nonblocking(true)?;
     let mut flags = Vec::new();
+    // Nobody reads the socket while the store is: that may take as long as Redis is not well.
+    let starting = Arc::new(AtomicBool::new(true));
+    for number in [SIGTERM, SIGINT] {
+        signal_hook::flag::register_conditional_shutdown(number, 0, Arc::clone(&starting))?;
+    }
     for (number, signal) in [
         (SIGTERM, Signal::Stop),
         (SIGINT, Signal::Stop),
@@ -47,7 +52,7 @@ pub(crate) fn signals() -> io::Result<Signals> {
         };
         flags.iter().filter_map(raised).collect()
     });
-    Ok(Signals { stream: mio::net::UnixStream::from_std(stream), pending })
+    Ok(Signals { stream: mio::net::UnixStream::from_std(stream), pending, starting })
 }
 
 /// Raises the limit of open descriptors as far as it may go: one that is too low shows only when

@@ -8,7 +8,7 @@ use crate::store::{Ask, Key, Store, Turn, of_client};
 use crate::trace::note;
 use mogi_core::cluster::{Cluster, FarBatch};
 use mogi_core::output::MAX_SLICES;
-use mogi_core::{Cause, Ending, Fetch, Next, Node, SessionNo, StoreOp, Wait, Worker};
+use mogi_core::{Cause, Ending, Fetch, Message, Next, Node, SessionNo, StoreOp, Wait, Worker};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -66,6 +66,8 @@ pub(crate) struct Site {
     pub(crate) ready: bool,
     /// Whether it has loaded the store.
     pub(crate) loaded: bool,
+    /// Retained messages it has read there and not taken yet, and their versions.
+    pub(crate) unread: Option<Vec<(Message, u64)>>,
     pub(crate) node: Arc<Node>,
     pub(crate) workers: Vec<Worker>,
     pub(crate) mail: BTreeMap<(u16, u16), VecDeque<Vec<u8>>>,
@@ -102,6 +104,7 @@ impl Site {
             lease_ms: 0,
             ready: false,
             loaded: false,
+            unread: None,
             workers: (0..plan.workers).map(worker).collect(),
             mail: BTreeMap::new(),
             conns: BTreeMap::new(),

@@ -200,6 +200,7 @@ impl World {
             at.catch_up_all(&mut self.store);
             at.read_retained(&self.store, now_ms);
         }
+        moved |= self.take_retained(site);
         moved |= self.load_if_linked(site);
         moved |= self.adopt_some(site);
         moved
@@ -215,6 +216,19 @@ impl World {
         true
     }
 
+    /// A site takes the retained messages it has read; meanwhile they have changed.
+    fn take_retained(&mut self, site: usize) -> bool {
+        let at = &mut self.sites[site];
+        let Some(read) = at.unread.take() else { return false };
+        note(|| format!("site {site}: takes {} retained messages", read.len()));
+        for (message, version) in read {
+            at.node.retained.restore(message, version);
+        }
+        at.node.retained.set_loading(false);
+        at.workers.iter_mut().for_each(|worker| worker.retained_loaded(self.now_ms));
+        true
+    }
+
     fn load(&mut self, site: usize) {
         let sessions = self.store.all().filter_map(|(key, kept)| {
             Some((kept.session.as_ref()?.number, key.strip_prefix("c:")?.into()))
@@ -227,9 +241,10 @@ impl World {
         let cluster = at.cluster();
         let mut wills = Vec::new();
         let mut last = (SessionNo::NONE, EntryNo::NONE);
+        let mut unread = Vec::new();
         for (key, kept) in store.all() {
             if let (version, Some(message)) = &kept.retained {
-                node.retained.restore(message.clone(), *version);
+                unread.push((message.clone(), *version));
             }
             let Some(client) = key.strip_prefix("c:") else { continue };
             let client: Arc<str> = client.into();
@@ -261,7 +276,10 @@ impl World {
             };
             cluster.add_shadow(&node.interest, place.map_or(NOWHERE, |it| it.place), &record);
         }
-        node.continue_from(last.0, last.1, 0);
+        let newest = unread.iter().map(|(_, version)| *version).max();
+        node.continue_from(last.0, last.1, newest.unwrap_or(0));
+        node.retained.set_loading(true);
+        at.unread = Some(unread);
         let redone = crate::link::retained_items(redone.iter());
         at.workers[0].far_batch(now_ms, &redone);
         cluster.set_redone(redone);

@@ -96,7 +96,7 @@ impl Claiming {
     /// What to ask next; nothing: that is all.
     pub(super) fn commands(&self, directory: &Directory, node: &str) -> Commands {
         if let Some(partial) = &self.partial {
-            return partial.rest(directory);
+            return partial.rest(&directory.keys);
         }
         let keys = &directory.keys;
         let mut commands = Commands::new();
@@ -116,7 +116,7 @@ impl Claiming {
             }
         }
         commands.push(&[b"HGETALL", keys.of(&self.tag, Of::Will).as_bytes()]);
-        commands.append(&read::commands(directory, &self.tag));
+        commands.append(&read::commands(keys, &self.tag));
         commands
     }
 
@@ -156,7 +156,7 @@ impl Claiming {
 
     /// Whether nothing is left to be read.
     pub(super) fn is_complete(&self, directory: &Directory) -> bool {
-        self.read && self.partial.as_ref().is_none_or(|it| it.rest(directory).is_empty())
+        self.read && self.partial.as_ref().is_none_or(|it| it.rest(&directory.keys).is_empty())
     }
 
     /// What the owner before may have left undone; asked once.

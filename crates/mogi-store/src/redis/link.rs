@@ -1,9 +1,10 @@
 //! Blocking calls, and what failed in words.
 
-use super::wire::{Cluster, Fault, Notice, Options, Reply, Request, Wait};
+use super::wire::{Address, Asked, Cluster, Fault, Notice, Options, Reply, Request, Trouble, Wait};
 use crate::error::{ErrorKind, StoreError};
+use std::collections::HashSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long a blocking call waits for Redis.
@@ -23,9 +24,40 @@ pub(super) struct Link {
     pub(super) place: String,
     /// Who has to have what is durable.
     pub(super) wait: Option<Wait>,
-    /// What is wrong with it, as far as it has told.
-    trouble: Arc<Mutex<Option<String>>>,
+    state: Arc<Mutex<State>>,
     listener: Arc<Mutex<Option<Listener>>>,
+}
+
+/// What it has told is wrong.
+#[derive(Default)]
+struct State {
+    /// What came last, unless that is over.
+    trouble: Option<String>,
+    /// Nodes that lack replicas, or disks.
+    lacking: HashSet<Address>,
+}
+
+impl State {
+    fn note(&mut self, notice: &Notice) {
+        self.trouble = match notice {
+            Notice::Degraded { .. } => Some(notice.to_string()),
+            _ => None,
+        };
+        match notice {
+            Notice::Degraded { node, why, .. } if is_lack(why) => {
+                self.lacking.insert(node.clone());
+            }
+            Notice::Recovered { node, why, .. } if is_lack(why) => {
+                self.lacking.remove(node);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether everything is well but for those who are to have what is written as well.
+const fn is_lack(why: &Trouble) -> bool {
+    matches!(why, Trouble::Replicas { .. } | Trouble::Unsynced { .. })
 }
 
 impl Link {
@@ -35,15 +67,11 @@ impl Link {
     /// As of [`Cluster::start`].
     pub(super) fn start(options: Options) -> Result<Self, StoreError> {
         let (place, wait) = (place(&options), options.wait);
-        let trouble = Arc::new(Mutex::new(None));
+        let state: Arc<Mutex<State>> = Arc::default();
         let listener: Arc<Mutex<Option<Listener>>> = Arc::default();
-        let (of_notice, listening) = (Arc::clone(&trouble), Arc::clone(&listener));
+        let (of_notice, listening) = (Arc::clone(&state), Arc::clone(&listener));
         let cluster = Cluster::start(options, move |notice| {
-            let now = match &notice {
-                Notice::Degraded { .. } => Some(notice.to_string()),
-                _ => None,
-            };
-            *of_notice.lock().unwrap_or_else(PoisonError::into_inner) = now;
+            of_notice.lock().unwrap_or_else(PoisonError::into_inner).note(&notice);
             if let Some(listener) = &mut *listening.lock().unwrap_or_else(PoisonError::into_inner) {
                 listener(&notice);
             }
@@ -51,7 +79,7 @@ impl Link {
         let cluster = cluster.map_err(|error| {
             StoreError::new(ErrorKind::Unreachable, Path::new(&place), error.to_string())
         })?;
-        Ok(Self { cluster: Arc::new(cluster), place, wait, trouble, listener })
+        Ok(Self { cluster: Arc::new(cluster), place, wait, state, listener })
     }
 
     /// From now on this is told of all notices, on the connection's thread.
@@ -73,8 +101,43 @@ impl Link {
         }
     }
 
+    /// As [`Self::call`] of requests that are to be durable: as long as all that lacks are those who
+    /// are to have them as well, it waits.
+    pub(super) fn call_durable(&self, requests: Vec<Request>) -> Result<Vec<Reply>, StoreError> {
+        let mut asked = self.cluster.ask(requests);
+        loop {
+            match asked.wait(PATIENCE) {
+                Err(Fault::TimedOut) if !self.state().lacking.is_empty() => {}
+                result => return result.map_err(|fault| self.error(fault)),
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends one batch of requests after the other, and calls `take` with each one's replies while
+    /// the next is on its way.
+    pub(super) fn each<T>(
+        &self,
+        batches: impl Iterator<Item = (T, Vec<Request>)>,
+        mut take: impl FnMut(T, Vec<Reply>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut finish = |(of, mut asked): (T, Asked)| {
+            take(of, asked.wait(PATIENCE).map_err(|fault| self.error(fault))?)
+        };
+        let mut ahead = None;
+        for (of, requests) in batches {
+            if let Some(before) = ahead.replace((of, self.cluster.ask(requests))) {
+                finish(before)?;
+            }
+        }
+        ahead.map_or(Ok(()), finish)
+    }
+
     pub(super) fn error(&self, fault: Fault) -> StoreError {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let trouble = self.state().trouble.clone();
         let what = match (fault, trouble) {
             (Fault::TimedOut, Some(trouble)) => trouble,
             (fault, _) => fault.to_string(),

@@ -3,6 +3,7 @@
 use super::RedisStore;
 use super::depth;
 use super::encode::{self, Found};
+use super::journal::{self, Parts};
 use super::keys::{Of, PUBLISHED, Per, Tag, cause_of, slot_tag};
 use super::read;
 use super::store::{Owner, Purpose, Undone};
@@ -11,6 +12,7 @@ use crate::clock::now_ms;
 use crate::error::{ErrorKind, StoreError};
 use crate::ops::{Cause, EntryNo, SessionNo, StoreOp};
 use crate::store::{LoadReport, Loaded};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,8 +21,16 @@ use std::time::{Duration, Instant};
 const SLOTS_AT_ONCE: u16 = 1024;
 const SESSIONS_AT_ONCE: usize = 512;
 
-/// Retained messages of one command.
+/// Slots whose retained messages are asked for at once. Fewer, as what is removed between asking
+/// and taking has to be remembered.
+const RETAINED_AT_ONCE: u16 = 256;
+
+/// Retained messages of one command, and such commands at once.
 const TOPICS: usize = 128;
+const GROUPS_AT_ONCE: usize = 64;
+
+/// A retained message's slot, topic, and what is known of it besides its payload.
+type Topic<'a> = (u16, &'a str, &'a [u8]);
 
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
@@ -34,95 +44,173 @@ struct Load<'a> {
     wills: Vec<Arc<str>>,
 }
 
+/// Everything.
 pub(super) fn load(
     store: &mut RedisStore,
     visit: &mut dyn FnMut(Loaded, Option<Owner>),
 ) -> Result<LoadReport, StoreError> {
-    store.directory.clear();
-    store.usage = Default::default();
-    if store.purpose == Purpose::Serve
-        && let Some(from) = store.migrating()?
-    {
-        let what = format!("what was migrated from {from} is not complete");
-        return Err(StoreError::new(ErrorKind::Unfinished, Path::new(store.place()), what));
+    let mut load = Load::begin(store, visit)?;
+    load.sessions_and_wills()?;
+    load.all_retained()?;
+    load.store.usage.retained = load.report.loaded.retained;
+    Ok(load.end())
+}
+
+/// Everything but retained messages.
+pub(super) fn sessions(
+    store: &mut RedisStore,
+    visit: &mut dyn FnMut(Loaded, Option<Owner>),
+) -> Result<LoadReport, StoreError> {
+    let mut load = Load::begin(store, visit)?;
+    load.sessions_and_wills()?;
+    load.count_retained()?;
+    Ok(load.end())
+}
+
+/// Retained messages, and which of them ended lately, and nothing else.
+pub(super) fn retained(
+    store: &mut RedisStore,
+    visit: &mut dyn FnMut(Loaded, Option<Owner>),
+) -> Result<LoadReport, StoreError> {
+    let mut load = Load::of(store, visit, LoadReport::default());
+    load.all_retained()?;
+    Ok(load.report)
+}
+
+/// All slots, so many at once.
+fn ranges(count: u16) -> impl Iterator<Item = Range<u16>> {
+    let firsts = (0..SLOTS).step_by(usize::from(count));
+    firsts.map(move |first| first..SLOTS.min(first + count))
+}
+
+/// For each slot what `commands` says.
+fn per_slot(slots: Range<u16>, commands: impl Fn(u16) -> Commands) -> Vec<Request> {
+    slots.map(|slot| Request { aside: true, ..Request::new(slot, commands(slot)) }).collect()
+}
+
+impl<'a> Load<'a> {
+    fn of(
+        store: &'a mut RedisStore,
+        visit: &'a mut dyn FnMut(Loaded, Option<Owner>),
+        report: LoadReport,
+    ) -> Self {
+        let (sessions, wills) = (Vec::new(), Vec::new());
+        Self { store, visit, report, told: Instant::now(), sessions, wills }
     }
-    if store.purpose == Purpose::Serve {
-        depth::check(&store.link)?;
+
+    fn begin(
+        store: &'a mut RedisStore,
+        visit: &'a mut dyn FnMut(Loaded, Option<Owner>),
+    ) -> Result<Self, StoreError> {
+        store.directory.clear();
+        store.usage = Default::default();
+        if store.purpose == Purpose::Serve
+            && let Some(from) = store.migrating()?
+        {
+            let what = format!("what was migrated from {from} is not complete");
+            return Err(StoreError::new(ErrorKind::Unfinished, Path::new(store.place()), what));
+        }
+        if store.purpose == Purpose::Serve {
+            depth::check(&store.link)?;
+        }
+        let report = store.read_marks()?;
+        visit(Loaded::Alive { at_ms: report.alive_at_ms }, None);
+        Ok(Self::of(store, visit, report))
     }
-    let report = store.read_marks()?;
-    visit(Loaded::Alive { at_ms: report.alive_at_ms }, None);
-    let (sessions, wills) = (Vec::new(), Vec::new());
-    let mut load = Load { store, visit, report, told: Instant::now(), sessions, wills };
-    let ranges = || (0..SLOTS).step_by(usize::from(SLOTS_AT_ONCE));
-    let ranges = || ranges().map(|first| first..SLOTS.min(first + SLOTS_AT_ONCE));
-    ranges().try_for_each(|slots| load.names(slots))?;
-    load.sessions.sort_unstable();
-    // Before messages are read: some of them may be retained.
-    load.roll_forward()?;
-    ranges().try_for_each(|slots| load.slots(slots))?;
-    load.all_sessions()?;
-    load.all_wills()?;
-    let report = load.report;
-    store.usage.sessions = report.loaded.sessions;
-    store.usage.retained = report.loaded.retained;
-    store.marks.follow(&report);
-    Ok(report)
+
+    fn sessions_and_wills(&mut self) -> Result<(), StoreError> {
+        self.names()?;
+        self.sessions.sort_unstable();
+        // Before messages are read: some of them may be retained.
+        self.roll_forward()?;
+        self.all_sessions()?;
+        self.all_wills()
+    }
+
+    fn end(self) -> LoadReport {
+        self.store.usage.sessions = self.report.loaded.sessions;
+        self.store.marks.follow(&self.report);
+        self.report
+    }
+
+    /// How many retained messages there are, and how new they may be.
+    fn count_retained(&mut self) -> Result<(), StoreError> {
+        let keys = self.store.directory.keys.clone();
+        let count = |slot| {
+            let key = keys.per(slot, Per::RetainedMeta);
+            Commands::one(&[b"HLEN", key.as_bytes()])
+        };
+        let mut found = 0;
+        let batches = ranges(SLOTS_AT_ONCE).map(|slots| ((), per_slot(slots, count)));
+        self.store.link.each(batches, |(), replies| {
+            let counts = replies.iter().filter_map(|reply| reply.values.first()?.int());
+            found += counts.map(i64::unsigned_abs).sum::<u64>();
+            Ok(())
+        })?;
+        self.store.usage.retained = found;
+        let newest = self.store.newest_version()?;
+        self.report.last_version = self.report.last_version.max(newest);
+        Ok(())
+    }
 }
 
 impl Load<'_> {
-    /// Whose sessions and wills there are in these slots.
-    fn names(&mut self, slots: std::ops::Range<u16>) -> Result<(), StoreError> {
+    /// Whose sessions and wills there are.
+    fn names(&mut self) -> Result<(), StoreError> {
         let keys = self.store.directory.keys.clone();
-        let requests = slots.clone().map(|slot| {
+        let ask = |slot| {
             let mut commands = Commands::new();
             for what in [Per::Sessions, Per::Wills] {
                 commands.push(&[b"HGETALL", keys.per(slot, what).as_bytes()]);
             }
-            Request { aside: true, ..Request::new(slot, commands) }
-        });
-        let replies = self.store.link.call(requests.collect())?;
-        for (slot, Reply { values, .. }) in slots.zip(&replies) {
-            let [sessions, wills] = &values[..] else { continue };
-            for (client, number) in Found::of(sessions).pairs() {
-                let number = std::str::from_utf8(number).ok().and_then(|it| it.parse().ok());
-                match (std::str::from_utf8(client), number) {
-                    (Ok(client), Some(number)) => {
-                        self.sessions.push((SessionNo(number), client.into()));
+            commands
+        };
+        let batches = ranges(SLOTS_AT_ONCE).map(|slots| (slots.clone(), per_slot(slots, ask)));
+        self.store.link.clone().each(batches, |slots, replies| {
+            for (slot, Reply { values, .. }) in slots.zip(&replies) {
+                let [sessions, wills] = &values[..] else { continue };
+                for (client, number) in Found::of(sessions).pairs() {
+                    let number = std::str::from_utf8(number).ok().and_then(|it| it.parse().ok());
+                    match (std::str::from_utf8(client), number) {
+                        (Ok(client), Some(number)) => {
+                            self.sessions.push((SessionNo(number), client.into()));
+                        }
+                        _ => self.strange("sessions", slot),
                     }
-                    _ => self.strange("sessions", slot),
+                }
+                for (client, _) in Found::of(wills).pairs() {
+                    self.wills.extend(std::str::from_utf8(client).ok().map(Arc::<str>::from));
                 }
             }
-            for (client, _) in Found::of(wills).pairs() {
-                self.wills.extend(std::str::from_utf8(client).ok().map(Arc::<str>::from));
-            }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
-    /// The retained messages in these slots.
-    fn slots(&mut self, slots: std::ops::Range<u16>) -> Result<(), StoreError> {
+    fn all_retained(&mut self) -> Result<(), StoreError> {
         let (keys, now_ms) = (self.store.directory.keys.clone(), now_ms());
-        let requests = slots.clone().map(|slot| {
+        let ask = |slot| {
             let mut commands = Commands::new();
             commands.push(&[b"HGETALL", keys.per(slot, Per::RetainedMeta).as_bytes()]);
             for key in keys.gone(slot, now_ms) {
                 commands.push(&[b"HGETALL", key.as_bytes()]);
             }
-            Request { aside: true, ..Request::new(slot, commands) }
-        });
-        let replies = self.store.link.call(requests.collect())?;
-        let mut topics: Vec<(u16, &str, &[u8])> = Vec::new();
-        for (slot, Reply { values, .. }) in slots.zip(&replies) {
-            let [retained, gone @ ..] = &values[..] else { continue };
-            gone.iter().for_each(|gone| self.ended(gone));
-            for (topic, meta) in Found::of(retained).pairs() {
-                match std::str::from_utf8(topic) {
-                    Ok(topic) => topics.push((slot, topic, meta)),
-                    Err(_) => self.strange("retained-meta", slot),
+            commands
+        };
+        let batches = ranges(RETAINED_AT_ONCE).map(|slots| (slots.clone(), per_slot(slots, ask)));
+        self.store.link.clone().each(batches, |slots, replies| {
+            let mut topics: Vec<Topic<'_>> = Vec::new();
+            for (slot, Reply { values, .. }) in slots.zip(&replies) {
+                let [retained, gone @ ..] = &values[..] else { continue };
+                gone.iter().for_each(|gone| self.ended(gone));
+                for (topic, meta) in Found::of(retained).pairs() {
+                    match std::str::from_utf8(topic) {
+                        Ok(topic) => topics.push((slot, topic, meta)),
+                        Err(_) => self.strange("retained-meta", slot),
+                    }
                 }
             }
-        }
-        self.retained(&topics)
+            self.retained(&topics)
+        })
     }
 
     /// Retained messages that ended lately.
@@ -136,41 +224,44 @@ impl Load<'_> {
         }
     }
 
-    fn retained(&mut self, topics: &[(u16, &str, &[u8])]) -> Result<(), StoreError> {
+    /// The payloads of these.
+    fn retained(&mut self, topics: &[Topic<'_>]) -> Result<(), StoreError> {
         let keys = self.store.directory.keys.clone();
-        let mut requests = Vec::new();
-        let mut groups = Vec::new();
-        for of_slot in topics.chunk_by(|(a, ..), (b, ..)| a == b) {
-            for group in of_slot.chunks(TOPICS) {
-                let mut commands = Commands::new();
-                commands.begin(1 + group.len()).word(b"MGET");
-                for (_, topic, _) in group {
-                    commands.word(keys.retained(topic).as_bytes());
-                }
-                let Some((slot, ..)) = group.first() else { continue };
-                requests.push(Request { aside: true, ..Request::new(*slot, commands) });
-                groups.push(group);
+        let of_slots = topics.chunk_by(|(a, ..), (b, ..)| a == b);
+        let groups: Vec<_> = of_slots.flat_map(|topics| topics.chunks(TOPICS)).collect();
+        let ask = |group: &&[Topic<'_>]| {
+            let mut commands = Commands::new();
+            commands.begin(1 + group.len()).word(b"MGET");
+            for (_, topic, _) in *group {
+                commands.word(keys.retained(topic).as_bytes());
             }
-        }
-        for (group, Reply { values, .. }) in groups.into_iter().zip(self.store.link.call(requests)?)
-        {
-            let payloads = values.first().and_then(Value::array).unwrap_or_default();
-            for ((slot, topic, meta), payload) in group.iter().zip(payloads) {
-                let found = payload.bytes().and_then(|it| encode::read_retained(topic, it, meta));
-                match found {
-                    Some((message, version)) => {
-                        self.report.loaded.retained += 1;
-                        self.report.last_version = self.report.last_version.max(version);
-                        (self.visit)(Loaded::Retained { message, version }, None);
-                        self.progress();
-                    }
-                    // Between the two reads it was removed.
-                    None if *payload == Value::Nil => {}
-                    None => self.strange("retained-meta", *slot),
-                }
+            let slot = group.first().map_or(0, |(slot, ..)| *slot);
+            Request { aside: true, ..Request::new(slot, commands) }
+        };
+        let batches = groups.chunks(GROUPS_AT_ONCE);
+        let batches = batches.map(|groups| (groups, groups.iter().map(ask).collect()));
+        self.store.link.clone().each(batches, |groups, replies| {
+            for (group, Reply { values, .. }) in groups.iter().zip(replies) {
+                let payloads = values.first().and_then(Value::array).unwrap_or_default();
+                group.iter().zip(payloads).for_each(|(topic, it)| self.take_retained(*topic, it));
             }
+            Ok(())
+        })
+    }
+
+    fn take_retained(&mut self, (slot, topic, meta): Topic<'_>, payload: &Value) {
+        let found = payload.bytes().and_then(|it| encode::read_retained(topic, it, meta));
+        match found {
+            Some((message, version)) => {
+                self.report.loaded.retained += 1;
+                self.report.last_version = self.report.last_version.max(version);
+                (self.visit)(Loaded::Retained { message, version }, None);
+                self.progress();
+            }
+            // Between the two reads it was removed.
+            None if *payload == Value::Nil => {}
+            None => self.strange("retained-meta", slot),
         }
-        Ok(())
     }
 
     /// What the owner of a publisher's session left undone when it ended.
@@ -178,33 +269,30 @@ impl Load<'_> {
         if self.store.purpose == Purpose::Look {
             return Ok(());
         }
-        let sessions = std::mem::take(&mut self.sessions);
+        let concerned = self.concerned()?;
         let keys = self.store.directory.keys.clone();
         let mut left: Vec<Undone> = Vec::new();
-        for some in sessions.chunks(SESSIONS_AT_ONCE) {
-            let requests = some.iter().map(|(_, client)| {
-                let tag = Tag::of(client);
-                let mut commands = Commands::new();
-                // The claim first: what is read behind it may only be of a later one.
-                commands.push(&owner_command(&keys.of(&tag, Of::Session)));
-                commands.push(&[b"HGETALL", keys.of(&tag, Of::Recv).as_bytes()]);
-                Request { aside: true, ..Request::new(tag.slot, commands) }
-            });
-            let replies = self.store.link.call(requests.collect())?;
+        let ask = |(_, client): &(SessionNo, Arc<str>)| {
+            let tag = Tag::of(client);
+            let mut commands = Commands::new();
+            // The claim first: what is read behind it may only be of a later one.
+            commands.push(&owner_command(&keys.of(&tag, Of::Session)));
+            commands.push(&[b"HGETALL", keys.of(&tag, Of::Recv).as_bytes()]);
+            Request { aside: true, ..Request::new(tag.slot, commands) }
+        };
+        let batches = concerned.chunks(SESSIONS_AT_ONCE);
+        let batches = batches.map(|some| (some, some.iter().map(ask).collect()));
+        self.store.link.each(batches, |some, replies| {
             for ((session, client), Reply { values, .. }) in some.iter().zip(replies) {
                 let [owner, recv] = &values[..] else { continue };
                 let Some(epoch) = self.left_to_us(owner) else { continue };
-                for (field, state) in Found::of(recv).pairs() {
-                    if let (Some(cause), Some(parts)) =
-                        (cause_of(field), super::journal::read(state))
-                    {
-                        let (session, client) = (*session, Arc::clone(client));
-                        left.push(Undone { client, session, epoch, cause, parts });
-                    }
+                for (cause, parts) in undone(recv) {
+                    let (session, client) = (*session, Arc::clone(client));
+                    left.push(Undone { client, session, epoch, cause, parts });
                 }
             }
-        }
-        self.sessions = sessions;
+            Ok(())
+        })?;
         self.left_of_wills(&mut left)?;
         left.sort_by_key(|undone| super::journal::first_number(&undone.parts));
         for undone in left {
@@ -216,6 +304,26 @@ impl Load<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Sessions with something undone, whosever it is: few of all.
+    fn concerned(&self) -> Result<Vec<(SessionNo, Arc<str>)>, StoreError> {
+        let keys = self.store.directory.keys.clone();
+        let ask = |(_, client): &(SessionNo, Arc<str>)| {
+            let tag = Tag::of(client);
+            let commands = Commands::one(&[b"HGETALL", keys.of(&tag, Of::Recv).as_bytes()]);
+            Request { aside: true, ..Request::new(tag.slot, commands) }
+        };
+        let mut concerned = Vec::new();
+        let batches = self.sessions.chunks(SESSIONS_AT_ONCE);
+        let batches = batches.map(|some| (some, some.iter().map(ask).collect()));
+        self.store.link.each(batches, |some, replies| {
+            let has = |reply: &Reply| reply.values.iter().any(|recv| undone(recv).next().is_some());
+            let found = some.iter().zip(&replies).filter(|(_, reply)| has(reply));
+            concerned.extend(found.map(|(session, _)| session.clone()));
+            Ok(())
+        })?;
+        Ok(concerned)
     }
 
     /// Wills that are taken, and not in all queues.
@@ -234,7 +342,7 @@ impl Load<'_> {
                 some.iter().zip(self.store.link.call(requests.collect())?)
             {
                 let [owner, parts] = &values[..] else { continue };
-                let parts = parts.bytes().and_then(super::journal::read);
+                let parts = parts.bytes().and_then(journal::read);
                 if let (Some(epoch), Some(parts)) = (self.left_to_us(owner), parts) {
                     let (client, session) = (Arc::clone(client), SessionNo::NONE);
                     let cause = Cause::Will(Arc::clone(&client));
@@ -257,27 +365,29 @@ impl Load<'_> {
 
     fn all_sessions(&mut self) -> Result<(), StoreError> {
         let sessions = std::mem::take(&mut self.sessions);
-        for some in sessions.chunks(SESSIONS_AT_ONCE) {
-            let directory = &self.store.directory;
-            let requests = some.iter().map(|(_, client)| {
-                let tag = Tag::of(client);
-                let commands = read::commands(directory, &tag);
-                Request { aside: true, ..Request::new(tag.slot, commands) }
-            });
-            let replies = self.store.link.call(requests.collect())?;
+        let keys = self.store.directory.keys.clone();
+        let ask = |(_, client): &(SessionNo, Arc<str>)| {
+            let tag = Tag::of(client);
+            let commands = read::commands_of_many(&keys, &tag);
+            Request { aside: true, ..Request::new(tag.slot, commands) }
+        };
+        let batches = sessions.chunks(SESSIONS_AT_ONCE);
+        let batches = batches.map(|some| (some, some.iter().map(ask).collect()));
+        let link = self.store.link.clone();
+        link.each(batches, |some, replies| {
             let damage = &mut self.report.damage;
             let mut partials: Vec<_> = some
                 .iter()
                 .zip(replies)
                 .filter_map(|((_, client), reply)| read::begin(client, &reply.values, damage))
                 .collect();
-            read::complete(&self.store.link, directory, &mut partials, damage)?;
+            read::complete(&link, &keys, &mut partials, damage)?;
             for partial in partials {
                 self.take(partial);
                 self.progress();
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn take(&mut self, partial: read::Partial) {
@@ -339,6 +449,12 @@ impl Load<'_> {
             (self.visit)(Loaded::Progress(self.report.loaded), None);
         }
     }
+}
+
+/// What of that is still to be done.
+fn undone(recv: &Value) -> impl Iterator<Item = (Cause, Parts)> {
+    let parts = |(field, state)| Some((cause_of(field)?, journal::read(state)?));
+    Found::of(recv).pairs().filter_map(parts)
 }
 
 /// What reads whose a session is, and since which claim.

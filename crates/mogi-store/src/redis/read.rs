@@ -1,9 +1,8 @@
 //! Reads sessions: what is known of them, what waits for them, what is in flight to them.
 
-use super::directory::Directory;
 use super::encode::{self, Found};
 use super::journal;
-use super::keys::{Of, Tag, cause_of, entry_of};
+use super::keys::{Keys, Of, Tag, cause_of, entry_of};
 use super::link::Link;
 use super::wire::{Commands, Reply, Request, Value};
 use crate::error::StoreError;
@@ -14,19 +13,32 @@ use std::sync::Arc;
 /// What is asked of each session at once.
 const PARTS: [Of; 4] = [Of::Session, Of::Subs, Of::Recv, Of::Inflight];
 
+/// Behind this stands what waits first.
+const FIRST: &[u8] = b"-";
+
 /// Commands that read all of a session but its messages.
-pub(super) fn commands(directory: &Directory, tag: &Tag) -> Commands {
-    let keys = &directory.keys;
+pub(super) fn commands(keys: &Keys, tag: &Tag) -> Commands {
     let mut commands = Commands::new();
     for part in PARTS {
         commands.push(&[b"HGETALL", keys.of(tag, part).as_bytes()]);
     }
-    commands.append(&waiting_command(directory, tag, b"-"));
+    commands.append(&waiting_command(keys, tag, FIRST));
     commands
 }
 
-fn waiting_command(directory: &Directory, tag: &Tag, behind: &[u8]) -> Commands {
-    let queue = directory.keys.of(tag, Of::Queue);
+/// The same of one session of many, of which few have something waiting: [`Partial::rest`] asks
+/// for that.
+pub(super) fn commands_of_many(keys: &Keys, tag: &Tag) -> Commands {
+    let mut commands = Commands::new();
+    for part in PARTS {
+        commands.push(&[b"HGETALL", keys.of(tag, part).as_bytes()]);
+    }
+    commands.push(&[b"XLEN", keys.of(tag, Of::Queue).as_bytes()]);
+    commands
+}
+
+fn waiting_command(keys: &Keys, tag: &Tag, behind: &[u8]) -> Commands {
+    let queue = keys.of(tag, Of::Queue);
     Commands::one(&[b"FCALL_RO", b"mogi1_waiting", b"1", queue.as_bytes(), behind])
 }
 
@@ -47,7 +59,7 @@ pub(crate) struct Partial {
     behind: Vec<u8>,
 }
 
-/// Reads the replies to [`commands`]; `None` if there is no session.
+/// Reads the replies to [`commands`], or to [`commands_of_many`]; `None` if there is no session.
 pub(super) fn begin(client: &Arc<str>, values: &[Value], damage: &mut Damage) -> Option<Partial> {
     let [hash, subs, recv, inflight, waiting] = values else { return None };
     let hash = Found::of(hash);
@@ -106,14 +118,18 @@ pub(super) fn begin(client: &Arc<str>, values: &[Value], damage: &mut Damage) ->
         flights,
         behind: Vec::new(),
     };
-    partial.take_waiting(waiting, damage);
+    match waiting {
+        Value::Int(0) => {}
+        Value::Int(_) => partial.behind = FIRST.to_vec(),
+        list => partial.take_waiting(list, damage),
+    }
     Some(partial)
 }
 
 /// Reads what is left to read of all of them.
 pub(super) fn complete(
     link: &Link,
-    directory: &Directory,
+    keys: &Keys,
     partials: &mut [Partial],
     damage: &mut Damage,
 ) -> Result<(), StoreError> {
@@ -121,7 +137,7 @@ pub(super) fn complete(
         let mut requests = Vec::new();
         let mut of = Vec::new();
         for (at, partial) in partials.iter().enumerate() {
-            let commands = partial.rest(directory);
+            let commands = partial.rest(keys);
             if !commands.is_empty() {
                 requests.push(Request::new(partial.tag.slot, commands));
                 of.push(at);
@@ -151,14 +167,14 @@ impl Partial {
     }
 
     /// What reads more of it; nothing: that was all.
-    pub(super) fn rest(&self, directory: &Directory) -> Commands {
+    pub(super) fn rest(&self, keys: &Keys) -> Commands {
         let mut commands = Commands::new();
-        let prefix = directory.keys.flights(&self.tag);
+        let prefix = keys.flights(&self.tag);
         for (_, packet_id) in self.flights.iter().take(FLIGHTS) {
             commands.push(&[b"HGETALL", format!("{prefix}{packet_id}").as_bytes()]);
         }
         if !self.behind.is_empty() {
-            commands.append(&waiting_command(directory, &self.tag, &self.behind));
+            commands.append(&waiting_command(keys, &self.tag, &self.behind));
         }
         commands
     }

@@ -110,6 +110,30 @@ impl RedisStore {
         load::load(self, visit)
     }
 
+    /// As [`Self::load_owned`] without retained messages: clients can be served then, and
+    /// [`Self::load_retained`] reads these meanwhile. The report says up to which version they may
+    /// go.
+    ///
+    /// # Errors
+    /// As of [`Store::load`].
+    pub fn load_sessions(
+        &mut self,
+        visit: &mut dyn FnMut(Loaded, Option<Owner>),
+    ) -> Result<LoadReport, StoreError> {
+        load::sessions(self, visit)
+    }
+
+    /// Retained messages, those that ended lately, and nothing else.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub fn load_retained(
+        &mut self,
+        visit: &mut dyn FnMut(Loaded),
+    ) -> Result<LoadReport, StoreError> {
+        load::retained(self, &mut |loaded, _| visit(loaded))
+    }
+
     /// Where it is, without login.
     pub fn place(&self) -> &str {
         &self.link.place
@@ -156,6 +180,21 @@ impl RedisStore {
             alive_at_ms: found.number("alive").filter(|at_ms| *at_ms > 0),
             ..LoadReport::default()
         })
+    }
+
+    /// The greatest version that any node has written down, those that are gone among them: what is
+    /// retained from now on is to be newer than what is there.
+    pub(super) fn newest_version(&self) -> Result<u64, StoreError> {
+        let keys = &self.directory.keys;
+        let asked = self.nodes().seen()?.into_iter().map(|seen| {
+            let key = keys.marks(&seen.node);
+            let ask = Commands::one(&[b"HGET", key.as_bytes(), b"version"]);
+            Request::new(slot_of(key.as_bytes()), ask)
+        });
+        let replies = self.link.call(asked.collect())?;
+        let versions =
+            replies.iter().filter_map(|reply| reply.values.first()?.text()?.parse().ok());
+        Ok(versions.max().unwrap_or(0))
     }
 
     /// Writes down the numbers used so far. `running`: more will be used before the next time.
@@ -208,7 +247,7 @@ impl RedisStore {
             durable: true,
             ..Request::new(*slot, plan.commands.clone())
         });
-        let replies = self.link.call(requests.collect())?;
+        let replies = self.link.call_durable(requests.collect())?;
         let mut outcomes = Vec::new();
         for ((.., plan), reply) in plans.iter().zip(replies) {
             let outcome = plan.read(&reply.values);

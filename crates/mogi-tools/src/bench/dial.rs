@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Connections that may be on their way at once: what listeners commonly queue.
-pub(super) const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 64;
 
 /// How long nothing may happen before dialling is given up.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,6 +25,8 @@ pub(super) struct Net {
     pub(super) addr: SocketAddr,
     pub(super) version: Version,
     pub(super) login: Login,
+    /// Connections that may be on their way at once.
+    pub(super) at_once: usize,
 }
 
 /// A client to be.
@@ -36,6 +38,8 @@ pub(super) struct Spec {
     /// The QoS it subscribes with.
     pub(super) qos: QoS,
     pub(super) terms: Terms,
+    /// Where it connects to on the broker's host, if that is another port.
+    pub(super) port: Option<u16>,
 }
 
 /// A client that is connected and subscribed.
@@ -69,6 +73,7 @@ impl Net {
             addr,
             version,
             login,
+            at_once: AT_ONCE,
         })
     }
 
@@ -80,7 +85,7 @@ impl Net {
         let mut calls: Vec<Call> = Vec::with_capacity(specs.len());
         let (mut done, mut last_progress) = (0, Instant::now());
         while done < specs.len() {
-            while calls.len() < specs.len() && calls.len() - done < AT_ONCE {
+            while calls.len() < specs.len() && calls.len() - done < self.at_once {
                 let call = self.start(&specs[calls.len()], calls.len())?;
                 calls.push(call);
             }
@@ -121,7 +126,7 @@ impl Net {
 
     fn start(&self, spec: &Spec, i: usize) -> Result<Call, String> {
         let start = || -> std::io::Result<TcpStream> {
-            let mut stream = TcpStream::connect(self.addr)?;
+            let mut stream = TcpStream::connect(self.addr_of(spec))?;
             self.poll.registry().register(
                 &mut stream,
                 Token(i),
@@ -146,8 +151,12 @@ impl Net {
         Ok(call)
     }
 
+    fn addr_of(&self, spec: &Spec) -> SocketAddr {
+        SocketAddr::new(self.addr.ip(), spec.port.unwrap_or(self.addr.port()))
+    }
+
     fn failure(&self, spec: &Spec, ended: &Ended) -> String {
-        format!("client {} at {}: {ended}", spec.client_id, self.addr)
+        format!("client {} at {}: {ended}", spec.client_id, self.addr_of(spec))
     }
 }
 

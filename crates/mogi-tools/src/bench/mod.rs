@@ -31,6 +31,7 @@ mod offline;
 mod options;
 mod plan;
 mod procfs;
+mod reconnect;
 mod report;
 mod retained;
 mod sequence;
@@ -110,10 +111,11 @@ fn measure(options: &Options) -> Result<Vec<report::Report>, String> {
     match options.mode {
         Mode::Retained => retained::run(options, &mut net),
         Mode::Connect => Ok(vec![connect::run(options, &mut net)?]),
-        Mode::Offline | Mode::Sessions => {
+        Mode::Offline | Mode::Reconnect | Mode::Sessions => {
             connect::raise_file_limit(u64::from(options.clients) + connect::OTHER_FILES)?;
             match options.mode {
                 Mode::Offline => offline::run(options, &mut net),
+                Mode::Reconnect => reconnect::run(options, &mut net),
                 _ => Ok(vec![sessions::run(options, &mut net)?]),
             }
         }

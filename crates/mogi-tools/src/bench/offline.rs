@@ -44,16 +44,17 @@ pub(super) fn run(options: &Options, net: &mut Net) -> Result<Vec<Report>, Strin
     Ok(reports)
 }
 
-fn subscriber(options: &Options, i: u32) -> Spec {
+pub(super) fn subscriber(options: &Options, i: u32) -> Spec {
     Spec {
         client_id: format!("{}-s{i}", options.topic),
         filters: vec![topic(options)],
         qos: options.qos,
         terms: Terms { lasting: true, receive_max: options.receive_max },
+        ..Spec::default()
     }
 }
 
-fn publisher(options: &Options) -> Spec {
+pub(super) fn publisher(options: &Options) -> Spec {
     let lasting = options.qos == QoS::ExactlyOnce;
     Spec {
         client_id: format!("{}-p", options.topic),
@@ -68,7 +69,15 @@ fn topic(options: &Options) -> String {
 
 /// Publishes the messages of one cycle. They carry its number, so that one which comes a cycle
 /// late is known as foreign.
-fn fill(options: &Options, net: &mut Net, spec: &Spec, cycle: u32) -> Result<Report, String> {
+///
+/// # Errors
+/// What went wrong, in words.
+pub(super) fn fill(
+    options: &Options,
+    net: &mut Net,
+    spec: &Spec,
+    cycle: u32,
+) -> Result<Report, String> {
     let mut report = Report::new(options, "offline-fill");
     report.rss_before = rss(options)?;
     let topics = Topics::One(topic(options));
@@ -90,10 +99,24 @@ fn fill(options: &Options, net: &mut Net, spec: &Spec, cycle: u32) -> Result<Rep
 }
 
 fn drain(options: &Options, net: &mut Net, specs: &[Spec], cycle: u32) -> Result<Report, String> {
-    let mut report = Report::new(options, "offline-drain");
+    let report = Report::new(options, "offline-drain");
     let before = Mark::now(options)?;
     let dialed = net.dial_all(specs)?;
-    let mut drain = Drain::new(options, cycle, specs.len());
+    fetch(options, net, dialed, (report, before), cycle)
+}
+
+/// Fetches what waits for these clients; the report is of all that happens since the mark.
+///
+/// # Errors
+/// What went wrong, in words.
+pub(super) fn fetch(
+    options: &Options,
+    net: &mut Net,
+    dialed: Vec<Dialed>,
+    (mut report, before): (Report, Mark),
+    cycle: u32,
+) -> Result<Report, String> {
+    let mut drain = Drain::new(options, cycle, dialed.len());
     let mut links = drain.take_early(dialed)?;
     let say = |ended: Ended| format!("draining: {ended}");
     drain.run(options, net, &mut links).map_err(say)?;
@@ -163,7 +186,9 @@ impl Drain {
         let mut ready: Vec<usize> = (0..links.len()).collect();
         loop {
             self.exchange(net, links, &mut ready)?;
-            let complete = self.tally().distinct == self.expected() && self.unreleased == 0;
+            let complete = self.delivered >= self.expected()
+                && self.tally().distinct == self.expected()
+                && self.unreleased == 0;
             if complete || self.last.elapsed() > options.drain {
                 return Ok(());
             }

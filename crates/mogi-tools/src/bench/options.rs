@@ -23,12 +23,13 @@ pub(super) enum Mode {
     Retained,
     Connect,
     Offline,
+    Reconnect,
     Sessions,
     Disk,
 }
 
 impl Mode {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Pairs,
         Self::FanOut,
         Self::FanIn,
@@ -38,6 +39,7 @@ impl Mode {
         Self::Retained,
         Self::Connect,
         Self::Offline,
+        Self::Reconnect,
         Self::Sessions,
         Self::Disk,
     ];
@@ -54,6 +56,7 @@ impl Mode {
             Self::Retained => "retained",
             Self::Connect => "connect",
             Self::Offline => "offline",
+            Self::Reconnect => "reconnect",
             Self::Sessions => "sessions",
             Self::Disk => "disk",
         }
@@ -66,14 +69,14 @@ impl Mode {
             Self::Shared | Self::Filters => 10,
             Self::PingPong | Self::Retained | Self::Offline | Self::Disk => 1,
             Self::Sessions => 500,
-            Self::Connect => 1000,
+            Self::Connect | Self::Reconnect => 1000,
         }
     }
 
     /// Where sessions are what a mode is about, QoS 0 would leave nothing in them.
     const fn default_qos(self) -> QoS {
         match self {
-            Self::Offline | Self::Sessions => QoS::AtLeastOnce,
+            Self::Offline | Self::Reconnect | Self::Sessions => QoS::AtLeastOnce,
             _ => QoS::AtMostOnce,
         }
     }
@@ -82,7 +85,12 @@ impl Mode {
     const fn steady(self) -> bool {
         !matches!(
             self,
-            Self::Retained | Self::Connect | Self::Offline | Self::Sessions | Self::Disk
+            Self::Retained
+                | Self::Connect
+                | Self::Offline
+                | Self::Reconnect
+                | Self::Sessions
+                | Self::Disk
         )
     }
 }
@@ -116,6 +124,8 @@ pub(super) struct Options {
     pub(super) cycles: u32,
     /// Whether what was stored is left in place.
     pub(super) keep: bool,
+    /// The ports of the brokers that clients of a killed one come back to.
+    pub(super) to: Vec<u16>,
     /// The broker's data on this host, or where mode disk writes.
     pub(super) data_dir: Option<PathBuf>,
     /// Messages per second of all publishers together; none: as fast as the windows allow.
@@ -208,6 +218,7 @@ impl Options {
             receive_max: None,
             cycles: 1,
             keep: false,
+            to: Vec::new(),
             data_dir: None,
             rate: None,
             window: 0,
@@ -246,6 +257,7 @@ impl Options {
             "receive-maximum" => self.receive_max = Some(number(parser, 1, u16::MAX)?),
             "cycles" => self.cycles = number(parser, 1, 10_000)?,
             "keep" => self.keep = true,
+            "to" => self.to.push(number(parser, 1, 65_535)?),
             "data-dir" => self.data_dir = Some(parser.value().map_err(say)?.into()),
             "r" | "rate" => self.rate = Some(number(parser, 0.001, 1e8)?),
             "warmup" => self.warmup = seconds(parser)?,
@@ -283,12 +295,15 @@ impl Options {
         if self.mode == Mode::Filters && self.items < self.clients {
             return Err("--items must not be below --clients".into());
         }
+        let reconnects = self.mode == Mode::Reconnect;
         let acknowledged = self.qos != QoS::AtMostOnce;
         for (wrong, what) in [
             (self.persistent && !self.mode.steady(), "--persistent is for steady loads only"),
             (self.away && !self.persistent, "--away needs --persistent"),
             (self.away && !acknowledged, "--away needs QoS 1 or 2"),
             (self.mode == Mode::Offline && !acknowledged, "mode offline needs QoS 1 or 2"),
+            (reconnects && self.qos != QoS::AtLeastOnce, "mode reconnect needs QoS 1"),
+            (reconnects && self.to.is_empty(), "mode reconnect needs --to"),
             (self.mode == Mode::Disk && self.data_dir.is_none(), "mode disk needs --data-dir"),
             (self.receive_max.is_some() && !self.version.is_v5(), "--receive-maximum needs -V 5"),
         ] {
@@ -391,6 +406,8 @@ mod tests {
             ("pairs -q1 --away", "--away needs --persistent"),
             ("pairs --persistent --away", "--away needs QoS 1 or 2"),
             ("offline -q0", "offline needs QoS 1 or 2"),
+            ("reconnect", "needs --to"),
+            ("reconnect --to 1884 -q2", "needs QoS 1"),
             ("disk", "needs --data-dir"),
             ("offline --receive-maximum 5", "needs -V 5"),
         ] {

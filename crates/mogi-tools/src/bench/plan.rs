@@ -85,6 +85,7 @@ impl Plan {
             filters: sub.filters.clone(),
             qos,
             terms: Terms { lasting: options.persistent, receive_max },
+            ..Spec::default()
         });
         // Of a publisher's session only QoS 2 leaves something behind.
         let lasting = options.persistent && qos == QoS::ExactlyOnce;

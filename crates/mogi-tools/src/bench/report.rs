@@ -124,9 +124,11 @@ impl Report {
             clients: options.clients,
             members: (options.mode == Mode::Shared).then_some(options.members),
             items: match options.mode {
-                Mode::Filters | Mode::Retained | Mode::Offline | Mode::Sessions => {
-                    Some(options.items)
-                }
+                Mode::Filters
+                | Mode::Retained
+                | Mode::Offline
+                | Mode::Reconnect
+                | Mode::Sessions => Some(options.items),
                 _ => None,
             },
             rate: options.rate,
@@ -173,7 +175,7 @@ impl Report {
         let mut rows = Rows::default();
         rows.title(self);
         let what = match self.part.as_str() {
-            "connect" => "connections",
+            "connect" | "reconnect" => "connections",
             "sessions" => "sessions",
             _ => "delivered",
         };

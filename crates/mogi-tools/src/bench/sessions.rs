@@ -45,6 +45,7 @@ fn session(options: &Options, i: u32) -> Spec {
         filters: (0..options.filters).map(filter).collect(),
         qos: options.qos,
         terms: Terms { lasting: true, receive_max: options.receive_max },
+        ..Spec::default()
     }
 }
 
@@ -79,7 +80,10 @@ pub(super) fn goodbye(net: &mut Net, mut links: Vec<Link>) -> Result<(), String>
 /// The first client that does not get through, in words.
 pub(super) fn forget(net: &mut Net, specs: &[Spec]) -> Result<(), String> {
     for chunk in specs.chunks(BATCH) {
-        let clean = |spec: &Spec| Spec { client_id: spec.client_id.clone(), ..Spec::default() };
+        let clean = |spec: &Spec| {
+            let (client_id, port) = (spec.client_id.clone(), spec.port);
+            Spec { client_id, port, ..Spec::default() }
+        };
         let clean: Vec<_> = chunk.iter().map(clean).collect();
         let dialed = net.dial_all(&clean)?;
         goodbye(net, links(dialed))?;

@@ -2,6 +2,7 @@
 //! store is its own.
 
 use crate::broker::plan::{Settings, StorePlan};
+use crate::broker::retained;
 use crate::broker::store::{answer_questions, answers, notices, tell, tell_progress};
 use crate::cluster::{ClusterPlan, Links, RENEWALS, Secure, shadow_of};
 use crate::log::why;
@@ -97,7 +98,8 @@ pub(super) fn start(
         }
     }
     let report = restore(&mut store, &plan, shared, loops).map_err(failed)?;
-    tell(shared.log, store.place(), &report, begun);
+    tell(shared.log, store.place(), &report, false, begun);
+    retained::read(nodes.clone(), shared)?;
     let committer = redis::Committer::start(store, answers(shared), notices(shared.log));
     // It is the first: nobody else starts a store.
     let _ = shared.store.set(Box::new(committer.map_err(failed)?));
@@ -159,7 +161,7 @@ fn restore(
         wills: Vec::new(),
         redone: Vec::new(),
     };
-    let report = store.load_owned(&mut |loaded, owner| restoring.take(loaded, owner))?;
+    let report = store.load_sessions(&mut |loaded, owner| restoring.take(loaded, owner))?;
     let Restoring { own, wills, loops, alive_at_ms, redone, .. } = restoring;
     let node = &shared.node;
     node.continue_from(report.last_session, report.last_entry, report.last_version);
@@ -178,12 +180,6 @@ impl Restoring<'_> {
         match loaded {
             Loaded::Alive { at_ms } => self.alive_at_ms = at_ms.unwrap_or(self.now_ms),
             Loaded::Session(session) => self.session(session, owner),
-            Loaded::Retained { message, version } => {
-                self.shared.node.retained.restore(message, version);
-            }
-            Loaded::RetainedEnd { topic, version } => {
-                self.shared.node.retained.remove_as_of(&topic, version);
-            }
             Loaded::Will { client, will } => self.wills.push((client, will)),
             Loaded::Redone(StoreOp::Retained { message, version }) => {
                 put_retained(Ok(&message), version, &mut self.redone);
@@ -195,8 +191,8 @@ impl Restoring<'_> {
             }
             Loaded::Redone(_) => {}
             Loaded::Progress(so_far) => tell_progress(self.shared.log, so_far),
-            // Redis is never found damaged on the way.
-            Loaded::Anew => {}
+            // They come later. And Redis is never found damaged on the way.
+            Loaded::Retained { .. } | Loaded::RetainedEnd { .. } | Loaded::Anew => {}
         }
     }
 

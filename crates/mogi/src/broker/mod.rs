@@ -3,6 +3,7 @@
 //! * `plan`: what is to run, made from the configuration
 //! * `cluster`: the start as one of several
 //! * `store`: what is kept on disk, or in Redis
+//! * `retained`: retained messages in Redis, read while clients are served
 //! * `sys`: the `$SYS` topics
 //! * `chores`: what worker 0 does besides: signals, `$SYS`, purges
 //! * `memory`: how much there is left
@@ -13,6 +14,7 @@ mod cluster;
 mod memory;
 pub(crate) mod plan;
 mod reload;
+mod retained;
 mod store;
 mod sys;
 
@@ -34,7 +36,7 @@ use mogi_core::{ListenerConfig, Node, Stats, UNLIMITED};
 use mogi_store::StoreError;
 use plan::{ListenerPlan, Plan, Settings};
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -84,6 +86,7 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     if let (Some(signals), Some(poll)) = (&mut signals, polls.first()) {
         poll.registry().register(&mut signals.stream, SIGNALS, Interest::READABLE)?;
     }
+    let starting = signals.as_ref().map(|signals| Arc::clone(&signals.starting));
     let bridges = Arc::new(Bridges::new(Arc::clone(&shared)));
     let chores = chores::chores(signals, reload, certificates, &shared, &bridges);
     let front_door = FrontDoor { listeners: doors, chores };
@@ -101,6 +104,7 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     }
     crate::access::watch(&shared).map_err(io::Error::other)?;
     bridges.set(settings.bridges)?;
+    starting.iter().for_each(|starting| starting.store(false, Ordering::Release));
     announce();
     // The first turn sets the alarm for what is due though nobody connects.
     if let Some(first) = shared.mailboxes.first() {

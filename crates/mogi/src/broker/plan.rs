@@ -17,6 +17,7 @@ use mogi_transport::upgrade::WebSocketRules;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Everything the broker needs to run; the configuration is read by then.
 pub(crate) struct Plan {
@@ -165,6 +166,8 @@ pub(crate) struct Signals {
     pub(crate) stream: UnixStream,
     /// The signals that have come since the last call.
     pub(crate) pending: Box<dyn FnMut() -> Vec<Signal> + Send>,
+    /// As long as this is set, signals that stop the broker end the process at once.
+    pub(crate) starting: Arc<AtomicBool>,
 }
 
 /// What a signal asks for.

@@ -1,6 +1,7 @@
 //! The store of the process: opened, read at the start, its troubles told, closed at the end.
 
 use crate::broker::plan::StorePlan;
+use crate::broker::retained;
 use crate::log::why;
 use crate::net::event_loop::EventLoop;
 use crate::net::mailbox::Mail;
@@ -11,8 +12,8 @@ use mogi_store::committer::{OnAnswer, OnNotice};
 use mogi_store::embedded::migration;
 use mogi_store::redis::{self, RedisOptions, RedisStore};
 use mogi_store::{
-    Answer, Committer, EmbeddedOptions, EmbeddedStore, LoadReport, Loaded, Notice, OnDamage,
-    Progress, Store, mosquitto_db,
+    Answer, Committer, Damage, EmbeddedOptions, EmbeddedStore, LoadReport, Loaded, Notice,
+    OnDamage, Progress, Store, StoreError, mosquitto_db,
 };
 use std::fs::File;
 use std::io;
@@ -55,7 +56,7 @@ pub(super) fn start(
         // It is the first: nobody else starts a store.
         let _ = shared.alive.set(file);
     }
-    tell(shared.log, &plan.options.dir.display().to_string(), &report, begun);
+    tell(shared.log, &plan.options.dir.display().to_string(), &report, true, begun);
     let (answers, notices) = (answers(shared), notices(shared.log));
     let committer = Committer::start(Box::new(store), answers, notices);
     let committer = committer.map_err(|error| error.to_string())?;
@@ -77,8 +78,15 @@ fn start_redis(
     let log = shared.log;
     let mut store = RedisStore::open(options).map_err(|error| error.to_string())?;
     store.listen(move |notice| log.log(LogKind::Notice, &format!("{notice}.")));
-    let report = restore(&mut store, None, shared, loops).map_err(|error| error.to_string())?;
-    tell(log, store.place(), &report, begun);
+    let mut restoring = Restoring::new(None, shared, loops);
+    let report = store.load_sessions(&mut |loaded, _| restoring.take(loaded));
+    let report = report.and_then(|report| {
+        restoring.finish(&mut store, &report)?;
+        Ok(report)
+    });
+    let report = report.map_err(|error| error.to_string())?;
+    tell(log, store.place(), &report, false, begun);
+    retained::read(store.nodes(), shared)?;
     let committer = redis::Committer::start(store, answers(shared), notices(log));
     let committer = committer.map_err(|error| error.to_string())?;
     // It is the first: nobody else starts a store.
@@ -207,42 +215,72 @@ fn restore(
     seen_ms: Option<u64>,
     shared: &Shared,
     loops: &mut [EventLoop],
-) -> Result<LoadReport, mogi_store::StoreError> {
+) -> Result<LoadReport, StoreError> {
     let now_ms = shared.now_ms();
-    let mut alive_at_ms = now_ms;
-    let mut wills: Vec<(Arc<str>, StoredWill)> = Vec::new();
-    let node = &shared.node;
-    let report = store.load(&mut |loaded| match loaded {
-        Loaded::Alive { at_ms } => alive_at_ms = at_ms.max(seen_ms).unwrap_or(now_ms),
-        Loaded::Anew => {
-            begin_anew(shared, loops);
-            wills.clear();
-        }
-        Loaded::Session(session) => {
-            let owner = usize::from(node.owner(&session.record.client));
-            if let Some(owner) = loops.get_mut(owner) {
-                owner.worker_mut().restore(now_ms, session, alive_at_ms);
-            }
-        }
-        Loaded::Retained { message, version } => {
-            node.retained.restore(message, version);
-        }
-        Loaded::Will { client, will } => wills.push((client, will)),
-        // It is among what is loaded, and nobody else has to be told.
-        Loaded::Redone(_) | Loaded::RetainedEnd { .. } => {}
-        Loaded::Progress(so_far) => tell_progress(shared.log, so_far),
-    })?;
-    node.continue_from(report.last_session, report.last_entry, report.last_version);
-    for (client, will) in wills {
-        if let Some(owner) = loops.get_mut(usize::from(node.owner(&client))) {
-            owner.worker_mut().restore_will(now_ms, &client, &will, alive_at_ms);
-        }
-    }
-    answer_questions(store, now_ms, loops)?;
+    let mut restoring = Restoring::new(seen_ms, shared, loops);
+    let report = store.load(&mut |loaded| restoring.take(loaded))?;
+    restoring.finish(store, &report)?;
     if let Some(first) = loops.first_mut() {
         first.worker_mut().purge_retained(now_ms);
     }
     Ok(report)
+}
+
+/// What is read of the store of a broker of its own.
+struct Restoring<'a> {
+    shared: &'a Shared,
+    loops: &'a mut [EventLoop],
+    now_ms: u64,
+    /// When it was seen to run, by something else than the store.
+    seen_ms: Option<u64>,
+    alive_at_ms: u64,
+    wills: Vec<(Arc<str>, StoredWill)>,
+}
+
+impl<'a> Restoring<'a> {
+    fn new(seen_ms: Option<u64>, shared: &'a Shared, loops: &'a mut [EventLoop]) -> Self {
+        let now_ms = shared.now_ms();
+        Self { shared, loops, now_ms, seen_ms, alive_at_ms: now_ms, wills: Vec::new() }
+    }
+
+    fn take(&mut self, loaded: Loaded) {
+        let node = &self.shared.node;
+        match loaded {
+            Loaded::Alive { at_ms } => {
+                self.alive_at_ms = at_ms.max(self.seen_ms).unwrap_or(self.now_ms);
+            }
+            Loaded::Anew => {
+                begin_anew(self.shared, self.loops);
+                self.wills.clear();
+            }
+            Loaded::Session(session) => {
+                let owner = usize::from(node.owner(&session.record.client));
+                if let Some(owner) = self.loops.get_mut(owner) {
+                    owner.worker_mut().restore(self.now_ms, session, self.alive_at_ms);
+                }
+            }
+            Loaded::Retained { message, version } => {
+                node.retained.restore(message, version);
+            }
+            Loaded::Will { client, will } => self.wills.push((client, will)),
+            // It is among what is loaded, and nobody else has to be told.
+            Loaded::Redone(_) | Loaded::RetainedEnd { .. } => {}
+            Loaded::Progress(so_far) => tell_progress(self.shared.log, so_far),
+        }
+    }
+
+    /// All is read, as the report says.
+    fn finish(self, store: &mut dyn Store, report: &LoadReport) -> Result<(), StoreError> {
+        let Self { shared, loops, now_ms, alive_at_ms, wills, .. } = self;
+        let node = &shared.node;
+        node.continue_from(report.last_session, report.last_entry, report.last_version);
+        for (client, will) in wills {
+            if let Some(owner) = loops.get_mut(usize::from(node.owner(&client))) {
+                owner.worker_mut().restore_will(now_ms, &client, &will, alive_at_ms);
+            }
+        }
+        answer_questions(store, now_ms, loops)
+    }
 }
 
 /// Says how far the reading is.
@@ -262,7 +300,7 @@ pub(super) fn answer_questions(
     store: &mut dyn Store,
     now_ms: u64,
     loops: &mut [EventLoop],
-) -> Result<(), mogi_store::StoreError> {
+) -> Result<(), StoreError> {
     for event_loop in loops {
         let worker = event_loop.worker_mut();
         for fetch in std::mem::take(&mut worker.effects().fetches) {
@@ -281,22 +319,31 @@ fn begin_anew(shared: &Shared, loops: &mut [EventLoop]) {
     loops.iter_mut().for_each(EventLoop::renew_worker);
 }
 
-/// Says what was found.
-pub(super) fn tell(log: &dyn LogSink, dir: &str, report: &LoadReport, begun: Instant) {
+/// Says what was found; `retained`: where retained messages were among it.
+pub(super) fn tell(
+    log: &dyn LogSink,
+    dir: &str,
+    report: &LoadReport,
+    retained: bool,
+    begun: Instant,
+) {
     let loaded = report.loaded;
-    log.log(
-        LogKind::Information,
-        &format!(
-            "Restored {} sessions with {} subscriptions, {} messages for them and {} retained \
-             messages from {dir} in {} ms.",
-            loaded.sessions,
-            report.subscriptions,
-            loaded.entries,
-            loaded.retained,
-            begun.elapsed().as_millis()
-        ),
+    let mut messages = format!("{} messages for them", loaded.entries);
+    if retained {
+        messages = format!("{messages} and {} retained messages", loaded.retained);
+    }
+    let (sessions, subscriptions) = (loaded.sessions, report.subscriptions);
+    let took_ms = begun.elapsed().as_millis();
+    let line = format!(
+        "Restored {sessions} sessions with {subscriptions} subscriptions, {messages} from {dir} in \
+         {took_ms} ms."
     );
-    let damage = &report.damage;
+    log.log(LogKind::Information, &line);
+    tell_damage(log, dir, &report.damage);
+}
+
+/// Says what could not be read, if there is something.
+pub(super) fn tell_damage(log: &dyn LogSink, dir: &str, damage: &Damage) {
     if !damage.any() {
         return;
     }

@@ -60,6 +60,8 @@ pub(crate) enum Mail {
     Verified { place: u32, serial: u64, login: Box<Result<Welcome, Refusal>> },
     /// Somebody has said what a client may do; it is read on.
     Answered { place: u32, key: u32, generation: u32 },
+    /// All retained messages of the store are there.
+    RetainedLoaded,
     /// Limits and choices that count from now on.
     Config(Arc<CoreConfig>),
     /// Rules have changed: those that count now, and what becomes of sessions, once that is said.

@@ -152,7 +152,11 @@ impl Cluster {
     /// # Errors
     /// [`Fault::TimedOut`] if not all have come after `patience`.
     pub fn call(&self, requests: Vec<Request>, patience: Duration) -> Result<Vec<Reply>, Fault> {
-        let deadline = Instant::now() + patience;
+        self.ask(requests).wait(patience)
+    }
+
+    /// Sends all requests at once; whoever asks may do something else before it waits.
+    pub fn ask(&self, requests: Vec<Request>) -> Asked {
         let (sender, replies) = mpsc::channel();
         let jobs = requests.into_iter().enumerate().map(|(index, request)| {
             let sender = sender.clone();
@@ -160,18 +164,9 @@ impl Cluster {
             Job::new(request, Box::new(move |outcome| drop(sender.send((index, outcome)))))
         });
         let jobs: Vec<_> = jobs.collect();
-        drop(sender);
-        let mut found: Vec<Option<Reply>> = jobs.iter().map(|_| None).collect();
+        let (left, found) = (jobs.len(), jobs.iter().map(|_| None).collect());
         self.inbox.push(jobs);
-        for _ in 0..found.len() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let (index, outcome) = replies.recv_timeout(left).map_err(|error| match error {
-                mpsc::RecvTimeoutError::Timeout => Fault::TimedOut,
-                mpsc::RecvTimeoutError::Disconnected => Fault::Closed,
-            })?;
-            found[index] = Some(outcome?);
-        }
-        Ok(found.into_iter().flatten().collect())
+        Asked { replies, found, left }
     }
 
     /// Bytes of all requests that have not been answered.
@@ -210,6 +205,37 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+/// Requests that were sent.
+#[derive(Debug)]
+pub struct Asked {
+    replies: mpsc::Receiver<(usize, Outcome)>,
+    found: Vec<Option<Reply>>,
+    left: usize,
+}
+
+impl Asked {
+    /// Waits for all replies; they have the requests' order.
+    ///
+    /// # Errors
+    /// [`Fault::TimedOut`] if not all have come after `patience`; they can be waited for again.
+    pub fn wait(&mut self, patience: Duration) -> Result<Vec<Reply>, Fault> {
+        let deadline = Instant::now() + patience;
+        while self.left > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let (index, outcome) =
+                self.replies.recv_timeout(left).map_err(|error| match error {
+                    mpsc::RecvTimeoutError::Timeout => Fault::TimedOut,
+                    mpsc::RecvTimeoutError::Disconnected => Fault::Closed,
+                })?;
+            self.left -= 1;
+            if let Some(place) = self.found.get_mut(index) {
+                *place = Some(outcome?);
+            }
+        }
+        Ok(std::mem::take(&mut self.found).into_iter().flatten().collect())
+    }
+}
 
 /// From the threads that send to the one that drives.
 #[derive(Default)]

@@ -53,6 +53,14 @@ impl EventLoop {
         self.chores_ms = Some(0);
     }
 
+    fn retained_loaded(&mut self, now_ms: u64) {
+        self.worker.retained_loaded(now_ms);
+        // Where there are other nodes, none is to remove what another has renewed.
+        if self.index == 0 && self.shared.links.get().is_none() {
+            self.worker.purge_retained(now_ms);
+        }
+    }
+
     pub(super) fn open_mail(&mut self, now_ms: u64) {
         let mut mail = std::mem::take(&mut self.mail);
         self.shared.mailboxes[usize::from(self.index)].take(&mut mail);
@@ -89,6 +97,7 @@ impl EventLoop {
                 Mail::Answered { place, key, generation } => {
                     self.answered(now_ms, place, key, generation);
                 }
+                Mail::RetainedLoaded => self.retained_loaded(now_ms),
                 Mail::Config(core) => self.reconfigure(core),
                 Mail::Rights(rights) => {
                     let (rights, judge) = *rights;
