@@ -33,7 +33,7 @@ const SIMULATION_RUNS: &str = "2000";
 
 /// The crash harness runs with this seed each time, and with one nobody has tried.
 const CRASH_SEED: u64 = 1;
-/// Kills in each of its runs: about half a minute for all.
+/// Kills in each of its runs, and events in the one with several brokers: about a minute for all.
 const CRASH_ROUNDS: u64 = 12;
 
 /// Runs the steps named, or all, and prints a summary; whether all went well.
@@ -125,14 +125,17 @@ fn simulation() -> Result<Done> {
     count(shell::run_and_read(cargo.env("SIM_RUNS", SIMULATION_RUNS))?)
 }
 
-/// Kills the broker again and again, with one worker and with two.
+/// Kills the broker again and again, with one worker and with two; then three brokers and the
+/// nodes of their Redis Cluster.
 fn crash() -> Result<Done> {
     let mut tally = Tally::default();
-    for (workers, seed) in [(2, Some(CRASH_SEED)), (1, Some(CRASH_SEED)), (2, None)] {
+    let fresh = crate::crash::Options::new().seed;
+    let runs =
+        [(2, CRASH_SEED, false), (1, CRASH_SEED, false), (2, fresh, false), (2, fresh, true)];
+    for (workers, seed, cluster) in runs {
         let mut options = crate::crash::Options::new();
-        options.workers = workers;
+        (options.workers, options.seed, options.cluster) = (workers, seed, cluster);
         options.rounds = CRASH_ROUNDS;
-        options.seed = seed.unwrap_or(options.seed);
         match crate::crash::run(&options)? {
             true => tally.passed += 1,
             false => tally.failed += 1,
