@@ -328,16 +328,20 @@ pub(super) fn tell(
     begun: Instant,
 ) {
     let loaded = report.loaded;
-    let mut messages = format!("{} messages for them", loaded.entries);
-    if retained {
-        messages = format!("{messages} and {} retained messages", loaded.retained);
-    }
     let (sessions, subscriptions) = (loaded.sessions, report.subscriptions);
+    let entries = loaded.entries;
+    let all = match retained {
+        true => format!(
+            "{sessions} sessions with {subscriptions} subscriptions, {entries} messages for them \
+             and {} retained messages",
+            loaded.retained
+        ),
+        false => format!(
+            "{sessions} sessions with {subscriptions} subscriptions and {entries} messages for them"
+        ),
+    };
     let took_ms = begun.elapsed().as_millis();
-    let line = format!(
-        "Restored {sessions} sessions with {subscriptions} subscriptions, {messages} from {dir} in \
-         {took_ms} ms."
-    );
+    let line = format!("Restored {all} from {dir} in {took_ms} ms.");
     log.log(LogKind::Information, &line);
     tell_damage(log, dir, &report.damage);
 }
