@@ -153,6 +153,23 @@ pub fn put_retained(change: Result<&Message, &str>, version: u64, out: &mut Vec<
     }
 }
 
+/// The retained messages among changes, and ends of such, as [`put_retained`] writes them.
+pub fn retained_items<'a>(changes: impl IntoIterator<Item = &'a StoreOp>) -> Vec<u8> {
+    let mut items = Vec::new();
+    for change in changes {
+        match change {
+            StoreOp::Retained { message, version } => {
+                put_retained(Ok(message), *version, &mut items);
+            }
+            StoreOp::RetainedEnd { topic, version } => {
+                put_retained(Err(topic), *version, &mut items);
+            }
+            _ => {}
+        }
+    }
+    items
+}
+
 impl FarLanes {
     /// Adds a retained message's change for all nodes.
     pub(crate) fn retained(&mut self, nodes: u64, change: Result<&Message, &str>, version: u64) {

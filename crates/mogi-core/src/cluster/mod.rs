@@ -26,7 +26,7 @@ pub mod log;
 pub mod roster;
 
 pub use claim::{Claim, Claimed, Settled};
-pub use far::{FarBatch, put_retained};
+pub use far::{FarBatch, put_retained, retained_items};
 
 use crate::interest::{Interest, PeerSet};
 use crate::numbers::claim_at;

@@ -9,7 +9,7 @@ use crate::site::Site;
 use crate::store::{Ask, Store, Turn, of_client};
 use crate::trace::note;
 use mogi_core::cluster::change::Change;
-use mogi_core::cluster::{Errand, FarBatch, put_retained};
+use mogi_core::cluster::{Errand, FarBatch, put_retained, retained_items};
 use mogi_core::{Rights, StoreOp};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -344,21 +344,4 @@ impl Site {
             self.catch_up(store, client);
         }
     }
-}
-
-/// The retained messages among changes, and ends of such, as nodes tell them.
-pub(crate) fn retained_items<'a>(ops: impl Iterator<Item = &'a StoreOp>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for op in ops {
-        match op {
-            StoreOp::Retained { message, version } => {
-                put_retained(Ok(message), *version, &mut bytes);
-            }
-            StoreOp::RetainedEnd { topic, version } => {
-                put_retained(Err(topic), *version, &mut bytes);
-            }
-            _ => {}
-        }
-    }
-    bytes
 }

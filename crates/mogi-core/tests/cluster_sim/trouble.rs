@@ -280,7 +280,7 @@ impl World {
         node.continue_from(last.0, last.1, newest.unwrap_or(0));
         node.retained.set_loading(true);
         at.unread = Some(unread);
-        let redone = crate::link::retained_items(redone.iter());
+        let redone = mogi_core::cluster::retained_items(&redone);
         at.workers[0].far_batch(now_ms, &redone);
         cluster.set_redone(redone);
         for (client, will) in wills {

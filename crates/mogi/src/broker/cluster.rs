@@ -10,7 +10,7 @@ use crate::net::certificates::Certificates;
 use crate::net::event_loop::EventLoop;
 use crate::net::shared::{LogSink, Shared};
 use mogi_core::LogKind;
-use mogi_core::cluster::{Cluster, NOWHERE, put_retained};
+use mogi_core::cluster::{Cluster, NOWHERE, retained_items};
 use mogi_core::store::{StoreOp, StoredSession, StoredWill};
 use mogi_store::redis::{self, Nodes, Owner, RedisStore};
 use mogi_store::{LoadReport, Loaded, StoreError};
@@ -181,15 +181,19 @@ impl Restoring<'_> {
             Loaded::Alive { at_ms } => self.alive_at_ms = at_ms.unwrap_or(self.now_ms),
             Loaded::Session(session) => self.session(session, owner),
             Loaded::Will { client, will } => self.wills.push((client, will)),
-            Loaded::Redone(StoreOp::Retained { message, version }) => {
-                put_retained(Ok(&message), version, &mut self.redone);
-                self.shared.node.retained.restore(message, version);
+            Loaded::Redone(change) => {
+                self.redone.extend(retained_items([&change]));
+                let retained = &self.shared.node.retained;
+                match change {
+                    StoreOp::Retained { message, version } => {
+                        retained.restore(message, version);
+                    }
+                    StoreOp::RetainedEnd { topic, version } => {
+                        retained.remove_as_of(&topic, version);
+                    }
+                    _ => {}
+                }
             }
-            Loaded::Redone(StoreOp::RetainedEnd { topic, version }) => {
-                put_retained(Err(&topic), version, &mut self.redone);
-                self.shared.node.retained.remove_as_of(&topic, version);
-            }
-            Loaded::Redone(_) => {}
             Loaded::Progress(so_far) => tell_progress(self.shared.log, so_far),
             // They come later. And Redis is never found damaged on the way.
             Loaded::Retained { .. } | Loaded::RetainedEnd { .. } | Loaded::Anew => {}

@@ -10,7 +10,7 @@ use super::gate::Done;
 use crate::cluster::{Barrier, Links};
 use crate::net::mailbox::{Hello, Mail};
 use crate::net::socket::State;
-use mogi_core::cluster::{Claim, Claimed, Cluster, FarBatch, Settled, put_retained};
+use mogi_core::cluster::{Claim, Claimed, Cluster, FarBatch, Settled, retained_items};
 use mogi_core::store::{SessionNo, StoreOp, StoredSession};
 use mogi_store::redis;
 use slab::Slab;
@@ -190,23 +190,17 @@ impl EventLoop {
 
     /// What its former node left to be retained is known on no node yet.
     fn tell_retained(&mut self, now_ms: u64, retained: &[StoreOp]) {
-        let mut bytes = Vec::new();
-        for op in retained {
-            match op {
-                StoreOp::Retained { message, version } => {
-                    put_retained(Ok(message), *version, &mut bytes);
-                }
-                StoreOp::RetainedEnd { topic, version } => {
-                    put_retained(Err(topic), *version, &mut bytes);
-                }
-                _ => {}
+        let items = retained_items(retained);
+        let mut done = 0;
+        while done < items.len() {
+            done += self.worker.far_batch(now_ms, &items[done..]);
+            if done < items.len() {
+                // The turn has no more room.
+                self.finish_turn(now_ms);
             }
         }
-        if !bytes.is_empty() {
-            self.worker.far_batch(now_ms, &bytes);
-            if let Some(links) = self.shared.links.get() {
-                links.send_all(&bytes);
-            }
+        if let Some(links) = self.shared.links.get().filter(|_| !items.is_empty()) {
+            links.send_all(&items);
         }
     }
 
