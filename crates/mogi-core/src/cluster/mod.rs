@@ -31,7 +31,7 @@ pub use far::{FarBatch, put_retained, retained_items};
 use crate::interest::{Interest, PeerSet};
 use crate::numbers::claim_at;
 use crate::store::SessionNo;
-use change::Change;
+use change::{Change, FarMember};
 use log::ChangeLog;
 use roster::{Eviction, Roster};
 use std::collections::BTreeSet;
@@ -104,6 +104,9 @@ impl Cluster {
                 Change::Waits { session } => {
                     errands.extend(self.log.client_of(session).map(Errand::CatchUp));
                 }
+                // It was there before it came here.
+                Change::Joined(FarMember { session, .. })
+                    if !roster.is_shadow(session) && self.log.client_of(session).is_some() => {}
                 change => errands.extend(roster.apply(interest, peer, change).map(Errand::Evict)),
             }
         }

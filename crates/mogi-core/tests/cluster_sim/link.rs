@@ -53,6 +53,8 @@ pub(crate) struct Peer {
     pub(crate) known: bool,
     /// Retained messages to be sent once these turns are durable.
     retained: Option<(Vec<Turn>, Vec<u8>)>,
+    /// What is to be in the store before the node looks into it, as it heard nothing of that.
+    unheard: Option<Vec<Turn>>,
 }
 
 impl Peer {
@@ -69,6 +71,7 @@ impl Peer {
             unacknowledged: VecDeque::new(),
             known: false,
             retained: None,
+            unheard: None,
         }
     }
 
@@ -118,18 +121,22 @@ impl Site {
 
     /// A link begins: what is retained here and durable by then is told as well.
     pub(crate) fn begin_link(&mut self, store: &mut Store, to: usize, now_ms: u64) {
-        for worker in 0..self.workers.len() as u16 {
-            self.end_turn(store, worker, now_ms);
-        }
+        let turns = self.not_durable(store, now_ms);
         let mut bytes = self.cluster().redone();
         self.node.retained.changed_since(0, &Rights::default(), |change, version| {
             put_retained(change, version, &mut bytes);
         });
-        let turns = self.pending.iter().filter(|(_, it)| it.left > 0).map(|(turn, _)| *turn);
-        let turns = turns.collect();
         if let Some(peer) = self.peers.get_mut(&to) {
             peer.retained = Some((turns, bytes));
         }
+    }
+
+    /// Turns with what was decided so far, that are not in the store.
+    fn not_durable(&mut self, store: &mut Store, now_ms: u64) -> Vec<Turn> {
+        for worker in 0..self.workers.len() as u16 {
+            self.end_turn(store, worker, now_ms);
+        }
+        self.pending.iter().filter(|(_, it)| it.left > 0).map(|(turn, _)| *turn).collect()
     }
 
     /// Takes what is retained from the store, where it is newer.
@@ -159,8 +166,16 @@ impl Site {
         let (cluster, node) = (self.cluster(), Arc::clone(&self.node));
         let Some(peer) = self.peers.get_mut(&to) else { return false };
         let mut moved = false;
+        let pending = &self.pending;
+        let done = |turns: &Vec<Turn>| {
+            turns.iter().all(|turn| pending.get(turn).is_none_or(|it| it.left == 0))
+        };
+        if peer.unheard.take_if(|turns| done(turns)).is_some() {
+            moved = true;
+            peer.push(Load::Gap);
+        }
         if let Some((turns, _)) = &peer.retained
-            && turns.iter().all(|turn| self.pending.get(turn).is_none_or(|it| it.left == 0))
+            && done(turns)
             && let Some((_, bytes)) = peer.retained.take()
         {
             moved = true;
@@ -231,9 +246,13 @@ impl Site {
                 self.note_closes(gateway);
             }
             Load::Changes(run, _) => {
-                turns = self.take_changes(store, place, &run, now_ms);
+                let whole;
+                (turns, whole) = self.take_changes(store, place, &run, now_ms);
+                // Of what was decided here for its sessions before, the node did not hear.
+                let unheard = whole.then(|| self.not_durable(store, now_ms));
                 if let Some(peer) = self.peers.get_mut(&from) {
                     peer.known = true;
+                    peer.unheard = unheard.or(peer.unheard.take());
                 }
             }
         }
@@ -242,14 +261,15 @@ impl Site {
         }
     }
 
-    /// Applies what another node told; the turns that are to be durable before that is confirmed.
+    /// Applies what another node told; the turns that are to be durable before that is confirmed,
+    /// and whether that was all it has.
     fn take_changes(
         &mut self,
         store: &mut Store,
         place: u16,
         run: &[u8],
         now_ms: u64,
-    ) -> Vec<Turn> {
+    ) -> (Vec<Turn>, bool) {
         let changes = Change::decode_all(run).expect("as it was encoded");
         note(|| format!("site {}: told {changes:?}", self.index));
         let mut moved = Vec::new();
@@ -259,6 +279,7 @@ impl Site {
                 moved.push(*session);
             }
         }
+        let whole = changes.contains(&Change::SnapshotEnd);
         let (cluster, node) = (self.cluster(), Arc::clone(&self.node));
         for errand in cluster.apply(&node.interest, place, changes) {
             let eviction = match errand {
@@ -278,13 +299,13 @@ impl Site {
             self.note_closes(at);
         }
         if moved.is_empty() {
-            return Vec::new();
+            return (Vec::new(), whole);
         }
         // What was routed before, and to the old place, is written down first.
         for worker in 0..self.workers.len() as u16 {
             self.end_turn(store, worker, now_ms);
         }
-        moved.iter().flat_map(|session| self.writes_for(*session)).collect()
+        (moved.iter().flat_map(|session| self.writes_for(*session)).collect(), whole)
     }
 
     /// Acknowledges what may be; whether there was anything.

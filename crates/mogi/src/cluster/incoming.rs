@@ -236,6 +236,7 @@ impl Incoming {
                 }
                 if whole {
                     self.nodes.heard_all_of(peer);
+                    self.tell_of_before(peer);
                 }
                 if moves {
                     return Ok(Some(self.settled(leaves)));
@@ -279,6 +280,17 @@ impl Incoming {
                 links.all_taken().await;
             }
         })
+    }
+
+    /// Has the node look into the store when everything is there that was decided here before it
+    /// told which sessions it has: of messages for them it did not hear.
+    fn tell_of_before(&self, peer: u16) {
+        let (settled, links) = (self.settled(false), Arc::clone(&self.links));
+        spawn_local(async move {
+            // It ends only with what it waits for.
+            drop(settled.await);
+            links.tell_gap(peer);
+        });
     }
 
     /// Whether a session that lives here leaves with that change.

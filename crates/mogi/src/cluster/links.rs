@@ -200,6 +200,15 @@ impl Links {
         }
     }
 
+    /// The node at that place is to look into the store for what it did not hear of.
+    pub(super) fn tell_gap(&self, peer: u16) {
+        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        let at = usize::from(peer).checked_sub(usize::from(FIRST_NODE));
+        if let Some(Some(queue)) = at.and_then(|at| queues.get(at)) {
+            queue.push_gap();
+        }
+    }
+
     /// The node is gone.
     pub(super) fn close(&self, peer: u16) {
         self.set(peer, None);

@@ -98,6 +98,12 @@ impl LinkQueue {
         }
     }
 
+    /// Something is in the store that no message tells of.
+    pub(super) fn push_gap(&self) {
+        self.inner().gap = true;
+        self.bell.notify_one();
+    }
+
     /// Rights have changed in the store: which change it is. The node hears of it before messages
     /// that wait.
     pub(super) fn push_rights(&self) -> u64 {

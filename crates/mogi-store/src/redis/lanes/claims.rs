@@ -34,13 +34,12 @@ impl Lanes {
     /// and is not on its way, is history, and what follows from it does not.
     pub(in crate::redis) fn drop_stay(&mut self, slot: u16, client: &Arc<str>) {
         let Self { directory, lanes, units, held_wills, .. } = self;
-        let drop_of = |ops: &mut Batch| ops.retain(|op| !is_own(directory, op, client));
         if let Some(lane) = lanes.get_mut(&slot) {
-            drop_of(&mut lane.ops);
+            lane.ops.retain(|op| !is_own(directory, op, client));
         }
         for unit in units.values_mut() {
-            drop_of(&mut unit.parts);
-            drop_of(&mut unit.later);
+            drop_with_messages(directory, &mut unit.parts, client);
+            drop_with_messages(directory, &mut unit.later, client);
         }
         held_wills.remove(client);
         let is_its = |directory: &Directory, (session, cause): &(SessionNo, Cause)| match cause {
@@ -69,6 +68,29 @@ impl Lanes {
             _ => Some((session?, cause)),
         }));
     }
+}
+
+/// Takes out what only the owner of that client may change, and the messages that follow from it.
+fn drop_with_messages(directory: &Directory, ops: &mut Batch, client: &Arc<str>) {
+    let mut following = 0;
+    ops.retain(|op| {
+        if is_own(directory, op, client) {
+            following = match op {
+                StoreOp::Received { follows, .. }
+                | StoreOp::HandedOver { follows, .. }
+                | StoreOp::WillTaken { follows, .. } => *follows,
+                _ => 0,
+            };
+            return false;
+        }
+        let is_message = matches!(
+            op,
+            StoreOp::Enqueued { .. } | StoreOp::Retained { .. } | StoreOp::RetainedEnd { .. }
+        );
+        let follows = is_message && following > 0;
+        following = if follows { following - 1 } else { 0 };
+        !follows
+    });
 }
 
 /// Whether only the owner of that client may change so.

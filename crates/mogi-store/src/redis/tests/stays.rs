@@ -90,6 +90,29 @@ fn mqtt_3_1_2_8_a_will_does_not_wait_for_that_of_an_earlier_stay() {
     assert!(is_taken());
 }
 
+/// The will of the next connection waits for that of the one before, and both are of an earlier
+/// stay: whoever had the client since publishes what there is.
+#[test]
+fn mqtt_3_1_2_8_no_message_of_a_will_is_left_of_an_earlier_stay() {
+    let server = Server::start(&[]);
+    let (mut a, mut lanes) = two_sessions(&server);
+    a.commit(&[&[will_set("client-1")]]).expect("written");
+    let client: Arc<str> = "client-1".into();
+    let claimed = a.claim(&client).expect("it is claimed");
+    lanes.directory.claimed(&client, claimed.epoch, Some(SessionNo(1)));
+    lanes.submit(0, 4, vec![will_taken(1), exactly_once(2, 20)], Wait::ForThis, 1);
+    let next = vec![will_set("client-1"), will_taken(1), exactly_once(2, 21)];
+    lanes.submit(0, 5, next, Wait::ForThis, 1);
+    node(&server, "b").claim(&client).expect("it is claimed");
+    let ours = a.claim(&client).expect("it is claimed");
+    assert!(ours.will.is_some());
+    lanes.drop_stay(Tag::of(&client).slot, &client);
+    lanes.directory.claimed(&client, ours.epoch, Some(SessionNo(1)));
+    carry_out(&mut lanes, &a, 9);
+    assert_eq!(server.cli(&["XLEN", "queue:{client-2}"]), "0\n");
+    assert_eq!(server.cli(&["HEXISTS", "will:{client-1}", "published"]), "0\n");
+}
+
 /// This node has claimed the client once more while it took the will, and is refused: then nobody
 /// gets it, for it is still there.
 #[test]
