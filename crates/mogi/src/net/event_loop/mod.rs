@@ -46,8 +46,8 @@ use std::time::{Duration, Instant};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 128 * 1024;
-/// Flushes, of a megabyte or more each, that one connection or all batches of peers may cause in
-/// a turn: 128 KiB of tiny messages for a thousand subscriptions each are not for one turn.
+/// Flushes, of 256 KiB to 8 MiB each, that one connection or all batches of peers may cause in a
+/// turn: 128 KiB of tiny messages for a thousand subscriptions each are not for one turn.
 const FLUSHES: usize = 4;
 /// Readiness events taken at once.
 const EVENTS: usize = 1024;
