@@ -248,10 +248,12 @@ struct Ring {
     chunks: VecDeque<Vec<u8>>,
     /// How much of the first chunk is gone.
     start: usize,
-    /// A chunk that was emptied, for the next that is needed.
-    spare: Vec<u8>,
+    /// Chunks that were emptied, for the next that are needed: messages come in bursts.
+    spare: Vec<Vec<u8>>,
 }
 
+/// Spare chunks at the most, and never more than there are others.
+const SPARE_CHUNKS: usize = 8;
 const FIRST_CHUNK: usize = 512;
 const LARGEST_CHUNK: usize = 16 * 1024;
 
@@ -261,7 +263,7 @@ impl Ring {
         let fits = self.chunks.back().is_some_and(|chunk| chunk.capacity() - chunk.len() >= len);
         if !fits {
             let grown = self.chunks.back().map_or(FIRST_CHUNK, |last| last.capacity() * 2);
-            let mut chunk = std::mem::take(&mut self.spare);
+            let mut chunk = self.spare.pop().unwrap_or_default();
             chunk.clear();
             chunk.reserve_exact(grown.min(LARGEST_CHUNK).max(len));
             self.chunks.push_back(chunk);
@@ -277,8 +279,9 @@ impl Ring {
             && let Some(empty) = self.chunks.pop_front()
         {
             self.start = 0;
-            if empty.capacity() <= LARGEST_CHUNK {
-                self.spare = empty;
+            let spares = self.spare.len();
+            if empty.capacity() <= LARGEST_CHUNK && spares < SPARE_CHUNKS.min(self.chunks.len()) {
+                self.spare.push(empty);
             }
         }
         let start = self.start;

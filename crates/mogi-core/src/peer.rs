@@ -48,13 +48,21 @@ pub(crate) type Batches = Vec<(u16, Vec<u8>)>;
 #[derive(Debug)]
 pub(crate) struct Outbox {
     batches: Vec<Vec<u8>>,
+    /// Buffers of batches that were dealt with, for the next ones.
+    spare: Vec<Vec<u8>>,
     /// Batches for other nodes.
     pub(crate) far: FarLanes,
 }
 
+/// Buffers that are kept for later batches; a turn may need several for one peer.
+const SPARE_BATCHES: usize = 4;
+/// Bytes of capacity up to which a buffer is worth keeping.
+const SPARE_CAPACITY: usize = 1 << 20;
+
 impl Outbox {
     pub(crate) fn new(peers: u16) -> Self {
-        Self { batches: (0..peers).map(|_| Vec::new()).collect(), far: FarLanes::default() }
+        let batches = (0..peers).map(|_| Vec::new()).collect();
+        Self { batches, spare: Vec::new(), far: FarLanes::default() }
     }
 
     /// Adds a message for each of `peers`, with those of `entries` that are the peer's; the bytes
@@ -74,7 +82,7 @@ impl Outbox {
                 appended += self.far.publish(peer as u16, view, entries);
                 continue;
             }
-            let Some(batch) = self.batches.get_mut(peer) else {
+            let Some(batch) = batch_for(&mut self.batches, &mut self.spare, peer) else {
                 continue;
             };
             let before = batch.len();
@@ -107,7 +115,8 @@ impl Outbox {
         if is_far(member.worker) {
             return self.far.directed(member, group, entry, view);
         }
-        let Some(batch) = self.batches.get_mut(usize::from(member.worker)) else {
+        let peer = usize::from(member.worker);
+        let Some(batch) = batch_for(&mut self.batches, &mut self.spare, peer) else {
             return 0;
         };
         let before = batch.len();
@@ -164,14 +173,27 @@ impl Outbox {
     }
 
     /// Gives a batch's buffer back for the next one.
-    pub(crate) fn recycle(&mut self, peer: u16, buffer: Vec<u8>) {
-        if let Some(batch) = self.batches.get_mut(usize::from(peer))
-            && batch.capacity() < buffer.capacity()
-            && batch.is_empty()
-        {
-            *batch = buffer;
+    pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if self.spare.len() < SPARE_BATCHES && buffer.capacity() <= SPARE_CAPACITY {
+            buffer.clear();
+            self.spare.push(buffer);
         }
     }
+}
+
+/// The batch for a peer, with a buffer that was used before if there is one: growing anew with
+/// every batch costs more than what is put in.
+#[inline]
+fn batch_for<'a>(
+    batches: &'a mut [Vec<u8>],
+    spare: &mut Vec<Vec<u8>>,
+    peer: usize,
+) -> Option<&'a mut Vec<u8>> {
+    let batch = batches.get_mut(peer)?;
+    if batch.capacity() == 0 {
+        *batch = spare.pop().unwrap_or_default();
+    }
+    Some(batch)
 }
 
 impl Worker {
@@ -224,9 +246,8 @@ impl Worker {
     }
 
     /// Gives the buffer of a batch back to be used again.
-    pub fn recycle(&mut self, peer: u16, mut buffer: Vec<u8>) {
-        buffer.clear();
-        self.outbox.recycle(peer, buffer);
+    pub fn recycle(&mut self, buffer: Vec<u8>) {
+        self.outbox.recycle(buffer);
     }
 
     /// `origin`: the publisher, if it is a client here.
@@ -302,15 +323,16 @@ impl Worker {
     }
 }
 
+#[inline]
 pub(crate) fn put_item(out: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
-    out.push(kind);
-    let at = out.len();
-    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&[kind, 0, 0, 0, 0]);
+    let at = out.len() - 4;
     body(out);
     let len = (out.len() - at - 4) as u32;
     out[at..at + 4].copy_from_slice(&len.to_be_bytes());
 }
 
+#[inline]
 fn put_entries<'a>(out: &mut Vec<u8>, entries: impl Iterator<Item = &'a PeerEntry>) {
     let at = out.len();
     out.extend_from_slice(&[0; 4]);
@@ -351,6 +373,11 @@ impl Entries {
         // key: the session may have been elsewhere in between.
         entries.sort_by_key(|entry| entry.session);
         Ok(Self(entries))
+    }
+
+    /// Whether none came.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Gives `way` the next entry of that client's session, if it has one; and the QoS it was
@@ -410,19 +437,26 @@ const QOS: u8 = 0b11;
 const RETAIN: u8 = 0b100;
 const V5: u8 = 0b1000;
 
+/// Bytes before a message's own: flags 1, lengths of topic 2, properties 4 and payload 4, place of
+/// the packet id 4 (0: there is no frame), time of expiry 8.
+const MESSAGE_HEAD: usize = 23;
+
 /// Appends a message: its frame where that says everything, else its parts.
+#[inline]
 pub(crate) fn put_message(out: &mut Vec<u8>, view: &MessageView<'_>) {
     // A frame with an expiry interval does not say when the message came in.
     let frame = view.frame.filter(|_| view.expires_at_ms == crate::message::NEVER);
     let retain = if view.retain { RETAIN } else { 0 };
     let v5 = if frame.is_some_and(|frame| frame.v5) { V5 } else { 0 };
     let packet_id_at = frame.map_or(0, |frame| frame.packet_id_at as u32);
-    out.push(view.qos as u8 | retain | v5);
-    out.extend_from_slice(&(view.topic.len() as u16).to_be_bytes());
-    out.extend_from_slice(&(view.properties.len() as u32).to_be_bytes());
-    out.extend_from_slice(&(view.payload.len() as u32).to_be_bytes());
-    out.extend_from_slice(&packet_id_at.to_be_bytes());
-    out.extend_from_slice(&view.expires_at_ms.to_be_bytes());
+    let mut head = [0; MESSAGE_HEAD];
+    head[0] = view.qos as u8 | retain | v5;
+    head[1..3].copy_from_slice(&(view.topic.len() as u16).to_be_bytes());
+    head[3..7].copy_from_slice(&(view.properties.len() as u32).to_be_bytes());
+    head[7..11].copy_from_slice(&(view.payload.len() as u32).to_be_bytes());
+    head[11..15].copy_from_slice(&packet_id_at.to_be_bytes());
+    head[15..].copy_from_slice(&view.expires_at_ms.to_be_bytes());
+    out.extend_from_slice(&head);
     match frame {
         Some(frame) => out.extend_from_slice(frame.bytes),
         None => {
@@ -463,15 +497,17 @@ impl<'a> PeerMessage<'a> {
     }
 }
 
+#[inline]
 pub(crate) fn read_message<'a>(reader: &mut Reader<'a>) -> Result<PeerMessage<'a>, DecodeError> {
     const SHORT: DecodeError = DecodeError::malformed("message in a batch is cut short");
-    let flags = reader.u8()?;
-    let topic_len = usize::from(reader.u16()?);
-    let properties_len = reader.u32()? as usize;
-    let payload_len = reader.u32()? as usize;
-    let packet_id_at = reader.u32()? as usize;
-    let expires_at_ms = read_u64(reader)?;
-    let bytes = reader.rest();
+    let (head, bytes) = reader.rest().split_first_chunk::<MESSAGE_HEAD>().ok_or(SHORT)?;
+    let mut head = Reader::new(head);
+    let flags = head.u8()?;
+    let topic_len = usize::from(head.u16()?);
+    let properties_len = head.u32()? as usize;
+    let payload_len = head.u32()? as usize;
+    let packet_id_at = head.u32()? as usize;
+    let expires_at_ms = read_u64(&mut head)?;
     let (head, payload) =
         bytes.split_at_checked(bytes.len().wrapping_sub(payload_len)).ok_or(SHORT)?;
     let (head, properties) =

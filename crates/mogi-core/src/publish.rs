@@ -219,8 +219,11 @@ impl Worker {
                 continue;
             };
             let mut way = Way::live(target, &view, upgrade, None);
-            let wanted = |qos| route.has_other(target, |it| it.live_qos(view.qos, upgrade) == qos);
-            entries.take(client.session.number, &mut way, wanted);
+            if !entries.is_empty() {
+                let wanted =
+                    |qos| route.has_other(target, |it| it.live_qos(view.qos, upgrade) == qos);
+                entries.take(client.session.number, &mut way, wanted);
+            }
             if client.session.has_caught(way.entry) || self.node.wrote_elsewhere(client, &way) {
                 continue;
             }

@@ -14,9 +14,16 @@ use crate::store::{Batch, StoreOp};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Bytes appended to connections after which a turn writes them out before it reads on. Enough to
-/// make writes large, little enough to stay in the cache.
-pub(crate) const SLICE_BYTES: usize = 1 << 20;
+/// Bytes appended to connections after which a turn writes them out before it reads on: few enough
+/// to stay in the cache…
+pub(crate) const SLICE_BYTES: usize = 256 * 1024;
+
+/// …but so many for each connection that has something to write, as a write costs what copying as
+/// much does…
+pub(crate) const SLICE_BYTES_EACH: usize = 16 * 1024;
+
+/// …and no more than that for all of them.
+pub(crate) const SLICE_BYTES_MAX: usize = 8 << 20;
 
 /// Bytes pending on one connection after which the turn writes before it reads on.
 pub(crate) const FLUSH_BYTES: usize = 256 * 1024;
@@ -96,8 +103,13 @@ impl Turn {
 
     /// Whether the turn has to write before it reads on.
     #[inline]
-    pub(crate) const fn is_full(&self) -> bool {
-        self.flush || self.appended >= SLICE_BYTES
+    pub(crate) fn is_full(&self) -> bool {
+        self.flush || self.appended >= SLICE_BYTES && self.appended >= self.slice()
+    }
+
+    /// Bytes of a slice that goes to as many connections as this one.
+    fn slice(&self) -> usize {
+        (self.effects.dirty.len() * SLICE_BYTES_EACH).min(SLICE_BYTES_MAX)
     }
 
     /// What is answered now waits until all other nodes know of the changes of interest so far.

@@ -199,7 +199,7 @@ impl Worker {
 
     /// Whether the driver has to write before it reads on.
     #[inline]
-    pub const fn wants_flush(&self) -> bool {
+    pub fn wants_flush(&self) -> bool {
         self.turn.is_full()
     }
 

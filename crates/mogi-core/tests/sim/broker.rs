@@ -432,7 +432,7 @@ impl Broker {
         assert!(taken == 0 || ends.contains(&taken), "torn item");
         let whole = taken == batch.len();
         if whole {
-            self.workers[usize::from(from)].recycle(to, batch);
+            self.workers[usize::from(from)].recycle(batch);
         } else {
             self.mailbox(from, to).push_front(batch[taken..].to_vec());
         }

@@ -78,6 +78,7 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
         store_limit: settings.store.as_ref().map_or(u64::MAX, |store| store.buffer_limit),
         stats: (0..workers).map(|_| Mutex::new(Stats::default())).collect(),
         busy: (0..workers).map(|_| AtomicU32::new(0)).collect(),
+        denied: AtomicBool::new(false),
         home: Mutex::new(Vec::new()),
         any_home: AtomicBool::new(false),
         stopping: AtomicBool::new(false),

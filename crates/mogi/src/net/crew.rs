@@ -2,15 +2,17 @@
 //!
 //! ```text
 //!  together:   captain ──► loop 0, loop 1, … loop n      no message crosses a thread
-//!                 │  busy for a while, with work for more than one loop
-//!                 ▼  ▲  all threads together have little to do
+//!                 │  busy for a while, and there are processors for more threads
+//!                 ▼  ▲  all threads together have little to do, or little to do it with
 //!  spread:     captain ──► loop 0     mate 1 ──► loop 1     …     mate n ──► loop n
 //! ```
 //! Handing a message to another thread that sleeps costs more than all the rest of its way. So a
 //! broker with little to do is one thread, whatever the number of workers, and wakes once for a
-//! message; one with much to do uses every core. The loops do not notice: a loop is moved whole.
+//! message; one with much to do uses every core that others leave it. The loops do not notice: a
+//! loop is moved whole.
 
 use crate::net::event_loop::{EventLoop, Then};
+use crate::net::headroom::Headroom;
 use crate::net::shared::Shared;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -45,6 +47,8 @@ pub(crate) struct Captain {
     fds: Vec<RawFd>,
     mates: Vec<Option<Mate>>,
     meter: Meter,
+    /// Since this thread is busy, or it was looked last.
+    headroom: Option<Headroom>,
 }
 
 struct Mate {
@@ -66,8 +70,8 @@ impl Captain {
             fds.push(fd);
         }
         let mates = loops.iter().map(|_| None).collect();
-        let mut this =
-            Self { shared, aboard: loops, watch, fds, mates, meter: Meter::new(CAPTAIN_SPAN) };
+        let meter = Meter::new(CAPTAIN_SPAN);
+        let mut this = Self { shared, aboard: loops, watch, fds, mates, meter, headroom: None };
         this.say_together();
         Ok(this)
     }
@@ -88,7 +92,7 @@ impl Captain {
             if let Some(busy) = self.meter.add(idle) {
                 self.shared.busy[0].store(busy, Ordering::Relaxed);
                 // All may have stopped meanwhile.
-                if together && !self.aboard.is_empty() && busy > SPREAD_ABOVE {
+                if together && !self.aboard.is_empty() && self.wants_mates(busy) {
                     self.spread()?;
                 }
             }
@@ -101,6 +105,20 @@ impl Captain {
             }
         }
         Ok(())
+    }
+
+    /// Whether there is too much to do for one thread, and another would get something done.
+    fn wants_mates(&mut self, busy: u32) -> bool {
+        if busy <= SPREAD_ABOVE {
+            self.headroom = None;
+            return false;
+        }
+        let Some(usage) = self.headroom.get_or_insert_with(Headroom::watch).usage() else {
+            return false;
+        };
+        let (room, denied) = (usage.has_room(), usage.is_denied());
+        self.shared.denied.store(denied && !room, Ordering::Relaxed);
+        room || denied
     }
 
     /// Runs the only loop aboard; how long it slept.
@@ -127,15 +145,18 @@ impl Captain {
         for event in events.iter() {
             wanted |= 1 << (event.token().0 % 64);
         }
-        while wanted != 0 {
+        let mut mailed: u64 = 0;
+        while wanted | mailed != 0 {
             let mut again = 0;
             let mut stopped = false;
             for each in &mut self.aboard {
-                let bit = 1 << (u64::from(each.index()) % 64);
-                if wanted & bit == 0 {
-                    continue;
-                }
-                match each.turn(false)? {
+                let bit = bit(each);
+                let then = match (wanted & bit, mailed & bit) {
+                    (0, 0) => continue,
+                    (0, _) => each.turn_for_mail(),
+                    _ => each.turn(false)?,
+                };
+                match then {
                     Then::Again => again |= bit,
                     Then::Wait => {}
                     Then::Stopped => stopped = true,
@@ -144,15 +165,12 @@ impl Captain {
             if stopped {
                 self.aboard.retain(|each| !each.has_stopped());
             }
-            for each in &self.aboard {
-                if each.has_mail() {
-                    again |= 1 << (u64::from(each.index()) % 64);
-                }
-            }
             wanted = again;
+            mailed =
+                self.aboard.iter().filter(|each| each.has_mail()).fold(0, |all, it| all | bit(it));
             if self.meter.is_over() {
                 // Under load this never ends by itself; the meter has to be read.
-                self.rewatch(wanted);
+                self.rewatch(wanted | mailed);
                 break;
             }
         }
@@ -162,7 +180,7 @@ impl Captain {
     /// Has the loops that have work left turn up again at the next look.
     fn rewatch(&mut self, wanted: u64) {
         for each in &self.aboard {
-            if wanted & 1 << (u64::from(each.index()) % 64) != 0 {
+            if wanted & bit(each) != 0 {
                 self.shared.mailboxes[usize::from(each.index())].wake();
             }
         }
@@ -232,6 +250,7 @@ impl Mate {
     fn serve(index: usize, shared: &Shared, work: &Receiver<EventLoop>) -> io::Result<()> {
         while let Ok(mut each) = work.recv() {
             let mut meter = Meter::new(MATE_SPAN);
+            let mut headroom = Headroom::watch();
             loop {
                 let (then, slept) = each.turn_metered()?;
                 if then == Then::Stopped {
@@ -240,7 +259,10 @@ impl Mate {
                 if let Some(busy) = meter.add(slept) {
                     shared.busy[index].store(busy, Ordering::Relaxed);
                     let stopping = shared.stopping.load(Ordering::Acquire);
-                    if !stopping && shared.total_busy() < gather_below(each.messages_per_turn()) {
+                    let idle = shared.total_busy() < gather_below(each.messages_per_turn());
+                    let scarce = headroom.usage().is_some_and(|usage| usage.is_scarce());
+                    let denied = shared.denied.load(Ordering::Relaxed);
+                    if !stopping && (idle || scarce && !denied) {
                         break;
                     }
                 }
@@ -252,6 +274,11 @@ impl Mate {
         }
         Ok(())
     }
+}
+
+/// A loop's bit in a set of loops.
+fn bit(each: &EventLoop) -> u64 {
+    1 << (u64::from(each.index()) % 64)
 }
 
 /// Percent of one thread all threads together may be busy for loops to come back. Turns of few

@@ -2,6 +2,7 @@
 //!
 //! * `event_loop`: the turns of a worker
 //! * `crew`: which thread runs which loop
+//! * `headroom`: whether there are processors for more threads
 //! * `crowd`: how many connections there may be
 //! * `meter`: how fast clients publish
 //! * `alarm`: what wakes a loop when something is due
@@ -21,6 +22,7 @@ pub(crate) mod crew;
 pub(crate) mod crowd;
 pub(crate) mod distrust;
 pub(crate) mod event_loop;
+pub(crate) mod headroom;
 pub(crate) mod http_files;
 pub(crate) mod layered;
 pub(crate) mod listen;

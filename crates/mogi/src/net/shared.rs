@@ -250,6 +250,8 @@ pub(crate) struct Shared {
     pub(crate) stats: Vec<Mutex<Stats>>,
     /// How busy each thread was lately, in percent.
     pub(crate) busy: Vec<AtomicU32>,
+    /// Loops have threads of their own because one thread had to share its processor with others.
+    pub(crate) denied: AtomicBool,
     /// Loops whose threads have too little to do, for the captain to take back.
     pub(crate) home: Mutex<Vec<EventLoop>>,
     /// Whether there are any.

@@ -34,7 +34,7 @@ impl EventLoop {
             }
             let mut waiting =
                 self.shared.mailboxes[usize::from(self.index)].dealt_with(bytes.len());
-            self.worker.recycle(from, bytes);
+            self.worker.recycle(bytes);
             while waiting != 0 {
                 let peer = waiting.trailing_zeros() as usize;
                 waiting &= waiting - 1;

@@ -46,8 +46,8 @@ use std::time::{Duration, Instant};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 128 * 1024;
-/// Flushes, of a megabyte or more each, that one connection or all batches of peers may cause in
-/// a turn: 128 KiB of tiny messages for a thousand subscriptions each are not for one turn.
+/// Flushes, of 256 KiB to 8 MiB each, that one connection or all batches of peers may cause in a
+/// turn: 128 KiB of tiny messages for a thousand subscriptions each are not for one turn.
 const FLUSHES: usize = 4;
 /// Readiness events taken at once.
 const EVENTS: usize = 1024;
@@ -236,22 +236,39 @@ impl EventLoop {
         }
         let full = events.iter().count() == EVENTS;
         self.events = events;
+        self.take_mail(now_ms);
+        self.read_ready(now_ms);
+        self.accept(now_ms);
+        self.do_what_is_due(now_ms, signalled);
+        Ok(self.end_turn(now_ms, full))
+    }
+
+    /// A turn that only takes what other workers have sent. Of what comes from sockets meanwhile
+    /// more comes together.
+    pub(crate) fn turn_for_mail(&mut self) -> Then {
+        self.turns += 1;
+        let now_ms = self.shared.now_ms();
+        self.take_mail(now_ms);
+        self.end_turn(now_ms, false)
+    }
+
+    fn take_mail(&mut self, now_ms: u64) {
         self.open_mail(now_ms);
         self.worker.set_memory(self.shared.pressure.get(&self.shared.node));
         self.look_at_store(now_ms);
         self.take_batches(now_ms, FLUSHES);
-        self.read_ready(now_ms);
-        self.accept(now_ms);
-        self.do_what_is_due(now_ms, signalled);
+    }
+
+    fn end_turn(&mut self, now_ms: u64, more: bool) -> Then {
         self.finish_turn(now_ms);
         if self.stopping {
             self.worker.disconnect_all(now_ms);
             self.finish_turn(now_ms);
-            return Ok(Then::Stopped);
+            return Then::Stopped;
         }
-        let then = if full || self.has_work() { Then::Again } else { self.set_alarm() };
+        let then = if more || self.has_work() { Then::Again } else { self.set_alarm() };
         self.again = then == Then::Again;
-        Ok(then)
+        then
     }
 
     /// A turn that waits if there is nothing to do, and how long it waited.
