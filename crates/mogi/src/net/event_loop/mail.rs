@@ -73,6 +73,7 @@ impl EventLoop {
                 Mail::Fenced(id, session, at) => self.worker.fenced(now_ms, &id, session, at),
                 Mail::Barrier(barrier) => self.barrier(now_ms, barrier),
                 Mail::Told => self.told(now_ms),
+                Mail::Passed { client } => self.read_if_told(&client),
                 Mail::Evict(eviction) => {
                     self.worker.evict(now_ms, &eviction);
                 }
