@@ -101,8 +101,8 @@ impl Link {
         }
     }
 
-    /// As [`Self::call`] of requests that are to be durable: as long as all that lacks are those who
-    /// are to have them as well, it waits.
+    /// As [`Self::call`] of requests that are to be durable: as long as all that lacks are those
+    /// who are to have them as well, it waits.
     pub(super) fn call_durable(&self, requests: Vec<Request>) -> Result<Vec<Reply>, StoreError> {
         self.call_patiently(requests, PATIENCE)
     }
@@ -182,9 +182,8 @@ mod tests {
         link.listen(move |notice| drop(noticed.send(notice.to_string())));
         let set = Request::new(15_495, Commands::one(&[b"SET", b"a", b"1"]));
         let request = Request { durable: true, ..set };
-        let calling = link.clone();
         let patience = Duration::from_secs(1);
-        let call = std::thread::spawn(move || calling.call_patiently(vec![request], patience));
+        let call = std::thread::spawn(move || link.call_patiently(vec![request], patience));
         let within = Duration::from_secs(60);
         while !notices.recv_timeout(within).expect("a notice").contains("0 of the 1 replicas") {}
         // Without patience it would have given up by the time the replica is there.

@@ -1,10 +1,11 @@
 //! What other workers have sent.
 
 use super::EventLoop;
+use crate::access::Judge;
 use crate::net::mailbox::Mail;
 use mogi_codec::QoS;
 use mogi_core::cluster::FIRST_NODE;
-use mogi_core::{CoreConfig, MessageView};
+use mogi_core::{CoreConfig, MessageView, Rights};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -51,6 +52,13 @@ impl EventLoop {
         self.rates = self.shared.tuning().rates;
         // What is due at times of the configuration is reckoned anew.
         self.chores_ms = Some(0);
+    }
+
+    fn rights_changed(&mut self, now_ms: u64, (rights, judge): (Rights, Option<Judge>)) {
+        self.worker.set_rights(rights);
+        if let Some(judge) = judge {
+            self.worker.enforce(now_ms, &*judge);
+        }
     }
 
     fn retained_loaded(&mut self, now_ms: u64) {
@@ -100,13 +108,7 @@ impl EventLoop {
                 }
                 Mail::RetainedLoaded => self.retained_loaded(now_ms),
                 Mail::Config(core) => self.reconfigure(core),
-                Mail::Rights(rights) => {
-                    let (rights, judge) = *rights;
-                    self.worker.set_rights(rights);
-                    if let Some(judge) = judge {
-                        self.worker.enforce(now_ms, &*judge);
-                    }
-                }
+                Mail::Rights(rights) => self.rights_changed(now_ms, *rights),
                 Mail::Tell { key, generation, topic, payload } => {
                     let view = MessageView::internal(&topic, &payload, QoS::AtMostOnce, false);
                     self.worker.tell(now_ms, key, generation, &view);
