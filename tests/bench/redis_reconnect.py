@@ -33,9 +33,10 @@ def reconnect(site):
     redis = sum(cpu(pid) for pid in site.masters) - before[1]
     _, connected, drained = json.loads(output)["reports"]
     latency = connected["latency_us"]
-    print(f"| {CLIENTS} clients of a killed broker, a lease of {LEASE} s: last CONNACK | {connected['seconds']:.2f} s, "
-          f"{CLIENTS / connected['seconds']:.0f}/s; p50 {latency['p50'] / 1e6:.2f} s, p99 "
-          f"{latency['p99'] / 1e6:.2f} s | |")
+    p50, p99 = latency["p50"] / 1e6, latency["p99"] / 1e6
+    print(f"| {CLIENTS} clients of a killed broker, a lease of {LEASE} s: last CONNACK | "
+          f"{connected['seconds']:.2f} s, {CLIENTS / connected['seconds']:.0f}/s; p50 {p50:.2f} s, "
+          f"p99 {p99:.2f} s | |")
     count = drained["delivered"]
     print(f"| their {QUEUED} messages each: the last one | {drained['seconds']:.2f} s, "
           f"{count / drained['seconds']:.0f}/s; {count} came, lost {drained['lost']}, repeated "

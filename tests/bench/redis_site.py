@@ -1,4 +1,4 @@
-"""Three Redis masters, their replicas and three brokers on this machine, and what they have used."""
+"""Redis masters, their replicas and three brokers on this machine, and what they have used."""
 
 import getpass
 import os

@@ -50,7 +50,7 @@ def told(site, numbers):
     for probe in probes:
         probe.start()
     for n in numbers:
-        site.wait_for(n, "retained messages from")
+        site.wait_for(n, f" {RETAINED} retained messages")
         results[n]["loaded"] = time.monotonic() - begun
     for probe in probes:
         probe.join()
@@ -86,7 +86,7 @@ def resume(port, begun, seen):
 
 def subscribe(port, begun, seen):
     client = Client(port, f"probe-s{port}", lasting=False)
-    client.subscribe("start/#")
+    client.subscribe("start/+/state")
     seen["SUBACK"] = time.monotonic() - begun
     client.expect(0x30)
     seen["first retained message"] = time.monotonic() - begun

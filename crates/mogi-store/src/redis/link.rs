@@ -101,12 +101,20 @@ impl Link {
         }
     }
 
-    /// As [`Self::call`] of requests that are to be durable: as long as all that lacks are those who
-    /// are to have them as well, it waits.
+    /// As [`Self::call`] of requests that are to be durable: as long as all that lacks are those
+    /// who are to have them as well, it waits.
     pub(super) fn call_durable(&self, requests: Vec<Request>) -> Result<Vec<Reply>, StoreError> {
+        self.call_patiently(requests, PATIENCE)
+    }
+
+    fn call_patiently(
+        &self,
+        requests: Vec<Request>,
+        patience: Duration,
+    ) -> Result<Vec<Reply>, StoreError> {
         let mut asked = self.cluster.ask(requests);
         loop {
-            match asked.wait(PATIENCE) {
+            match asked.wait(patience) {
                 Err(Fault::TimedOut) if !self.state().lacking.is_empty() => {}
                 result => return result.map_err(|fault| self.error(fault)),
             }
@@ -154,4 +162,35 @@ impl Link {
 pub(super) fn place(options: &Options) -> String {
     let seeds: Vec<String> = options.seeds.iter().map(ToString::to_string).collect();
     format!("{}://{}", if options.tls.is_some() { "rediss" } else { "redis" }, seeds.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Server;
+    use super::super::wire::{Commands, Depth};
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn what_is_to_be_durable_waits_for_a_replica_that_is_missing() {
+        let server = Server::start(&["--repl-diskless-sync-delay", "0"]);
+        let timeout = Duration::from_millis(1);
+        let wait = Some(Wait { replicas: 1, depth: Depth::Memory, timeout });
+        let link = Link::start(Options { wait, ..server.options().connection() });
+        let link = link.expect("started");
+        let (noticed, notices) = mpsc::channel();
+        link.listen(move |notice| drop(noticed.send(notice.to_string())));
+        let set = Request::new(15_495, Commands::one(&[b"SET", b"a", b"1"]));
+        let request = Request { durable: true, ..set };
+        let patience = Duration::from_secs(1);
+        let call = std::thread::spawn(move || link.call_patiently(vec![request], patience));
+        let within = Duration::from_secs(60);
+        while !notices.recv_timeout(within).expect("a notice").contains("0 of the 1 replicas") {}
+        // Without patience it would have given up by the time the replica is there.
+        std::thread::sleep(2 * patience);
+        let port = server.port.to_string();
+        let _replica = Server::start(&["--replicaof", "127.0.0.1", &port]);
+        let replies = call.join().expect("no panic").expect("durable at last");
+        assert_eq!(replies.len(), 1);
+    }
 }

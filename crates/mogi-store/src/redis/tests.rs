@@ -2,6 +2,7 @@
 
 mod committing;
 mod places;
+mod starting;
 mod stays;
 
 use super::directory::Directory;

@@ -152,7 +152,7 @@ impl Net {
     }
 
     fn addr_of(&self, spec: &Spec) -> SocketAddr {
-        SocketAddr::new(self.addr.ip(), spec.port.unwrap_or(self.addr.port()))
+        SocketAddr::new(self.addr.ip(), spec.port.unwrap_or_else(|| self.addr.port()))
     }
 
     fn failure(&self, spec: &Spec, ended: &Ended) -> String {

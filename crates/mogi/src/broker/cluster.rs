@@ -97,9 +97,9 @@ pub(super) fn start(
             }
         }
     }
-    let report = restore(&mut store, &plan, shared, loops).map_err(failed)?;
-    tell(shared.log, store.place(), &report, false, begun);
-    retained::read(nodes.clone(), shared)?;
+    let mut report = restore(&mut store, &plan, shared, loops).map_err(failed)?;
+    let all = retained::read(&store, &mut report, shared)?;
+    tell(shared.log, store.place(), &report, all, begun);
     let committer = redis::Committer::start(store, answers(shared), notices(shared.log));
     // It is the first: nobody else starts a store.
     let _ = shared.store.set(Box::new(committer.map_err(failed)?));

@@ -6,31 +6,59 @@ use crate::log::why;
 use crate::net::mailbox::Mail;
 use crate::net::shared::Shared;
 use mogi_core::LogKind;
-use mogi_store::redis::Nodes;
-use mogi_store::{Loaded, StoreError};
+use mogi_store::redis::{Nodes, RedisStore};
+use mogi_store::{LoadReport, Loaded, Store, StoreError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Between two attempts to read them.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Reads them on a thread of its own. Whatever changes from now on has to be known here without
-/// the store, or be told by other nodes.
+/// So many are read in less time than anybody would notice: clients need not be served meanwhile.
+const FEW: u64 = 10_000;
+
+/// Reads them, or, if they are many, has a thread of its own do so; whether they are there, and in
+/// the report. Whatever changes from now on has to be known here without the store, or be told by
+/// other nodes.
 ///
 /// # Errors
+/// A line for the log: Redis does not answer, or the operating system gives no thread.
+pub(super) fn read(
+    store: &RedisStore,
+    report: &mut LoadReport,
+    shared: &Arc<Shared>,
+) -> Result<bool, String> {
+    let nodes = store.nodes();
+    if store.usage().retained <= FEW {
+        let read = read_all(&nodes, shared).map_err(|error| error.to_string())?;
+        report.loaded.retained = read.loaded.retained;
+        return Ok(true);
+    }
+    read_aside(nodes, shared).map(|()| false)
+}
+
+/// # Errors
 /// A line for the log: the operating system gives no thread.
-pub(super) fn read(store: Nodes, shared: &Arc<Shared>) -> Result<(), String> {
+fn read_aside(store: Nodes, shared: &Arc<Shared>) -> Result<(), String> {
     shared.node.retained.set_loading(true);
     let shared = Arc::clone(shared);
     let reading = move || {
-        let mut told = false;
-        while let Err(error) = read_all(&store, &shared) {
-            if !std::mem::replace(&mut told, true) {
-                let line = format!("Retained messages cannot be read, subscribers wait: {error}");
-                shared.log.log(LogKind::Warning, &line);
+        let (begun, mut told) = (Instant::now(), false);
+        let report = loop {
+            match read_all(&store, &shared) {
+                Ok(report) => break report,
+                Err(_) if told => {}
+                Err(error) => {
+                    told = true;
+                    let line = "Retained messages cannot be read, subscribers wait";
+                    shared.log.log(LogKind::Warning, &format!("{line}: {error}"));
+                }
             }
             std::thread::sleep(PAUSE);
-        }
+        };
+        let (count, took_ms) = (report.loaded.retained, begun.elapsed().as_millis());
+        let line = format!("Restored {count} retained messages in {took_ms} ms.");
+        shared.log.log(LogKind::Information, &line);
         shared.node.retained.set_loading(false);
         shared.send_all(|| Mail::RetainedLoaded);
     };
@@ -38,8 +66,7 @@ pub(super) fn read(store: Nodes, shared: &Arc<Shared>) -> Result<(), String> {
     thread.map(drop).map_err(|error| format!("Error: no thread: {}.", why(&error)))
 }
 
-fn read_all(store: &Nodes, shared: &Shared) -> Result<(), StoreError> {
-    let begun = Instant::now();
+fn read_all(store: &Nodes, shared: &Shared) -> Result<LoadReport, StoreError> {
     let retained = &shared.node.retained;
     let mut store = store.look();
     let report = store.load_retained(&mut |loaded| match loaded {
@@ -53,12 +80,6 @@ fn read_all(store: &Nodes, shared: &Shared) -> Result<(), StoreError> {
         ),
         _ => {}
     })?;
-    let (count, place) = (report.loaded.retained, store.place());
-    if count > 0 {
-        let took_ms = begun.elapsed().as_millis();
-        let line = format!("Restored {count} retained messages from {place} in {took_ms} ms.");
-        shared.log.log(LogKind::Information, &line);
-    }
-    tell_damage(shared.log, place, &report.damage);
-    Ok(())
+    tell_damage(shared.log, store.place(), &report.damage);
+    Ok(report)
 }

@@ -84,9 +84,9 @@ fn start_redis(
         restoring.finish(&mut store, &report)?;
         Ok(report)
     });
-    let report = report.map_err(|error| error.to_string())?;
-    tell(log, store.place(), &report, false, begun);
-    retained::read(store.nodes(), shared)?;
+    let mut report = report.map_err(|error| error.to_string())?;
+    let all = retained::read(&store, &mut report, shared)?;
+    tell(log, store.place(), &report, all, begun);
     let committer = redis::Committer::start(store, answers(shared), notices(log));
     let committer = committer.map_err(|error| error.to_string())?;
     // It is the first: nobody else starts a store.

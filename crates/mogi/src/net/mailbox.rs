@@ -36,6 +36,9 @@ pub(crate) enum Mail {
     Fenced(Arc<str>, SessionNo, u64),
     /// Other nodes know of more changes of interest than they did.
     Told,
+    /// Nothing more comes for the client's session, which is on its way here, by what the workers
+    /// knew before.
+    Passed { client: Arc<str> },
     /// To be passed when everything decided so far is in the store.
     Barrier(Arc<Barrier>),
     /// A client is to leave: it is connected elsewhere, or its session lives there.

@@ -14,13 +14,16 @@ use mogi_core::cluster::{Claim, Claimed, Cluster, FarBatch, Settled, retained_it
 use mogi_core::store::{SessionNo, StoreOp, StoredSession};
 use mogi_store::redis;
 use slab::Slab;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Sessions on their way here, by client id.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     pending: HashMap<Arc<str>, Pending>,
+    /// Those of them that other nodes are yet to know of, by the change they have to know: there
+    /// may be as many as a dead node had sessions.
+    telling: BTreeSet<(u64, Arc<str>)>,
     /// What the store was asked, by token: about whom.
     asked: Slab<Arc<str>>,
     /// Sessions to be read once more when that has ended which goes on.
@@ -180,7 +183,7 @@ impl EventLoop {
         pending.epoch = epoch;
         match settled {
             Settled::After(told) => {
-                let barrier = self.own_barrier(moves);
+                let barrier = self.own_barrier(&client, moves);
                 self.tell(&client, told, barrier);
             }
             Settled::Here => self.arrived(now_ms, &client),
@@ -227,14 +230,14 @@ impl EventLoop {
     }
 
     /// Passed when nothing more comes for a session by what this node's workers knew before.
-    fn own_barrier(&self, moves: bool) -> Arc<Barrier> {
-        let shared = Arc::clone(&self.shared);
+    fn own_barrier(&self, client: &Arc<str>, moves: bool) -> Arc<Barrier> {
+        let (shared, client) = (Arc::clone(&self.shared), Arc::clone(client));
         let owner = usize::from(self.index);
         // Who had it before has nothing to wait for.
         let workers = if moves { shared.mailboxes.len() } else { 0 };
         let barrier = Arc::new(Barrier::telling(workers, move || {
             if let Some(mailbox) = shared.mailboxes.get(owner) {
-                mailbox.send(Mail::Told, false);
+                mailbox.send(Mail::Passed { client: Arc::clone(&client) }, false);
             }
         }));
         if workers > 0 {
@@ -244,14 +247,16 @@ impl EventLoop {
     }
 
     /// Asks for the session's entries once the other nodes know where it is.
-    fn read_if_told(&mut self, client: &Arc<str>) {
+    pub(super) fn read_if_told(&mut self, client: &Arc<str>) {
         let Some(pending) = self.claims.pending.get_mut(client) else {
             return;
         };
         let Stage::Telling(told, barrier) = &pending.stage else {
             return;
         };
-        if barrier.is_passed() && knows(self.shared.links.get(), *told) {
+        if !knows(self.shared.links.get(), *told) {
+            self.claims.telling.insert((*told, Arc::clone(client)));
+        } else if barrier.is_passed() {
             pending.stage = Stage::Reading;
             self.read(Arc::clone(client));
         }
@@ -377,10 +382,12 @@ impl EventLoop {
         let links = self.shared.links.get();
         self.gate.told(|seq| knows(links, seq), &mut done);
         self.answer(now_ms, &done);
-        let telling = |pending: &Pending| matches!(pending.stage, Stage::Telling(..));
-        let pending = self.claims.pending.iter().filter(|(_, pending)| telling(pending));
-        let clients: Vec<Arc<str>> = pending.map(|(client, _)| Arc::clone(client)).collect();
-        clients.iter().for_each(|client| self.read_if_told(client));
+        while let Some((told, _)) = self.claims.telling.first()
+            && knows(self.shared.links.get(), *told)
+            && let Some((_, client)) = self.claims.telling.pop_first()
+        {
+            self.read_if_told(&client);
+        }
         self.begin_held(now_ms);
     }
 

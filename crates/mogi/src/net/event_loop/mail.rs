@@ -1,10 +1,11 @@
 //! What other workers have sent.
 
 use super::EventLoop;
+use crate::access::Judge;
 use crate::net::mailbox::Mail;
 use mogi_codec::QoS;
 use mogi_core::cluster::FIRST_NODE;
-use mogi_core::{CoreConfig, MessageView};
+use mogi_core::{CoreConfig, MessageView, Rights};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -53,6 +54,13 @@ impl EventLoop {
         self.chores_ms = Some(0);
     }
 
+    fn rights_changed(&mut self, now_ms: u64, (rights, judge): (Rights, Option<Judge>)) {
+        self.worker.set_rights(rights);
+        if let Some(judge) = judge {
+            self.worker.enforce(now_ms, &*judge);
+        }
+    }
+
     fn retained_loaded(&mut self, now_ms: u64) {
         self.worker.retained_loaded(now_ms);
         // Where there are other nodes, none is to remove what another has renewed.
@@ -73,6 +81,7 @@ impl EventLoop {
                 Mail::Fenced(id, session, at) => self.worker.fenced(now_ms, &id, session, at),
                 Mail::Barrier(barrier) => self.barrier(now_ms, barrier),
                 Mail::Told => self.told(now_ms),
+                Mail::Passed { client } => self.read_if_told(&client),
                 Mail::Evict(eviction) => {
                     self.worker.evict(now_ms, &eviction);
                 }
@@ -99,13 +108,7 @@ impl EventLoop {
                 }
                 Mail::RetainedLoaded => self.retained_loaded(now_ms),
                 Mail::Config(core) => self.reconfigure(core),
-                Mail::Rights(rights) => {
-                    let (rights, judge) = *rights;
-                    self.worker.set_rights(rights);
-                    if let Some(judge) = judge {
-                        self.worker.enforce(now_ms, &*judge);
-                    }
-                }
+                Mail::Rights(rights) => self.rights_changed(now_ms, *rights),
                 Mail::Tell { key, generation, topic, payload } => {
                     let view = MessageView::internal(&topic, &payload, QoS::AtMostOnce, false);
                     self.worker.tell(now_ms, key, generation, &view);
