@@ -252,7 +252,9 @@ impl Site {
                 let unheard = whole.then(|| self.not_durable(store, now_ms));
                 if let Some(peer) = self.peers.get_mut(&from) {
                     peer.known = true;
-                    peer.unheard = unheard.or(peer.unheard.take());
+                    if unheard.is_some() {
+                        peer.unheard = unheard;
+                    }
                 }
             }
         }

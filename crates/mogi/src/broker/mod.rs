@@ -34,7 +34,7 @@ use mio::{Interest, Poll, Waker};
 use mogi_core::cluster::MAX_CLUSTER_WORKERS;
 use mogi_core::{ListenerConfig, Node, Stats, UNLIMITED};
 use mogi_store::StoreError;
-use plan::{ListenerPlan, Plan, Settings};
+use plan::{ListenerPlan, Plan, Settings, Signals};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
@@ -84,10 +84,7 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
         stopping: AtomicBool::new(false),
         wills_published: AtomicUsize::new(0),
     });
-    if let (Some(signals), Some(poll)) = (&mut signals, polls.first()) {
-        poll.registry().register(&mut signals.stream, SIGNALS, Interest::READABLE)?;
-    }
-    let starting = signals.as_ref().map(|signals| Arc::clone(&signals.starting));
+    let starting = hear(&mut signals, &polls)?;
     let bridges = Arc::new(Bridges::new(Arc::clone(&shared)));
     let chores = chores::chores(signals, reload, certificates, &shared, &bridges);
     let front_door = FrontDoor { listeners: doors, chores };
@@ -105,7 +102,7 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     }
     crate::access::watch(&shared).map_err(io::Error::other)?;
     bridges.set(settings.bridges)?;
-    starting.iter().for_each(|starting| starting.store(false, Ordering::Release));
+    starting.store(false, Ordering::Release);
     announce();
     // The first turn sets the alarm for what is due though nobody connects.
     if let Some(first) = shared.mailboxes.first() {
@@ -114,6 +111,15 @@ pub(crate) fn run(plan: Plan) -> io::Result<()> {
     let result = Captain::new(Arc::clone(&shared), loops)?.run();
     drop(bridges);
     close_store(&shared).and(result)
+}
+
+/// Has the first loop hear signals; whether they end the process instead, for as long as it starts.
+fn hear(signals: &mut Option<Signals>, polls: &[Poll]) -> io::Result<Arc<AtomicBool>> {
+    let Some(signals) = signals else { return Ok(Arc::default()) };
+    if let Some(poll) = polls.first() {
+        poll.registry().register(&mut signals.stream, SIGNALS, Interest::READABLE)?;
+    }
+    Ok(Arc::clone(&signals.starting))
 }
 
 /// What the workers share.
