@@ -166,7 +166,7 @@ impl Broker {
             at += self.workers[worker].peer_batch(self.now_ms, &batch[at..]);
             self.flush(worker);
         }
-        self.workers[from].recycle(worker as u16, batch);
+        self.workers[from].recycle(batch);
     }
 
     /// The oldest batch of a worker becomes durable.
