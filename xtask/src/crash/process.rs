@@ -155,6 +155,13 @@ impl Process {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))))
     }
 
+    /// Whether it ended before it served anybody, as its store could not be reached.
+    pub(super) fn gave_up_starting(&self) -> bool {
+        let log = self.end_of_log();
+        let last = log.rsplit(" starting\n").next().unwrap_or_default();
+        !last.contains(" running") && last.contains("Error: redis://")
+    }
+
     /// How many files the broker's data has; it changes when tables are written or merged, and
     /// journals begun.
     pub(super) fn files(&self) -> usize {

@@ -2,8 +2,9 @@
 
 use super::ledger::Ledger;
 
-/// How far the broker's idea of the time may be from ours: it did not see when it was killed.
-const SLACK_MS: u64 = 2_000;
+/// How far the broker's idea of the time may be from ours: it did not see when it was killed, or
+/// could not write down when its client was lost.
+const SLACK_MS: u64 = 8_000;
 
 /// The will of one connection.
 pub(super) struct Will {

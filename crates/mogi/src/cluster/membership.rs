@@ -414,6 +414,8 @@ impl Membership {
             taken.lock().unwrap_or_else(PoisonError::into_inner).ends.notify_waiters();
         }
         self.links.close(peer);
+        // Who waited for that node does so no more.
+        self.shared.send_all(|| Mail::Told);
         self.cluster.remove_node(&self.shared.node.interest, peer);
         self.log(LogKind::Warning, &format!("Cluster: node {id} is gone."));
     }
