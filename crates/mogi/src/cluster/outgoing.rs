@@ -62,10 +62,6 @@ impl Outgoing {
                     if !std::mem::replace(&mut told, true) {
                         self.say(LogKind::Warning, &format!("no link yet: {why}"));
                     }
-                    // It may count as lost by now, and what waited for it is answered.
-                    if self.links.look_again() {
-                        self.shared.send_all(|| Mail::Told);
-                    }
                 }
             }
             sleep(pause).await;
@@ -81,8 +77,6 @@ impl Outgoing {
     /// Connects, and sends what has to come first.
     async fn connect(&mut self) -> Result<Box<dyn Stream>, String> {
         let connecting = timeout(ANSWER, TcpStream::connect(&self.address)).await;
-        let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-        self.queue.set_refused(matches!(&connecting, Ok(Err(error)) if refused(error)));
         let stream = connecting
             .map_err(|_| "it does not answer".to_owned())?
             .map_err(|error| error.to_string())?;

@@ -6,16 +6,13 @@
 
 use super::frame::{self, Kind};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// Bytes that are sent before the first of them is confirmed.
 const WINDOW_BYTES: usize = 16 << 20;
-/// How long there may be no link to a node where nobody listens any more before it counts as lost.
-/// Nodes that live listen from before their first lease to their end.
-const REFUSED: Duration = Duration::from_millis(300);
 
 /// Frames to a node.
 #[derive(Debug)]
@@ -31,8 +28,6 @@ pub(crate) struct LinkQueue {
     taken: AtomicU64,
     /// Since when there is no link; `None`: there is one.
     down: Mutex<Option<Instant>>,
-    /// Whether nobody listens where the node should: its process is gone.
-    refused: AtomicBool,
     limit: usize,
 }
 
@@ -75,8 +70,8 @@ impl LinkQueue {
     pub(super) fn new(limit: usize) -> Self {
         let (inner, bell) = (Mutex::default(), Notify::new());
         let down = Mutex::new(Some(Instant::now()));
-        let (known, rights, taken, refused) = Default::default();
-        Self { inner, bell, known, rights, taken, down, refused, limit }
+        let (known, rights, taken) = Default::default();
+        Self { inner, bell, known, rights, taken, down, limit }
     }
 
     /// Adds messages. Where too many wait they are dropped, and the node is told that there is a
@@ -238,14 +233,8 @@ impl LinkQueue {
         *down = if up { None } else { Some(down.unwrap_or_else(Instant::now)) };
     }
 
-    /// Whether the last attempt to connect was refused, as nobody listens there.
-    pub(super) fn set_refused(&self, refused: bool) {
-        self.refused.store(refused, Ordering::Release);
-    }
-
-    /// Whether there has been no link for that long; or for less, if the node's process is gone.
+    /// Whether there has been no link for that long.
     pub(super) fn is_lost(&self, after: Duration) -> bool {
-        let after = if self.refused.load(Ordering::Acquire) { REFUSED.min(after) } else { after };
         let down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
         down.is_some_and(|since| since.elapsed() > after)
     }
@@ -303,20 +292,6 @@ mod tests {
         queue.push(b"late".to_vec());
         queue.begin(8);
         assert_eq!(taken(&queue), [(Kind::Gap, vec![])]);
-    }
-
-    #[test]
-    fn a_node_where_nobody_listens_is_lost_before_its_lease_is_over() {
-        let (queue, lease) = (LinkQueue::new(1000), Duration::from_secs(10));
-        *queue.down.lock().unwrap() = Instant::now().checked_sub(Duration::from_secs(1));
-        assert!(!queue.is_lost(lease), "it may hang, or the network");
-        queue.set_refused(true);
-        assert!(queue.is_lost(lease));
-        queue.set_refused(false);
-        assert!(!queue.is_lost(lease));
-        queue.set_refused(true);
-        queue.set_up(true);
-        assert!(!queue.is_lost(lease), "it is there");
     }
 
     /// Whoever asks wants to know of messages only, and not when changes are confirmed.
