@@ -34,5 +34,5 @@ fn who_waits_for_disks_of_a_redis_without_them_does_not_start() {
 #[test]
 fn where_the_state_is_stands_in_the_log() {
     let broker = setup("", "redis_wait 0\nredis_cluster auto\ncluster_node_id one").start();
-    broker.expect_log("0 messages for them from redis://127.0.0.1:");
+    broker.expect_log("0 retained messages from redis://127.0.0.1:");
 }

@@ -45,7 +45,7 @@ fn the_plugin_s_lines_set_the_store_up() {
                 plugin_opt_config_file {dir}/plugin.conf\n";
     let plugin = plugin.replace("{port}", &port.to_string());
     let broker = Broker::setup().conf(conf).file("plugin.conf", &plugin).start();
-    broker.expect_log(&format!("messages for them from redis://127.0.0.1:{port}"));
+    broker.expect_log(&format!("messages from redis://127.0.0.1:{port}"));
     broker.client(crate::support::V5, "p").publish(Out::new("kept", "here").qos(1).retain());
     let mut cli = std::process::Command::new("redis-cli");
     let output = cli.args(["-p", &port.to_string(), "get", "plugin:retained:kept"]).output();
