@@ -105,6 +105,11 @@ impl LaneTask {
         loop {
             match self.connect().await {
                 Err(why) => {
+                    let unsent = self.unheard();
+                    if !unsent.is_empty() {
+                        let why = why.to_string();
+                        self.tell(News::Broken { why, sent: Vec::new(), unsent });
+                    }
                     if !self.tell(News::Down(why)) || self.orders.is_closed() {
                         return;
                     }
@@ -125,6 +130,11 @@ impl LaneTask {
         }
     }
 
+    /// The jobs of orders that came when the connection had ended, and nobody knew.
+    fn unheard(&mut self) -> Vec<Job> {
+        std::iter::from_fn(|| self.orders.try_recv().ok()).flat_map(|order| order.jobs).collect()
+    }
+
     async fn connect(&self) -> Result<Link, Trouble> {
         let mut link = self.dialer.dial(&self.whose.node).await?;
         if let Some(library) = &self.dialer.options.library {
@@ -140,7 +150,7 @@ impl LaneTask {
             let order = tokio::select! {
                 order = self.orders.recv() => order?,
                 why = link.end() => {
-                    return Some(News::Broken { why, sent: Vec::new(), unsent: Vec::new() });
+                    return Some(News::Broken { why, sent: Vec::new(), unsent: self.unheard() });
                 }
             };
             let kill = Arc::clone(&self.kill);

@@ -90,7 +90,15 @@ impl Track {
 
     /// Something came from a lane.
     pub(super) fn hear(&mut self, node: &Address, id: u64, news: News, world: &mut World) {
-        let Some(line) = self.lines.get_mut(node).filter(|line| line.id() == id) else { return };
+        let Some(line) = self.lines.get_mut(node).filter(|line| line.id() == id) else {
+            // There is no such line any more, but what it had is to be answered all the same.
+            match news {
+                News::Broken { sent, unsent, .. } => self.repeat(sent, unsent, world),
+                News::Answered(jobs) => self.repeat(jobs, Vec::new(), world),
+                _ => {}
+            }
+            return;
+        };
         match news {
             News::Up => {
                 line.up();
