@@ -6,10 +6,11 @@ use crate::committer::Answer;
 use crate::conformance::session_set;
 use crate::keeper::Keeper;
 use crate::ops::{Cause, SessionNo, StoreOp};
-use crate::redis::Committer;
 use crate::redis::keys::Tag;
+use crate::redis::lanes::Lanes;
 use crate::redis::testing::Server;
 use crate::redis::wire::Request;
+use crate::redis::{Committer, RedisStore};
 use crate::store::Store;
 use mogi_core::Wait;
 use std::sync::Arc;
@@ -18,6 +19,16 @@ use std::time::Duration;
 
 fn received(packet_id: u16) -> Vec<StoreOp> {
     vec![StoreOp::Received { session: SessionNo(1), packet_id, follows: 0 }]
+}
+
+/// A node that has claimed `client-1`, which has a will.
+fn with_will(server: &Server) -> (RedisStore, Lanes, Arc<str>) {
+    let (mut store, mut lanes) = two_sessions(server);
+    store.commit(&[&[will_set("client-1")]]).expect("written");
+    let client: Arc<str> = "client-1".into();
+    let claimed = store.claim(&client).expect("it is claimed");
+    lanes.directory.claimed(&client, claimed.epoch, Some(SessionNo(1)));
+    (store, lanes, client)
 }
 
 /// Waits for an answer that is the one.
@@ -59,11 +70,7 @@ fn what_is_left_of_an_earlier_stay_changes_nothing_under_a_later_claim() {
 #[test]
 fn mqtt_3_1_2_8_a_will_does_not_wait_for_that_of_an_earlier_stay() {
     let server = Server::start(&[]);
-    let (mut a, mut lanes) = two_sessions(&server);
-    a.commit(&[&[will_set("client-1")]]).expect("written");
-    let client: Arc<str> = "client-1".into();
-    let claimed = a.claim(&client).expect("it is claimed");
-    lanes.directory.claimed(&client, claimed.epoch, Some(SessionNo(1)));
+    let (mut a, mut lanes, client) = with_will(&server);
     lanes.submit(0, 4, vec![will_taken(1), exactly_once(2, 20)], Wait::ForThis, 1);
     carry_out(&mut lanes, &a, 1);
     let stuck = lanes.next(now_ms()).expect("the message");
@@ -95,11 +102,7 @@ fn mqtt_3_1_2_8_a_will_does_not_wait_for_that_of_an_earlier_stay() {
 #[test]
 fn mqtt_3_1_2_8_no_message_of_a_will_is_left_of_an_earlier_stay() {
     let server = Server::start(&[]);
-    let (mut a, mut lanes) = two_sessions(&server);
-    a.commit(&[&[will_set("client-1")]]).expect("written");
-    let client: Arc<str> = "client-1".into();
-    let claimed = a.claim(&client).expect("it is claimed");
-    lanes.directory.claimed(&client, claimed.epoch, Some(SessionNo(1)));
+    let (mut a, mut lanes, client) = with_will(&server);
     lanes.submit(0, 4, vec![will_taken(1), exactly_once(2, 20)], Wait::ForThis, 1);
     let next = vec![will_set("client-1"), will_taken(1), exactly_once(2, 21)];
     lanes.submit(0, 5, next, Wait::ForThis, 1);
@@ -118,11 +121,7 @@ fn mqtt_3_1_2_8_no_message_of_a_will_is_left_of_an_earlier_stay() {
 #[test]
 fn mqtt_3_1_2_8_a_will_that_was_not_taken_is_not_published() {
     let server = Server::start(&[]);
-    let (mut a, mut lanes) = two_sessions(&server);
-    a.commit(&[&[will_set("client-1")]]).expect("written");
-    let client: Arc<str> = "client-1".into();
-    let claimed = a.claim(&client).expect("it is claimed");
-    lanes.directory.claimed(&client, claimed.epoch, Some(SessionNo(1)));
+    let (mut a, mut lanes, client) = with_will(&server);
     lanes.submit(0, 4, vec![will_taken(1), exactly_once(2, 20)], Wait::ForThis, 1);
     let taking = lanes.next(now_ms()).expect("the will");
     let again = a.claim(&client).expect("it is claimed");
