@@ -112,11 +112,7 @@ impl Links {
 
     /// Hands messages over for the node at that place.
     pub(crate) fn send(&self, peer: u16, bytes: Vec<u8>) {
-        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
-        let at = usize::from(peer).checked_sub(usize::from(FIRST_NODE));
-        if let Some(Some(queue)) = at.and_then(|at| queues.get(at)) {
-            queue.push(bytes);
-        }
+        self.with(peer, |queue| queue.push(bytes));
     }
 
     /// Hands messages over for all nodes.
@@ -193,19 +189,20 @@ impl Links {
 
     /// The node at that place said which start of it this is.
     pub(super) fn begin(&self, peer: u16, incarnation: u64) {
-        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
-        let at = usize::from(peer).checked_sub(usize::from(FIRST_NODE));
-        if let Some(Some(queue)) = at.and_then(|at| queues.get(at)) {
-            queue.begin(incarnation);
-        }
+        self.with(peer, |queue| queue.begin(incarnation));
     }
 
     /// The node at that place is to look into the store for what it did not hear of.
     pub(super) fn tell_gap(&self, peer: u16) {
+        self.with(peer, LinkQueue::push_gap);
+    }
+
+    /// Does something with the queue of the node at that place, if there is one.
+    fn with(&self, peer: u16, act: impl FnOnce(&LinkQueue)) {
         let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
         let at = usize::from(peer).checked_sub(usize::from(FIRST_NODE));
         if let Some(Some(queue)) = at.and_then(|at| queues.get(at)) {
-            queue.push_gap();
+            act(queue);
         }
     }
 
