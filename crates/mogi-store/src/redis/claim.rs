@@ -234,14 +234,14 @@ impl Nodes {
     }
 
     /// Says that this node lives, for so long; whether no other node has declared it dead.
-    /// `address`: where its cluster listener is.
+    /// `address`: where its cluster listener is; `start`: which start of it this is.
     ///
     /// # Errors
     /// If Redis does not answer.
-    pub fn renew(&self, address: &str, ttl: Duration) -> Result<bool, StoreError> {
+    pub fn renew(&self, address: &str, start: u64, ttl: Duration) -> Result<bool, StoreError> {
         let (key, all) = (self.keys.node(&self.node), self.keys.nodes());
         let mut lease = Commands::new();
-        lease.begin(6).word(b"SET").word(key.as_bytes()).word(address.as_bytes());
+        lease.begin(6).word(b"SET").word(key.as_bytes()).word(lease_of(address, start).as_bytes());
         lease.word(b"PX").number(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)).word(b"GET");
         let seen = format!("seen={} address={address}", now_ms());
         let names = [b"HSET", all.as_bytes(), self.node.as_bytes(), seen.as_bytes()];
@@ -268,6 +268,30 @@ impl Nodes {
         let replies = self.link.call(vec![Request::new(slot_of(key.as_bytes()), declare)])?;
         let now = replies.first().and_then(|reply| reply.values.get(1));
         Ok(now.is_some_and(|value| value.bytes() == Some(DEAD)))
+    }
+
+    /// Declares a node dead whose lease holds, because that start of it was seen to have ended;
+    /// whether it is. `false`: it has started again since, or says of itself that it ends.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub fn declare_ended(&self, node: &str, address: &str, start: u64) -> Result<bool, StoreError> {
+        let key = self.keys.node(node);
+        let slot = slot_of(key.as_bytes());
+        let look = Commands::one(&[b"GET", key.as_bytes()]);
+        let replies = self.link.call(vec![Request::new(slot, look)])?;
+        let lease = replies.first().and_then(|reply| reply.values.first());
+        let lease = lease.and_then(Value::bytes);
+        if lease != Some(lease_of(address, start).as_bytes()) {
+            return Ok(lease == Some(DEAD));
+        }
+        // Should it start again right now, it is told with its next renewal, and begins anew.
+        let mut declare = Commands::new();
+        declare.begin(6).word(b"SET").word(key.as_bytes()).word(DEAD).word(b"PX");
+        declare.number(FORGOTTEN.as_millis() as u64).word(b"XX");
+        let replies = self.link.call(vec![Request::new(slot, declare)])?;
+        let done = replies.first().and_then(|reply| reply.values.first());
+        Ok(done.is_some_and(|value| *value != Value::Nil))
     }
 
     /// Takes a number that no other node has, for as long as it is taken again within the hour;
@@ -410,6 +434,11 @@ impl Nodes {
         ])?;
         Ok(())
     }
+}
+
+/// What stands in the place of a lease.
+fn lease_of(address: &str, start: u64) -> String {
+    format!("address={address} start={start}")
 }
 
 fn seen((node, text): (&[u8], &[u8])) -> Option<NodeSeen> {

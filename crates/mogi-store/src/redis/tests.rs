@@ -152,8 +152,8 @@ fn a_claim_raises_the_epoch_and_keeps_the_owner_before_out() {
 fn nodes_are_seen_as_long_as_their_lease_holds() {
     let server = Server::start(&[]);
     let (a, b) = (node(&server, "a").nodes(), node(&server, "b").nodes());
-    a.renew("10.0.0.1:1884", Duration::from_secs(60)).expect("it is told");
-    b.renew("10.0.0.2:1884", Duration::from_millis(1)).expect("it is told");
+    a.renew("10.0.0.1:1884", 7, Duration::from_secs(60)).expect("it is told");
+    b.renew("10.0.0.2:1884", 8, Duration::from_millis(1)).expect("it is told");
     std::thread::sleep(Duration::from_millis(20));
     let seen = a.all().expect("they are listed");
     let seen: Vec<_> = seen.iter().map(|it| (&*it.node, &*it.address, it.alive)).collect();
@@ -163,10 +163,29 @@ fn nodes_are_seen_as_long_as_their_lease_holds() {
     assert!(a.declare_dead("b").expect("an answer"));
     assert!(a.all().expect("they are listed").iter().any(|it| it.node == "b" && it.dead));
     let long = Duration::from_secs(60);
-    assert!(!b.renew("10.0.0.2:1884", long).expect("it is told"));
-    assert!(b.renew("10.0.0.2:1884", long).expect("it is told"));
+    assert!(!b.renew("10.0.0.2:1884", 9, long).expect("it is told"));
+    assert!(b.renew("10.0.0.2:1884", 9, long).expect("it is told"));
     a.leave().expect("it is told");
     assert_eq!(b.all().expect("they are listed").len(), 1);
+}
+
+/// A lease that holds is ended by who has seen its node end, and by nobody who saw an earlier start
+/// of it end.
+#[test]
+fn a_node_that_was_seen_to_end_has_no_lease() {
+    let server = Server::start(&[]);
+    let (a, b) = (node(&server, "a").nodes(), node(&server, "b").nodes());
+    let (at, long) = ("10.0.0.2:1884", Duration::from_secs(60));
+    b.renew(at, 8, long).expect("it is told");
+    assert!(!a.declare_ended("b", at, 7).expect("an answer"));
+    assert!(!a.declare_ended("b", "10.0.0.3:1884", 8).expect("an answer"));
+    assert!(b.renew(at, 8, long).expect("it is told"));
+    assert!(a.declare_ended("b", at, 8).expect("an answer"));
+    assert!(a.declare_ended("b", at, 8).expect("an answer"), "another one was faster");
+    assert!(a.all().expect("they are listed").iter().any(|it| it.node == "b" && it.dead));
+    assert!(!b.renew(at, 9, long).expect("it is told"));
+    b.leave().expect("it is told");
+    assert!(!a.declare_ended("b", at, 9).expect("an answer"), "it has left");
 }
 
 /// What `docs/redis.md` shows is what there is.

@@ -85,7 +85,8 @@ pub(super) fn start(
     let begun = Instant::now();
     let failed = |error: StoreError| error.to_string();
     let nodes = store.nodes();
-    let keeping = keep_lease(nodes.clone(), &plan)?;
+    let incarnation = shared.now_ms();
+    let keeping = keep_lease(nodes.clone(), &plan, incarnation)?;
     if let Some(cluster) = shared.node.cluster() {
         let mut places = shared.places.lock().unwrap_or_else(PoisonError::into_inner);
         for seen in nodes.all().map_err(failed)? {
@@ -103,7 +104,7 @@ pub(super) fn start(
     let committer = redis::Committer::start(store, answers(shared), notices(shared.log));
     // It is the first: nobody else starts a store.
     let _ = shared.store.set(Box::new(committer.map_err(failed)?));
-    let links = Links::new(plan, secure, slot, shared.now_ms());
+    let links = Links::new(plan, secure, slot, incarnation);
     let _ = shared.links.set(Arc::new(links));
     drop(keeping);
     Ok(())
@@ -112,14 +113,14 @@ pub(super) fn start(
 /// Takes the lease and keeps it while the store is read, which may take longer than it lasts, until
 /// what is given back is dropped. A longer one instead would have others wait for a node that died
 /// over its reading.
-fn keep_lease(nodes: Nodes, plan: &ClusterPlan) -> Result<Sender<()>, String> {
+fn keep_lease(nodes: Nodes, plan: &ClusterPlan, start: u64) -> Result<Sender<()>, String> {
     let (keeping, kept) = mpsc::channel();
     let (address, lease) = (plan.advertise.clone(), Duration::from_millis(plan.lease_ms));
-    nodes.renew(&address, lease).map_err(|error| error.to_string())?;
+    nodes.renew(&address, start, lease).map_err(|error| error.to_string())?;
     let keep = move || {
         while kept.recv_timeout(lease / RENEWALS) == Err(RecvTimeoutError::Timeout) {
             // What goes wrong with Redis is told by whoever reads the store.
-            let _ = nodes.renew(&address, lease);
+            let _ = nodes.renew(&address, start, lease);
         }
     };
     let thread = std::thread::Builder::new().name("lease".to_owned()).spawn(keep);

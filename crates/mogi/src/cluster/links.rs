@@ -5,9 +5,11 @@ use super::duties::Duties;
 use super::queue::LinkQueue;
 use super::secure::Secure;
 use mogi_core::cluster::{FIRST_NODE, MAX_NODES};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// How often it is looked what other nodes have taken.
 const LOOK: Duration = Duration::from_millis(1);
@@ -31,6 +33,9 @@ pub(crate) struct Links {
     generation: AtomicU64,
     /// Whether other nodes have yet to tell what they have.
     hearing: AtomicBool,
+    /// Nodes that were seen to have ended, and which start of each; rings when there are.
+    ended: Mutex<BTreeMap<String, u64>>,
+    pub(super) end: Notify,
     /// Bridges, which one node carries at a time.
     pub(crate) duties: Duties,
 }
@@ -53,6 +58,8 @@ impl Links {
             safe_until_ms: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             hearing: AtomicBool::new(true),
+            ended: Mutex::default(),
+            end: Notify::new(),
             duties: Duties::default(),
         }
     }
@@ -103,6 +110,19 @@ impl Links {
     /// The other nodes have told what they have.
     pub(super) fn heard(&self) {
         self.hearing.store(false, Ordering::Release);
+    }
+
+    /// That start of a node has ended.
+    pub(super) fn saw_end(&self, node: &str, start: u64) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.insert(node.to_owned(), start);
+        drop(ended);
+        self.end.notify_one();
+    }
+
+    /// Nodes that were seen to have ended since this was asked, and which start of each.
+    pub(super) fn take_ended(&self) -> BTreeMap<String, u64> {
+        std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether a worker may promise anything now that has begun anew so often.

@@ -2,7 +2,8 @@
 //!
 //! Every node renews its lease in the store and reads who else has one. A node that is not in the
 //! list any more is dead to all others: its sessions are nowhere until somebody claims them, and
-//! whatever it still tries to write about them is refused.
+//! whatever it still tries to write about them is refused. Its lease ends by itself, or is ended by
+//! whoever sees that nobody listens any more where it did.
 
 use super::duties;
 use super::incoming::{Incoming, Taken};
@@ -196,7 +197,8 @@ impl Membership {
                 self.adopt();
                 self.adopt_wills().await;
             }
-            sleep(every.min(Duration::from_secs(1))).await;
+            // Or until there is somebody to declare dead.
+            let _ = timeout(every.min(Duration::from_secs(1)), links.end.notified()).await;
         }
     }
 
@@ -257,10 +259,10 @@ impl Membership {
     /// Renews the lease, and takes note of who is there.
     async fn renew(&mut self) {
         let (store, links) = (self.store.clone(), Arc::clone(&self.links));
-        let asked_ms = self.shared.now_ms();
+        let (asked_ms, start) = (self.shared.now_ms(), links.incarnation());
         let asked = tokio::task::spawn_blocking(move || {
             let ttl = Duration::from_millis(links.plan.lease_ms);
-            let kept = store.renew(&links.plan.advertise, ttl)?;
+            let kept = store.renew(&links.plan.advertise, start, ttl)?;
             store.keep_slot(links.slot)?;
             store.all().map(|nodes| (kept, nodes))
         });
@@ -303,12 +305,19 @@ impl Membership {
         (self.started, self.settled, self.outdated) = (Instant::now(), false, true);
     }
 
-    /// Declares nodes dead whose lease has ended though Redis answers all the time; gives back
-    /// those that live.
+    /// Declares nodes dead that were seen to have ended, or whose lease has ended though Redis
+    /// answers all the time; gives back those that live.
     async fn judge(&mut self, nodes: Vec<NodeSeen>) -> Vec<NodeSeen> {
         let patience = Duration::from_millis(self.links.plan.lease_ms) / 2;
         let mut living = Vec::new();
+        let ended = self.links.take_ended();
         for node in nodes {
+            let start = ended.get(&node.node).filter(|_| node.alive);
+            if let Some(start) = start
+                && self.declare_ended(&node, *start).await
+            {
+                continue;
+            }
             if node.alive || node.dead {
                 self.lapsed.remove(&node.node);
                 living.extend(Some(node).filter(|node| node.alive));
@@ -332,6 +341,20 @@ impl Membership {
             }
         }
         living
+    }
+
+    /// Whether that start of the node is declared dead, and it has not started again.
+    async fn declare_ended(&self, node: &NodeSeen, start: u64) -> bool {
+        let (store, seen) = (self.store.clone(), node.clone());
+        let declare = move || store.declare_ended(&seen.node, &seen.address, start);
+        let declared = tokio::task::spawn_blocking(declare).await;
+        let done = matches!(declared, Ok(Ok(true)));
+        if done {
+            let (id, address) = (&node.node, &node.address);
+            let line = format!("Cluster: node {id} has ended: nobody listens at {address}.");
+            self.log(LogKind::Notice, &line);
+        }
+        done
     }
 
     fn update(&mut self, nodes: Vec<NodeSeen>) {
@@ -386,6 +409,7 @@ impl Membership {
             address: address.clone(),
             incarnation: None,
             cursor: None,
+            refused: None,
         };
         let task = spawn_local(outgoing.run()).abort_handle();
         self.tasks.insert(id, (address, peer, task));

@@ -12,7 +12,7 @@ use mogi_core::cluster::change::Change;
 use mogi_core::cluster::{Cluster, put_retained};
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -22,6 +22,9 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Between attempts: the first pause, and the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// How long a node that was there refuses connections before it counts as ended: one that is
+/// started again at once goes on with what it has.
+const GONE: Duration = Duration::from_millis(500);
 /// Bytes of changes in one frame.
 const CHANGES_BYTES: usize = 1 << 20;
 /// Retained messages that changed so long before the node joined are sent to it as well: it may
@@ -40,6 +43,8 @@ pub(super) struct Outgoing {
     pub(super) incarnation: Option<u64>,
     /// Changes of interest that were sent.
     pub(super) cursor: Option<u64>,
+    /// Since when its host refuses connections.
+    pub(super) refused: Option<Instant>,
 }
 
 impl Outgoing {
@@ -77,6 +82,7 @@ impl Outgoing {
     /// Connects, and sends what has to come first.
     async fn connect(&mut self) -> Result<Box<dyn Stream>, String> {
         let connecting = timeout(ANSWER, TcpStream::connect(&self.address)).await;
+        self.watch_end(connecting.as_ref().is_ok_and(|it| it.as_ref().is_err_and(is_refusal)));
         let stream = connecting
             .map_err(|_| "it does not answer".to_owned())?
             .map_err(|error| error.to_string())?;
@@ -108,6 +114,20 @@ impl Outgoing {
         stream.write_all(&out).await.map_err(failed)?;
         stream.flush().await.map_err(failed)?;
         Ok(stream)
+    }
+
+    /// A host that refuses connections says that nobody listens there: where there was a link
+    /// before, the node has ended. One that hangs or cannot be reached refuses nothing, and is
+    /// waited for until its lease has ended.
+    fn watch_end(&mut self, refused: bool) {
+        let Some(start) = self.incarnation.filter(|_| refused) else {
+            self.refused = None;
+            return;
+        };
+        let since = *self.refused.get_or_insert_with(Instant::now);
+        if since.elapsed() >= GONE {
+            self.links.saw_end(&self.node, start);
+        }
     }
 
     /// What a node that begins is to know.
@@ -231,6 +251,10 @@ impl Acks {
             }
         }
     }
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionRefused
 }
 
 async fn read_connack(

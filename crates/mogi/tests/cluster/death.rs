@@ -1,7 +1,7 @@
 //! Nodes that are killed (SIGKILL), and their clients.
 
-use super::scene::{TOLD, begin, publish, resume, sleeper, three, two};
-use crate::support::{Out, PacketKind, V5};
+use super::scene::{Site, TOLD, begin, publish, resume, sleeper, three, two};
+use crate::support::{Dial, Out, PacketKind, V5};
 
 #[test]
 fn clients_of_a_killed_node_go_on_at_once_elsewhere() {
@@ -32,6 +32,32 @@ fn clients_of_a_killed_node_go_on_at_once_elsewhere() {
             client.expect_nothing();
         }
     }
+}
+
+/// Its host says that nobody listens there any more, so nobody waits until its lease ends.
+#[test]
+fn a_killed_node_is_not_waited_for() {
+    let site = Site::new("cluster_lease_seconds 300");
+    let [mut a, b, c] = ["a", "b", "c"].map(|name| site.node(name));
+    for node in [&b, &c] {
+        node.expect_log("linked to node a");
+    }
+    let mut watcher = begin(&b, V5, "watcher");
+    watcher.subscribe("will/x", 1);
+    sleeper(&a, V5, "away", "t", 1);
+    let _online = a.connect(&Dial::persistent(V5, "online").will("will/x", "gone").will_qos(1));
+    a.kill();
+    for node in [&b, &c] {
+        node.expect_log("node a is gone");
+    }
+    watcher.receive("will/x", "gone");
+    publish(&c, "t", "one", 1);
+    resume(&b, V5, "away").receive("t", "one");
+    a.restart();
+    publish(&c, "t", "two", 1);
+    let mut client = resume(&a, V5, "away");
+    client.receive("t", "two");
+    client.expect_nothing();
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn sessions_and_retained_messages_are_read_apart() {
     let mut ops: Vec<_> = retained.collect();
     ops.extend([session_set(1), session_set(2), enqueued(2, 7, &message("t", b"x"))]);
     writer.commit(&[&ops]).expect("written");
-    writer.nodes().renew("writer:1", std::time::Duration::from_secs(60)).expect("it is known");
+    writer.nodes().renew("writer:1", 1, std::time::Duration::from_secs(60)).expect("it is known");
 
     let mut reader = node(&server, "reader");
     let mut waiting = Vec::new();
