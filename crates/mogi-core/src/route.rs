@@ -7,7 +7,8 @@
 //! ```
 //! So a message of a known topic costs one hash lookup and no lock, and a topic's text is checked
 //! only until it is remembered: from the second message on, as remembering a topic costs more than
-//! a match, and where every device has topics of its own, many are met but once.
+//! a match, and where every device has topics of its own, many are met but once. Where more topics
+//! are met again and again than there is room for, a new one takes the place of any other.
 
 use crate::cluster::is_far;
 use crate::config::CoreConfig;
@@ -29,6 +30,10 @@ const PASSING: u32 = 0;
 
 /// Targets and groups remembered in all routes together; beyond that the cache starts anew.
 const CACHED_RECEIVERS: usize = 1 << 20;
+
+/// Where there is no room, one topic of so many takes the place of another: what costs as much as
+/// some matches is to be of use for some messages.
+const PICKY: u32 = 4;
 
 /// The subscription identifiers one delivery carries ([MQTT-3.3.4-3]).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -171,7 +176,7 @@ impl Subscribers {
 }
 
 /// The receivers of a topic.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Route {
     pub(crate) topic: String,
     subs_version: u64,
@@ -225,6 +230,8 @@ pub(crate) struct Routing {
     seen: Seen,
     limit: usize,
     bytes_limit: usize,
+    /// Topics there was no room for.
+    crowded: u32,
     /// Targets and groups in all routes.
     receivers: usize,
     /// Bytes of their topics.
@@ -248,6 +255,7 @@ impl Routing {
             seen: Seen::default(),
             limit: cfg.route_cache_topics.max(1),
             bytes_limit: cfg.route_cache_bytes,
+            crowded: 0,
             receivers: 0,
             bytes: 0,
             scratch: MatchScratch::default(),
@@ -291,28 +299,55 @@ impl Routing {
 
     /// The route of a topic that [`Self::find`] does not know; remembered if it was met before.
     pub(crate) fn add(&mut self, topic: &str, interest_version: u64) -> u32 {
-        let hash = self.hash.hash_one(topic.as_bytes());
-        if !self.seen.again(hash) {
-            let route = &mut self.routes[PASSING as usize];
-            route.topic.clear();
-            route.topic.push_str(topic);
-            self.refresh(PASSING, interest_version);
-            return PASSING;
-        }
-        if self.len() >= self.limit
-            || self.receivers > CACHED_RECEIVERS
-            || self.bytes + topic.len() > self.bytes_limit
-        {
+        if self.receivers > CACHED_RECEIVERS {
             self.forget_all();
         }
+        let passing = &mut self.routes[PASSING as usize];
+        passing.topic.clear();
+        passing.topic.push_str(topic);
+        self.refresh(PASSING, interest_version);
+        let hash = self.hash.hash_one(topic.as_bytes());
+        if !self.seen.again(hash) {
+            return PASSING;
+        }
+        let Some(at) = self.place(hash, topic.len()) else {
+            return PASSING;
+        };
+        let route = self.routes[PASSING as usize].clone();
         self.bytes += topic.len();
-        let at = self.routes.len() as u32;
-        self.routes.push(Route { topic: topic.into(), ..Route::default() });
-        self.refresh(at, interest_version);
+        self.receivers += route.receivers();
+        self.routes[at as usize] = route;
         let (build, routes) = (&self.hash, &self.routes);
         let of = |&at: &u32| build.hash_one(routes[at as usize].topic.as_bytes());
         self.index.insert_unique(hash, at, of);
         at
+    }
+
+    /// A place for the route of a topic with that hash and so many bytes, if it is to have one.
+    fn place(&mut self, hash: u64, bytes: usize) -> Option<u32> {
+        if self.len() < self.limit && self.bytes + bytes <= self.bytes_limit {
+            self.routes.push(Route::default());
+            return Some(self.len() as u32);
+        }
+        self.crowded = self.crowded.wrapping_add(1);
+        let never = bytes > self.bytes_limit || self.len() == 0;
+        if never || !self.crowded.is_multiple_of(PICKY) {
+            return None;
+        }
+        let at = 1 + ((hash >> 32) as usize % self.len()) as u32;
+        self.forget(at);
+        (self.bytes + bytes <= self.bytes_limit).then_some(at)
+    }
+
+    fn forget(&mut self, at: u32) {
+        let route = std::mem::take(&mut self.routes[at as usize]);
+        let hash = self.hash.hash_one(route.topic.as_bytes());
+        if let Ok(entry) = self.index.find_entry(hash, |&other| other == at) {
+            entry.remove();
+        }
+        self.bytes -= route.topic.len();
+        self.receivers -= route.receivers();
+        self.last = PASSING;
     }
 
     /// The group as it is now, looked up only where it is not the one of the message before.
@@ -357,9 +392,11 @@ impl Routing {
         if self.one_copy {
             merge_overlapping(route);
         }
-        route.targets.shrink_to_fit();
-        route.lasting.shrink_to_fit();
-        route.groups.shrink_to_fit();
+        if at != PASSING {
+            route.targets.shrink_to_fit();
+            route.lasting.shrink_to_fit();
+            route.groups.shrink_to_fit();
+        }
         route.subs_version = self.subs_version;
         route.interest_version = interest_version;
         self.receivers += route.receivers();
@@ -435,6 +472,43 @@ mod tests {
             assert_eq!(route.topic, topic);
             assert_eq!(route.targets.len(), usize::from(topic == "a/b"));
             assert_eq!(routing.len(), remembered, "{topic}");
+        }
+    }
+    /// As many topics as have no room, in turns: most are remembered all the same, and no limit is
+    /// passed.
+    #[test]
+    fn topics_take_turns_where_there_is_no_room() {
+        let limits = CoreConfig { route_cache_topics: 80, ..CoreConfig::default() };
+        let tight = CoreConfig { route_cache_bytes: 80 * 4, ..CoreConfig::default() };
+        for cfg in [limits, tight] {
+            let mut routing = Routing::new(0, Arc::new(Node::new(1, 7)), &cfg);
+            let mut found = 0;
+            for turn in 0..100 {
+                for number in 0..100 {
+                    let topic = format!("t/{number:02}");
+                    let known = routing.find(topic.as_bytes(), 1);
+                    found += u32::from(known.is_some() && turn >= 50);
+                    let route = known.unwrap_or_else(|| routing.add(&topic, 1));
+                    assert_eq!(routing.get(route).topic, topic);
+                    assert!(routing.len() <= 80, "{}", routing.len());
+                }
+            }
+            assert!(found > 3000, "{found} of 5000");
+            let texts: usize = routing.routes[1..].iter().map(|route| route.topic.len()).sum();
+            assert_eq!((routing.bytes, routing.index.len()), (texts, routing.len()));
+        }
+    }
+
+    /// A topic that is longer than all there is room for is not remembered.
+    #[test]
+    fn a_topic_may_be_too_long_to_be_remembered() {
+        let cfg = CoreConfig { route_cache_bytes: 10, ..CoreConfig::default() };
+        let mut routing = Routing::new(0, Arc::new(Node::new(1, 7)), &cfg);
+        for topic in ["short", "much too long", "short"].repeat(20) {
+            let route = routing.find(topic.as_bytes(), 1);
+            let route = route.unwrap_or_else(|| routing.add(topic, 1));
+            assert_eq!(routing.get(route).topic, topic);
+            assert!(routing.bytes <= 10);
         }
     }
 }
