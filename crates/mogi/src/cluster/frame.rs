@@ -106,18 +106,30 @@ impl Hello {
         out
     }
 
-    /// The incarnation a CONNACK tells.
+    /// What a CONNACK says.
     ///
     /// # Errors
     /// The link is refused: a line for the log.
-    pub(super) fn of_connack(body: &[u8]) -> Result<u64, String> {
+    pub(super) fn of_connack(body: &[u8]) -> Result<Answer, String> {
         let connack = Connack::decode(Version::V5, body).map_err(|error| error.to_string())?;
+        if connack.code == Reason::SessionTakenOver as u8 {
+            return Ok(Answer::Dead);
+        }
         if connack.code != 0 {
             let reason = Reason::from_u8(connack.code).map_or("unknown", Reason::text);
             return Err(format!("it refuses the link ({reason})"));
         }
-        Ok(common(connack.properties)?.1)
+        Ok(Answer::Welcome(common(connack.properties)?.1))
     }
+}
+
+/// What whoever is at the other end makes of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It takes it. This is its incarnation.
+    Welcome(u64),
+    /// It has taken this start of the node for dead.
+    Dead,
 }
 
 fn common(properties: Properties<'_>) -> Result<(Option<String>, u64), String> {
@@ -257,7 +269,7 @@ mod tests {
         assert_eq!(Hello::of_connect(body), Ok(hello));
         let connack = Hello::connack(9, Reason::Success);
         let body = body_of(PacketKind::Connack, &connack).unwrap().unwrap();
-        assert_eq!(Hello::of_connack(body), Ok(9));
+        assert_eq!(Hello::of_connack(body), Ok(Answer::Welcome(9)));
         let refusal = Hello::connack(9, Reason::NotAuthorized);
         let body = body_of(PacketKind::Connack, &refusal).unwrap().unwrap();
         assert!(Hello::of_connack(body).is_err());

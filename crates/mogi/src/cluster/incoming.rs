@@ -92,8 +92,15 @@ impl Incoming {
         let greeted = timeout(HELLO, self.greet(stream)).await;
         let greeted = greeted.map_err(|_| "it does not say who it is".to_owned())??;
         let Greeted { mut stream, bytes, hello, check } = greeted;
-        if let Err(why) = self.admit(&hello, check).await {
-            let connack = Hello::connack(self.links.incarnation(), Reason::NotAuthorized);
+        let admitted = match self.admit(&hello, check).await {
+            Ok(()) if self.nodes.is_dead(&hello.node, hello.incarnation) => {
+                let why = format!("node {} was taken for dead", hello.node);
+                Err((Reason::SessionTakenOver, why))
+            }
+            admitted => admitted.map_err(|why| (Reason::NotAuthorized, why)),
+        };
+        if let Err((reason, why)) = admitted {
+            let connack = Hello::connack(self.links.incarnation(), reason);
             stream.write_all(&connack).await.map_err(failed)?;
             stream.flush().await.map_err(failed)?;
             return Err(why);

@@ -33,8 +33,11 @@ pub(crate) struct Links {
     generation: AtomicU64,
     /// Whether other nodes have yet to tell what they have.
     hearing: AtomicBool,
-    /// Nodes that were seen to have ended, and which start of each; rings when there are.
+    /// Nodes that were seen to have ended, and which start of each.
     ended: Mutex<BTreeMap<String, u64>>,
+    /// Which start of this node another one takes for dead.
+    refusal: Mutex<Option<u64>>,
+    /// Rings for either.
     pub(super) end: Notify,
     /// Bridges, which one node carries at a time.
     pub(crate) duties: Duties,
@@ -59,6 +62,7 @@ impl Links {
             generation: AtomicU64::new(0),
             hearing: AtomicBool::new(true),
             ended: Mutex::default(),
+            refusal: Mutex::default(),
             end: Notify::new(),
             duties: Duties::default(),
         }
@@ -123,6 +127,17 @@ impl Links {
     /// Nodes that were seen to have ended since this was asked, and which start of each.
     pub(super) fn take_ended(&self) -> BTreeMap<String, u64> {
         std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Another node takes that start of this one for dead.
+    pub(super) fn refused(&self, start: u64) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(start);
+        self.end.notify_one();
+    }
+
+    /// Which start of this node another one takes for dead, since this was asked.
+    pub(super) fn take_refusal(&self) -> Option<u64> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Whether a worker may promise anything now that has begun anew so often.

@@ -40,6 +40,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Known {
     places: Mutex<BTreeMap<String, Place>>,
+    /// Which start of a node was taken for dead last.
+    dead: Mutex<BTreeMap<String, u64>>,
     /// Rings when a node has told everything.
     pub(super) heard: Notify,
 }
@@ -65,6 +67,23 @@ impl Known {
     pub(super) fn address(&self, node: &str) -> Option<String> {
         let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.get(node).map(|place| place.address.clone())
+    }
+
+    /// Whether that start of a node was taken for dead: others have its sessions, and what it has
+    /// yet to say was said of them before.
+    pub(super) fn is_dead(&self, node: &str, start: u64) -> bool {
+        let dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
+        dead.get(node) == Some(&start)
+    }
+
+    /// The node at that place is taken for dead, as of the start it was heard of last.
+    fn bury(&self, node: &str) {
+        let Some((_, taken)) = self.place(node) else {
+            return;
+        };
+        let start = taken.lock().unwrap_or_else(PoisonError::into_inner).incarnation;
+        let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
+        dead.insert(node.to_owned(), start);
     }
 
     /// The node at that place has told everything it has to tell at a start.
@@ -269,7 +288,8 @@ impl Membership {
         let silent = self.renewed.elapsed() > Duration::from_millis(self.links.plan.lease_ms);
         match asked.await {
             Ok(Ok((kept, nodes))) => {
-                if !kept {
+                // Who refuses its links knows better than the store, which may have forgotten it.
+                if !kept || self.links.take_refusal() == Some(start) {
                     // Others have taken this node's sessions: what it has is not its own.
                     let line = "Error: Cluster: this node was taken for dead; its clients have to \
                                 reconnect.";
@@ -369,7 +389,10 @@ impl Membership {
             .map(|(id, _)| id.clone())
             .collect();
         let lost = !gone.is_empty();
-        gone.iter().for_each(|id| self.remove(id));
+        for id in &gone {
+            self.nodes.bury(id);
+            self.remove(id);
+        }
         self.forget_former(&others);
         for (id, address) in others {
             if !self.tasks.contains_key(&id) {

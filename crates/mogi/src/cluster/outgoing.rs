@@ -1,6 +1,6 @@
 //! The sending end of a link.
 
-use super::frame::{self, Arrived, Hello};
+use super::frame::{self, Answer, Arrived, Hello};
 use super::links::Links;
 use super::queue::LinkQueue;
 use super::secure::{Secure, Stream, no_tls};
@@ -103,7 +103,11 @@ impl Outgoing {
         stream.write_all(&hello.connect()).await.map_err(failed)?;
         stream.flush().await.map_err(failed)?;
         let answered = timeout(ANSWER, read_connack(&mut stream, secure.as_deref())).await;
-        let incarnation = answered.map_err(|_| "it does not answer".to_owned())??;
+        let answer = answered.map_err(|_| "it does not answer".to_owned())??;
+        let Answer::Welcome(incarnation) = answer else {
+            self.links.refused(hello.incarnation);
+            return Err("it has taken this node for dead".to_owned());
+        };
         let mut out = Vec::new();
         self.queue.begin(incarnation);
         self.queue.again(&mut out);
@@ -260,7 +264,7 @@ fn is_refusal(error: &io::Error) -> bool {
 async fn read_connack(
     stream: &mut Box<dyn Stream>,
     secure: Option<&Secure>,
-) -> Result<u64, String> {
+) -> Result<Answer, String> {
     // Whether it takes this node's certificate it says with the first bytes only.
     let failed =
         |error: io::Error| secure.map_or_else(|| error.to_string(), |secure| secure.tell(&error));

@@ -2,10 +2,12 @@
 
 use super::retained::retained;
 use super::scene::{Site, TOLD, begin, free_port, linked, publish, resume};
+use super::server;
 use crate::support::{Broker, Client, Dial, Message, Out, V5};
+use mogi_codec::Reason;
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -164,6 +166,45 @@ fn a_node_that_died_untold_left_no_retained_message_behind() {
     let c = site.node("c");
     linked(&b, &c);
     assert_eq!(retained(&c, "r/#"), stays);
+}
+
+/// It hung, and has not heard yet that it was taken for dead. What it has to send again has reached
+/// its receivers meanwhile, by way of the store.
+#[test]
+fn a_start_that_was_taken_for_dead_is_not_heard() {
+    let (site, port) = (Site::new(""), free_port());
+    let b = site.node_with("b", port, "");
+    let (lease, nodes) = (site.key("node:{z}"), site.key("nodes"));
+    let alive = format!("SET {lease} alive PX 60000");
+    redis(&format!("HSET {nodes} z \"seen=9999999999999 address=127.0.0.1:9\""));
+    redis(&alive);
+    assert_eq!(hello(port, "7"), Reason::Success as u8);
+    redis(&format!("SET {lease} dead PX 60000"));
+    b.expect_log("node z is gone");
+    redis(&alive);
+    assert_eq!(hello(port, "7"), Reason::SessionTakenOver as u8);
+    b.expect_log("node z was taken for dead");
+    assert_eq!(hello(port, "8"), Reason::Success as u8);
+}
+
+/// One command; what follows has to wait until it is done.
+fn redis(command: &str) {
+    let mut redis = TcpStream::connect(("127.0.0.1", server::port())).expect("Redis");
+    write!(redis, "{command}\r\n").expect("sent");
+    let mut answer = [0];
+    redis.read_exact(&mut answer).expect("an answer");
+    assert!(matches!(&answer, b"+" | b":"), "{command}");
+}
+
+/// The reason code of a node for whoever says to be that start of node z.
+fn hello(port: u16, start: &str) -> u8 {
+    let hello = Dial::new(V5, "z").user("mogi-link", "1").user("cluster", "mogi");
+    let hello = hello.user("incarnation", start).bytes();
+    let mut link = TcpStream::connect(("127.0.0.1", port)).expect("a listener");
+    link.write_all(&hello).expect("sent");
+    let mut connack = [0; 4];
+    link.read_exact(&mut connack).expect("CONNACK");
+    connack[3]
 }
 
 /// Whether anything comes within a second.

@@ -27,6 +27,11 @@ impl Site {
         Self { prefix, store: store.to_owned(), own: own.to_owned() }
     }
 
+    /// The name of a key of theirs in Redis.
+    pub(super) fn key(&self, name: &str) -> String {
+        format!("t{}:{name}", self.prefix)
+    }
+
     /// A node, serving. A lease lasts two seconds.
     #[track_caller]
     pub(super) fn node(&self, name: &str) -> Broker {
