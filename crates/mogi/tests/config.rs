@@ -6,6 +6,8 @@
 
 #[path = "config/command_line.rs"]
 mod command_line;
+#[path = "config/deploy.rs"]
+mod deploy;
 #[path = "config/process.rs"]
 mod process;
 #[path = "config/program.rs"]
