@@ -175,10 +175,10 @@ pub(super) const ROWS: &[Spec] = &[
         "whether the master, and how many replicas, must have a change on disk before it is \
          acknowledged (Redis 7.2), and after how long a warning says that they do not; instead of \
          `redis_wait`").restart(),
-    row("route_cache_bytes", Mogi, "bytes", "4194304",
+    row("route_cache_bytes", Mogi, "bytes", "8388608",
         Works(Number(at_least(1), |to, n| to.config.core.route_cache_bytes = n as usize)),
         "topic names whose receivers a worker remembers").restart(),
-    row("route_cache_topics", Mogi, "topics", "65536",
+    row("route_cache_topics", Mogi, "topics", "131072",
         Works(Number(at_least(1), |to, n| to.config.core.route_cache_topics = n as usize)),
         "topics whose receivers a worker remembers").restart(),
     row("send_timeout", Mogi, "seconds, up to 86400; 0: for ever", "60",
