@@ -13,6 +13,7 @@ use mogi_codec::{PacketKind, Reason};
 use mogi_core::LogKind;
 use mogi_core::cluster::change::Change;
 use mogi_core::cluster::{Cluster, Errand};
+use mogi_core::store::SessionNo;
 use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -235,17 +236,17 @@ impl Incoming {
                         shared.node.heard_of(*epoch);
                     }
                 }
-                let moves = changes.iter().any(|change| matches!(change, Change::Home { .. }));
-                let leaves = changes.iter().any(|change| self.was_here(change));
+                let moved: Vec<SessionNo> = changes.iter().filter_map(session_of_move).collect();
                 let whole = changes.contains(&Change::SnapshotEnd);
-                for errand in self.cluster.apply(interest, peer, changes) {
-                    self.run(errand);
-                }
+                let errands = self.cluster.apply(interest, peer, changes);
+                // No worker lets one of them in from now on.
+                let leaves = moved.iter().any(|it| self.cluster.log().client_of(*it).is_some());
+                errands.into_iter().for_each(|errand| self.run(errand));
                 if whole {
                     self.nodes.heard_all_of(peer);
                     self.tell_of_before(peer);
                 }
-                if moves {
+                if !moved.is_empty() {
                     return Ok(Some(self.settled(leaves)));
                 }
             }
@@ -275,13 +276,14 @@ impl Incoming {
     /// Ends when what workers decided before they knew of a move is in the store, and, if a session
     /// left, when what its client published here is with the other nodes.
     fn settled(&self, leaves: bool) -> JoinHandle<()> {
-        let shared = &self.shared;
-        let barrier = Arc::new(Barrier::new(shared.mailboxes.len()));
-        shared.send_all(|| Mail::Barrier(Arc::clone(&barrier)));
-        let links = leaves.then(|| Arc::clone(&self.links));
+        let (shared, links) = (Arc::clone(&self.shared), Arc::clone(&self.links));
+        let before = barrier(&shared);
         spawn_local(async move {
-            barrier.all_passed().await;
-            if let Some(links) = links {
+            before.all_passed().await;
+            if leaves {
+                // Until its worker had let go of it, messages for the session stayed here, whoever
+                // knew of the move: where both places are listed, the one here counts.
+                barrier(&shared).all_passed().await;
                 // What its client publishes there is not to overtake what it published here
                 // ([MQTT-4.6.0-5]), wherever its subscribers are.
                 links.all_taken().await;
@@ -298,14 +300,6 @@ impl Incoming {
             drop(settled.await);
             links.tell_gap(peer);
         });
-    }
-
-    /// Whether a session that lives here leaves with that change.
-    fn was_here(&self, change: &Change) -> bool {
-        match change {
-            Change::Home { session, .. } => self.cluster.log().client_of(*session).is_some(),
-            _ => false,
-        }
     }
 
     /// Does what another node's change asks for.
@@ -337,6 +331,21 @@ impl Incoming {
             }
         }
     }
+}
+
+/// The session that is elsewhere from that change on.
+const fn session_of_move(change: &Change) -> Option<SessionNo> {
+    match change {
+        Change::Home { session, .. } => Some(*session),
+        _ => None,
+    }
+}
+
+/// A barrier for all workers.
+fn barrier(shared: &Shared) -> Arc<Barrier> {
+    let barrier = Arc::new(Barrier::new(shared.mailboxes.len()));
+    shared.send_all(|| Mail::Barrier(Arc::clone(&barrier)));
+    barrier
 }
 
 /// Where a link comes from.
