@@ -28,6 +28,7 @@ use super::wire::{Commands, Value};
 use crate::committer::Answer;
 use crate::committer::compact::Compactor;
 use crate::ops::{Batch, Cause, EntryNo, SessionNo, StoreOp};
+use claims::will_of;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use mogi_core::Wait;
@@ -274,6 +275,13 @@ impl Lanes {
     /// Whether one of these entries is yet to be on its way.
     pub(super) fn holds(&self, entries: &[EntryNo]) -> bool {
         !self.held.is_empty() && entries.iter().any(|entry| self.held.contains_key(entry))
+    }
+
+    /// Whether a change of that client's will waits for one before it.
+    pub(super) fn holds_will(&self, client: &Arc<str>) -> bool {
+        let is_its = |op: &StoreOp| will_of(op) == Some(client);
+        self.held_wills.contains_key(client)
+            && self.units.values().any(|unit| unit.later.iter().any(is_its))
     }
 
     /// Looks at lanes that only have to say that something is settled.

@@ -359,7 +359,8 @@ impl Runner {
                 self.fetch(worker, token, session, entries);
             }
             Question::Claim { worker, token, client } => {
-                if self.lanes.gathers(Tag::of(&client).slot) {
+                // What was changed before is to be in the store, or the claim finds it undone.
+                if self.lanes.gathers(Tag::of(&client).slot) || self.lanes.holds_will(&client) {
                     return self.waiting.push(Question::Claim { worker, token, client });
                 }
                 self.lanes.claim_begins(Tag::of(&client).slot, &client);

@@ -97,11 +97,21 @@ fn drop_with_messages(directory: &Directory, ops: &mut Batch, client: &Arc<str>)
 fn is_own(directory: &Directory, op: &StoreOp, client: &Arc<str>) -> bool {
     match op {
         StoreOp::Enqueued { .. } => false,
-        StoreOp::WillSet { client: of, .. }
-        | StoreOp::WillEnd { client: of }
-        | StoreOp::WillTaken { client: of, .. } => of == client,
-        op => session_of(op)
-            .and_then(|session| directory.home(session))
-            .is_some_and(|home| home.client == *client),
+        op => match will_of(op) {
+            Some(of) => of == client,
+            None => session_of(op)
+                .and_then(|session| directory.home(session))
+                .is_some_and(|home| home.client == *client),
+        },
+    }
+}
+
+/// Whose will is changed, if one is.
+pub(super) const fn will_of(op: &StoreOp) -> Option<&Arc<str>> {
+    match op {
+        StoreOp::WillSet { client, .. }
+        | StoreOp::WillEnd { client }
+        | StoreOp::WillTaken { client, .. } => Some(client),
+        _ => None,
     }
 }

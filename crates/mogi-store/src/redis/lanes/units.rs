@@ -1,5 +1,6 @@
 //! What may only follow when something else is durable.
 
+use super::claims::will_of;
 use super::{Lanes, Map, UnitNo, Waiter};
 use crate::ops::{Batch, Cause, EntryNo, SessionNo, StoreOp};
 use crate::redis::directory::{Directory, cause_of, session_of};
@@ -153,13 +154,7 @@ impl Lanes {
             {
                 self.held.get(entry).copied()
             }
-            StoreOp::WillSet { client, .. }
-            | StoreOp::WillEnd { client }
-            | StoreOp::WillTaken { client, .. }
-                if !self.held_wills.is_empty() =>
-            {
-                self.held_wills.get(client).copied()
-            }
+            op if !self.held_wills.is_empty() => self.held_wills.get(will_of(op)?).copied(),
             _ => None,
         }
     }
