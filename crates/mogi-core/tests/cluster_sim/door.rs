@@ -55,6 +55,16 @@ impl Site {
         self.serve(store, client, now_ms);
     }
 
+    /// Goes on with doors that waited for changes before; whether there was one.
+    pub(crate) fn serve_waiting(&mut self, store: &mut Store, now_ms: u64) -> bool {
+        let waits = |door: &Door| matches!(door.stage, Stage::Idle);
+        let doors =
+            self.doors.iter().filter(|(client, door)| waits(door) && !self.holds_will(client));
+        let clients: Vec<Arc<str>> = doors.map(|(client, _)| Arc::clone(client)).collect();
+        clients.iter().for_each(|client| self.serve(store, client, now_ms));
+        !clients.is_empty()
+    }
+
     /// Goes on with a door where nobody is being served.
     fn serve(&mut self, store: &mut Store, client: &Arc<str>, now_ms: u64) {
         loop {
@@ -77,6 +87,10 @@ impl Site {
             }
             let worker = self.node.owner(client);
             self.end_turn(store, worker, now_ms);
+            if self.holds_will(client) {
+                // What was changed before is to be in the store, or the claim finds it undone.
+                return;
+            }
             self.worker_of(client).claiming(client);
             let request = store.ask(self.index, &of_client(client), Ask::Claim, None);
             if let Some(door) = self.doors.get_mut(client) {
@@ -150,6 +164,9 @@ impl Site {
         if !ours {
             // What is left here of an earlier stay is changed under the claim of that stay.
             self.end_turn(store, self.node.owner(client), now_ms);
+            if !again {
+                self.drop_stay(store, client);
+            }
             self.epochs.insert(Arc::clone(client), claim.epoch);
             self.tell_rolled(store, client, &claim, now_ms);
         }

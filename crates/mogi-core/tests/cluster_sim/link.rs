@@ -9,8 +9,9 @@ use crate::site::Site;
 use crate::store::{Ask, Store, Turn, of_client};
 use crate::trace::note;
 use mogi_core::cluster::change::Change;
+use mogi_core::cluster::roster::Eviction;
 use mogi_core::cluster::{Errand, FarBatch, put_retained, retained_items};
-use mogi_core::{Rights, StoreOp};
+use mogi_core::{Rights, SessionNo, StoreOp};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -47,8 +48,9 @@ pub(crate) struct Peer {
     pub(crate) confirmed: u64,
     /// The last frame of the other's that was taken.
     pub(crate) taken: u64,
-    /// Frames taken that are not acknowledged: number, and turns that are to be durable before.
-    pub(crate) unacknowledged: VecDeque<(u64, Vec<Turn>)>,
+    /// Frames taken that are not acknowledged: number, and turns that are to be durable before, as
+    /// soon as it is known which.
+    pub(crate) unacknowledged: VecDeque<(u64, Option<Vec<Turn>>)>,
     /// Whether everything the other knows was told at some time.
     pub(crate) known: bool,
     /// Retained messages to be sent once these turns are durable.
@@ -90,6 +92,16 @@ impl Peer {
             self.push(Load::Gap);
         }
     }
+}
+
+/// Sessions that another node has, and that workers here are yet to let go of.
+#[derive(Debug)]
+pub(crate) struct Leaving {
+    /// Who told of that, and with which frame.
+    from: usize,
+    number: u64,
+    sessions: Vec<SessionNo>,
+    evictions: Vec<Eviction>,
 }
 
 /// What is on its way over a link, in one direction.
@@ -225,13 +237,13 @@ impl Site {
         if frame.number <= peer.taken {
             // It may not have heard that it was taken.
             if !peer.unacknowledged.iter().any(|(number, _)| *number == frame.number) {
-                peer.unacknowledged.push_back((frame.number, Vec::new()));
+                peer.unacknowledged.push_back((frame.number, Some(Vec::new())));
             }
             return;
         }
         peer.taken = frame.number;
         let place = peer.place;
-        let mut turns = Vec::new();
+        let mut turns = Some(Vec::new());
         match frame.load {
             Load::Gap => self.catch_up_all(store),
             Load::Batch(bytes) => {
@@ -246,8 +258,12 @@ impl Site {
                 self.note_closes(gateway);
             }
             Load::Changes(run, _) => {
-                let whole;
-                (turns, whole) = self.take_changes(store, place, &run, now_ms);
+                let (sessions, evictions, whole) = self.take_changes(store, place, &run);
+                if !sessions.is_empty() {
+                    let number = frame.number;
+                    self.leaving.push_back(Leaving { from, number, sessions, evictions });
+                    turns = None;
+                }
                 // Of what was decided here for its sessions before, the node did not hear.
                 let unheard = whole.then(|| self.not_durable(store, now_ms));
                 if let Some(peer) = self.peers.get_mut(&from) {
@@ -263,15 +279,14 @@ impl Site {
         }
     }
 
-    /// Applies what another node told; the turns that are to be durable before that is confirmed,
-    /// and whether that was all it has.
+    /// Applies what another node told; sessions it has, who is to be let go of for that, and whether
+    /// that was all it has.
     fn take_changes(
         &mut self,
         store: &mut Store,
         place: u16,
         run: &[u8],
-        now_ms: u64,
-    ) -> (Vec<Turn>, bool) {
+    ) -> (Vec<SessionNo>, Vec<Eviction>, bool) {
         let changes = Change::decode_all(run).expect("as it was encoded");
         note(|| format!("site {}: told {changes:?}", self.index));
         let mut moved = Vec::new();
@@ -283,31 +298,39 @@ impl Site {
         }
         let whole = changes.contains(&Change::SnapshotEnd);
         let (cluster, node) = (self.cluster(), Arc::clone(&self.node));
+        let mut evictions = Vec::new();
         for errand in cluster.apply(&node.interest, place, changes) {
-            let eviction = match errand {
-                Errand::Evict(eviction) => eviction,
-                Errand::CatchUp(client) => {
-                    self.catch_up(store, &client);
-                    continue;
-                }
-                Errand::Forget(session) => {
-                    self.clients.remove(&session);
-                    continue;
-                }
-            };
-            let at = node.owner(&eviction.client);
+            match errand {
+                Errand::Evict(eviction) => evictions.push(eviction),
+                Errand::CatchUp(client) => self.catch_up(store, &client),
+                Errand::Forget(session) => drop(self.clients.remove(&session)),
+            }
+        }
+        (moved, evictions, whole)
+    }
+
+    /// A worker lets go of sessions that another node has; whether there were any. What was routed
+    /// before, and to the old place, is to be written down before the other node may read.
+    pub(crate) fn let_go(&mut self, store: &mut Store, now_ms: u64) -> bool {
+        let Some(Leaving { from, number, sessions, evictions }) = self.leaving.pop_front() else {
+            return false;
+        };
+        for eviction in evictions {
+            let at = self.node.owner(&eviction.client);
             let was = self.workers[usize::from(at)].evict(now_ms, &eviction);
             note(|| format!("site {}: {eviction:?}: {was}", self.index));
             self.note_closes(at);
         }
-        if moved.is_empty() {
-            return (Vec::new(), whole);
-        }
-        // What was routed before, and to the old place, is written down first.
         for worker in 0..self.workers.len() as u16 {
             self.end_turn(store, worker, now_ms);
         }
-        (moved.iter().flat_map(|session| self.writes_for(*session)).collect(), whole)
+        let turns = sessions.iter().flat_map(|session| self.writes_for(*session)).collect();
+        let peer = self.peers.get_mut(&from);
+        let frames = peer.into_iter().flat_map(|peer| &mut peer.unacknowledged);
+        if let Some((_, waits)) = frames.into_iter().find(|(it, _)| *it == number) {
+            *waits = Some(turns);
+        }
+        true
     }
 
     /// Acknowledges what may be; whether there was anything.
@@ -316,7 +339,7 @@ impl Site {
         let Some(peer) = self.peers.get_mut(&from) else { return false };
         while let Some((number, turns)) = peer.unacknowledged.front() {
             let done = |turn: &Turn| self.pending.get(turn).is_none_or(|it| it.left == 0);
-            if !turns.iter().all(done) {
+            if !turns.as_ref().is_some_and(|turns| turns.iter().all(done)) {
                 break;
             }
             // The acknowledgement goes back on the wire the frame came by.

@@ -2,7 +2,7 @@
 
 use crate::conn::Conn;
 use crate::door::Door;
-use crate::link::Peer;
+use crate::link::{Leaving, Peer};
 use crate::plan::Plan;
 use crate::store::{Ask, Key, Store, Turn, of_client};
 use crate::trace::note;
@@ -85,6 +85,8 @@ pub(crate) struct Site {
     pub(crate) reading: BTreeMap<Arc<str>, u64>,
     /// Clients whose entries are to be read once more.
     pub(crate) again: BTreeSet<Arc<str>>,
+    /// Sessions that others have, and that are still here.
+    pub(crate) leaving: VecDeque<Leaving>,
     /// Packet ids whose messages are in all queues, once others know of so many changes.
     pub(crate) unsettled: Vec<(u64, Key, Ask)>,
     pub(crate) adopted: u32,
@@ -116,6 +118,7 @@ impl Site {
             peers: BTreeMap::new(),
             reading: BTreeMap::new(),
             again: BTreeSet::new(),
+            leaving: VecDeque::new(),
             unsettled: Vec::new(),
             adopted: 0,
             waived: Vec::new(),
@@ -436,6 +439,26 @@ impl Site {
         }
     }
 
+    /// Whether a change of that client's will waits for one before it.
+    pub(crate) fn holds_will(&self, client: &str) -> bool {
+        let mut ends = self.pending.values().flat_map(|pending| &pending.ends);
+        ends.any(|(op, ..)| crate::parts::will_of(op) == Some(client))
+    }
+
+    /// The client was elsewhere before it was claimed: what waits of its wills of an earlier stay is
+    /// history.
+    pub(crate) fn drop_stay(&mut self, store: &mut Store, client: &str) {
+        let mut dropped = Vec::new();
+        for pending in self.pending.values_mut() {
+            let its =
+                pending.ends.extract_if(.., |(op, ..)| crate::parts::will_of(op) == Some(client));
+            dropped.extend(its.map(|(.., turn)| turn));
+        }
+        for turn in dropped {
+            self.one_done(store, turn);
+        }
+    }
+
     /// A turn of which all is durable: its packet ids stand for nothing more.
     fn settle_turn(&self, store: &mut Store, pending: &Pending) {
         for follow in pending.follows.iter().filter(|follow| !follow.ops.is_empty()) {
@@ -452,7 +475,7 @@ impl Site {
     /// Tells workers, and other nodes, what is durable.
     pub(crate) fn release(&mut self, store: &mut Store, now_ms: u64) -> bool {
         let confirmed = self.confirmed();
-        let mut moved = false;
+        let mut moved = self.serve_waiting(store, now_ms);
         self.fetch(store);
         for (told, key, ask) in std::mem::take(&mut self.unsettled) {
             match told <= confirmed {

@@ -339,6 +339,9 @@ impl World {
             moved |= self.sites[from].read_log(to);
             moved |= self.sites[from].send(to, &mut self.wires);
         }
+        if self.is_up(to) {
+            moved |= self.sites[to].let_go(&mut self.store, self.now_ms);
+        }
         let between = (self.sites[from].incarnation, self.sites[to].incarnation);
         let up = self.is_up(to) && self.sites[to].lease_ms > self.now_ms;
         let knows = self.sites[to].peers.get(&from).map(|peer| peer.incarnation);
