@@ -116,6 +116,23 @@ fn mqtt_3_1_2_8_no_message_of_a_will_is_left_of_an_earlier_stay() {
     assert_eq!(server.cli(&["HEXISTS", "will:{client-1}", "published"]), "0\n");
 }
 
+/// A claim that went by what waits would find the will of the next connection, which is about to be
+/// published, and have it published again.
+#[test]
+fn mqtt_3_1_2_8_a_will_that_waits_is_taken_before_a_claim() {
+    let server = Server::start(&[]);
+    let (a, mut lanes, client) = with_will(&server);
+    assert!(!lanes.holds_will(&client));
+    lanes.submit(0, 4, vec![will_taken(1), exactly_once(2, 20)], Wait::ForThis, 1);
+    assert!(!lanes.holds_will(&client), "it goes out at once");
+    let next = vec![will_set("client-1"), will_taken(1), exactly_once(2, 21)];
+    lanes.submit(0, 5, next, Wait::ForThis, 1);
+    assert!(lanes.holds_will(&client));
+    carry_out(&mut lanes, &a, 9);
+    assert!(!lanes.holds_will(&client));
+    assert_eq!(server.cli(&["XLEN", "queue:{client-2}"]), "2\n");
+}
+
 /// This node has claimed the client once more while it took the will, and is refused: then nobody
 /// gets it, for it is still there.
 #[test]
