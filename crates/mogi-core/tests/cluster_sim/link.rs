@@ -279,8 +279,8 @@ impl Site {
         }
     }
 
-    /// Applies what another node told; sessions it has, who is to be let go of for that, and whether
-    /// that was all it has.
+    /// Applies what another node told; sessions it has, who is to be let go of for that, and
+    /// whether that was all it has.
     fn take_changes(
         &mut self,
         store: &mut Store,

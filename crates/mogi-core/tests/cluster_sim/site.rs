@@ -445,8 +445,8 @@ impl Site {
         ends.any(|(op, ..)| crate::parts::will_of(op) == Some(client))
     }
 
-    /// The client was elsewhere before it was claimed: what waits of its wills of an earlier stay is
-    /// history.
+    /// The client was elsewhere before it was claimed: what waits of its wills of an earlier stay
+    /// is history.
     pub(crate) fn drop_stay(&mut self, store: &mut Store, client: &str) {
         let mut dropped = Vec::new();
         for pending in self.pending.values_mut() {
