@@ -474,6 +474,7 @@ mod tests {
             assert_eq!(routing.len(), remembered, "{topic}");
         }
     }
+
     /// As many topics as have no room, in turns: most are remembered all the same, and no limit is
     /// passed.
     #[test]

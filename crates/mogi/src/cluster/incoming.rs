@@ -2,8 +2,8 @@
 
 use super::barrier::Barrier;
 use super::frame::{self, Arrived, Hello, Kind};
+use super::known::Known;
 use super::links::Links;
-use super::membership::Known;
 use super::owed::{Frame, Owed};
 use super::secure::{Secure, Stream, no_tls};
 use super::strangers::Strangers;

@@ -6,7 +6,8 @@
 //! whoever sees that nobody listens any more where it did.
 
 use super::duties;
-use super::incoming::{Incoming, Taken};
+use super::incoming::Incoming;
+use super::known::{Known, Place};
 use super::links::Links;
 use super::outgoing::Outgoing;
 use super::shadow_of;
@@ -23,9 +24,8 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::TcpListener;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
 use tokio::time::{sleep, timeout};
 
@@ -35,79 +35,6 @@ pub(crate) const RENEWALS: u32 = 5;
 /// How long after the start sessions that are nowhere are left to their clients, and to nodes that
 /// are about to start.
 const SETTLE: Duration = Duration::from_secs(2);
-
-/// The other nodes, by id.
-#[derive(Debug, Default)]
-pub(super) struct Known {
-    places: Mutex<BTreeMap<String, Place>>,
-    /// Which start of a node was taken for dead last.
-    dead: Mutex<BTreeMap<String, u64>>,
-    /// Rings when a node has told everything.
-    pub(super) heard: Notify,
-}
-
-#[derive(Debug)]
-struct Place {
-    peer: u16,
-    /// Where it says it is reached.
-    address: String,
-    taken: Arc<Mutex<Taken>>,
-    /// Whether it has told everything.
-    heard: bool,
-}
-
-impl Known {
-    /// The place of a node, and what was taken from it.
-    pub(super) fn place(&self, node: &str) -> Option<(u16, Arc<Mutex<Taken>>)> {
-        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        places.get(node).map(|place| (place.peer, Arc::clone(&place.taken)))
-    }
-
-    /// Where a node says it is reached.
-    pub(super) fn address(&self, node: &str) -> Option<String> {
-        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        places.get(node).map(|place| place.address.clone())
-    }
-
-    /// Whether that start of a node was taken for dead: others have its sessions, and what it has
-    /// yet to say was said of them before.
-    pub(super) fn is_dead(&self, node: &str, start: u64) -> bool {
-        let dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
-        dead.get(node) == Some(&start)
-    }
-
-    /// The node at that place is taken for dead, as of the start it was heard of last.
-    fn bury(&self, node: &str) {
-        let Some((_, taken)) = self.place(node) else {
-            return;
-        };
-        let start = taken.lock().unwrap_or_else(PoisonError::into_inner).incarnation;
-        let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
-        dead.insert(node.to_owned(), start);
-    }
-
-    /// The node at that place has told everything it has to tell at a start.
-    pub(super) fn heard_all_of(&self, peer: u16) {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = places.values_mut().find(|place| place.peer == peer) {
-            place.heard = true;
-        }
-        drop(places);
-        self.heard.notify_one();
-    }
-
-    /// The nodes that have told everything.
-    fn all_heard(&self) -> BTreeSet<String> {
-        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let heard = places.iter().filter(|(_, place)| place.heard);
-        heard.map(|(node, _)| node.clone()).collect()
-    }
-
-    fn heard_all(&self) -> bool {
-        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        places.values().all(|place| place.heard)
-    }
-}
 
 /// How long a node that starts, or begins anew, waits for what the other nodes have to tell. One
 /// that is dead is waited for until its lease has ended; this is for those that live and cannot be

@@ -22,6 +22,7 @@ mod barrier;
 mod duties;
 mod frame;
 mod incoming;
+mod known;
 pub(crate) mod links;
 mod membership;
 mod outgoing;

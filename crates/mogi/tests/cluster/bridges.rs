@@ -26,6 +26,8 @@ fn bridged(site: &Site, node: &str, name: &str, far: &Broker, more: &str) -> Bro
 fn carries(node: &Broker, name: &str) {
     node.expect_log(&format!("Bridge {name}: this node carries it now."));
     node.expect_log(&format!("Connecting bridge (step 2) {name}"));
+    // What is published there before that is none of its.
+    node.expect_log(&format!("Received SUBACK from local.mogi.{name}"));
 }
 
 /// What the client gets, until the text that says that all have come.
