@@ -5,7 +5,7 @@
 //!                                                 ◄═══ PUBACK ════  node
 //!  the store: who is there, whose session is whose
 //! ```
-//! * `membership`: which nodes there are; what follows when one comes or goes
+//! * `membership`: which nodes there are; what follows when one comes or goes; `known`: the others
 //! * `links`: the queues to all nodes, and what they have confirmed
 //! * `queue`: what is to go to one node
 //! * `outgoing`, `incoming`: a link's two ends; `frame`: what goes over it
