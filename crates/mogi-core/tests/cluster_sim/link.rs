@@ -326,8 +326,8 @@ impl Site {
         }
         let turns = sessions.iter().flat_map(|session| self.writes_for(*session)).collect();
         let peer = self.peers.get_mut(&from);
-        let frames = peer.into_iter().flat_map(|peer| &mut peer.unacknowledged);
-        if let Some((_, waits)) = frames.into_iter().find(|(it, _)| *it == number) {
+        let mut frames = peer.into_iter().flat_map(|peer| &mut peer.unacknowledged);
+        if let Some((_, waits)) = frames.find(|(it, _)| *it == number) {
             *waits = Some(turns);
         }
         true

@@ -143,7 +143,7 @@ impl Membership {
                 self.adopt();
                 self.adopt_wills().await;
             }
-            // Or until there is somebody to declare dead.
+            // Or until a node was seen to end, or takes this one for dead.
             let _ = timeout(every.min(Duration::from_secs(1)), links.end.notified()).await;
         }
     }

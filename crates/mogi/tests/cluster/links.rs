@@ -1,8 +1,7 @@
 //! Links that come late.
 
 use super::retained::retained;
-use super::scene::{Site, TOLD, begin, free_port, linked, publish, resume};
-use super::server;
+use super::scene::{Site, TOLD, ask_redis, begin, free_port, linked, publish, resume};
 use crate::support::{Broker, Client, Dial, Message, Out, V5};
 use mogi_codec::Reason;
 use nix::sys::signal::Signal;
@@ -187,13 +186,11 @@ fn a_start_that_was_taken_for_dead_is_not_heard() {
     assert_eq!(hello(port, "8"), Reason::Success as u8);
 }
 
-/// One command; what follows has to wait until it is done.
+/// One command that is carried out.
+#[track_caller]
 fn redis(command: &str) {
-    let mut redis = TcpStream::connect(("127.0.0.1", server::port())).expect("Redis");
-    write!(redis, "{command}\r\n").expect("sent");
-    let mut answer = [0];
-    redis.read_exact(&mut answer).expect("an answer");
-    assert!(matches!(&answer, b"+" | b":"), "{command}");
+    let answer = ask_redis(command);
+    assert!(answer.starts_with(['+', ':']), "{command}: {answer}");
 }
 
 /// The reason code of a node for whoever says to be that start of node z.

@@ -4,7 +4,8 @@ use super::server;
 use crate::support::broker::Setup;
 pub(super) use crate::support::sessions::{TOLD, begin, resume, resume_with, sleeper};
 use crate::support::{Broker, Client, Out, PacketKind, V5};
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Nodes with one store, which no other scene uses.
@@ -97,6 +98,16 @@ pub(super) fn expect_no_message(client: &mut Client) {
             kind => return assert_eq!(kind, PacketKind::Pingresp, "{frame:?}"),
         }
     }
+}
+
+/// What the Redis server of this process answers to a command, if that is short.
+#[track_caller]
+pub(super) fn ask_redis(command: &str) -> String {
+    let mut redis = TcpStream::connect((Ipv4Addr::LOCALHOST, server::port())).expect("Redis");
+    write!(redis, "{command}\r\n").expect("sent");
+    let mut answer = [0; 64];
+    let len = redis.read(&mut answer).expect("an answer");
+    String::from_utf8_lossy(&answer[..len]).into_owned()
 }
 
 pub(super) fn free_port() -> u16 {

@@ -1,12 +1,9 @@
 //! Nodes that hang (SIGSTOP) longer than their lease and wake up, and nodes that end by themselves.
 
 use super::retained::retained;
-use super::scene::{begin, linked, publish, resume, resume_with, sleeper, two};
-use super::server;
+use super::scene::{ask_redis, begin, linked, publish, resume, resume_with, sleeper, two};
 use crate::support::{Broker, Dial, Out, PacketKind, V5, V311, eventually};
 use nix::sys::signal::Signal;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 /// Stops `node` until `other` knows it for dead.
@@ -164,11 +161,7 @@ fn publish_retained(node: &Broker, topic: &str, payload: &str) {
 
 /// As the time would.
 fn forget_traces() {
-    let mut redis = TcpStream::connect((Ipv4Addr::LOCALHOST, server::port())).expect("Redis");
     let script = "local all = redis.call('KEYS', '*retained-gone*') \
                   for _, key in ipairs(all) do redis.call('DEL', key) end return #all";
-    write!(redis, "EVAL \"{script}\" 0\r\n").expect("sent");
-    let mut answer = [0; 64];
-    let len = redis.read(&mut answer).expect("an answer");
-    assert_eq!(&answer[..len], b":1\r\n");
+    assert_eq!(ask_redis(&format!("EVAL \"{script}\" 0")), ":1\r\n");
 }
