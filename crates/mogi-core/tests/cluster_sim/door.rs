@@ -280,6 +280,7 @@ impl Site {
                 None => {}
             },
             Answer::Fenced => self.fenced(store, &request, now_ms),
+            Answer::Gone => self.refused(store, &request),
             Answer::Claimed(claim) => {
                 let waits = |door: &Door| match door.stage {
                     Stage::Claiming(number) => number == request.number,
@@ -343,6 +344,11 @@ impl Site {
             self.worker_of(client).fenced(now_ms, client, session, *epoch);
             self.note_closes(self.node.owner(client));
         }
+        self.refused(store, request);
+    }
+
+    /// What is to follow from a change does not.
+    fn refused(&mut self, store: &mut Store, request: &crate::store::Request) {
         if let Some(turn) = request.turn {
             if let Ask::Own { ops, .. } = &request.ask
                 && let Some((session, cause)) = ops.first().and_then(crate::parts::cause_of)

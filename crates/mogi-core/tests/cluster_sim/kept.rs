@@ -1,5 +1,6 @@
 //! What the shared store holds of one client id, or of one topic: what lies in one slot of Redis.
 
+use crate::store::Answer;
 use mogi_codec::QoS;
 use mogi_core::store::{
     SessionRecord, StoredDelivery, StoredFlight, StoredSession, StoredSubscription, StoredWaiting,
@@ -46,10 +47,15 @@ pub(crate) struct KeptEntry {
 }
 
 impl Kept {
-    /// Carries out what only the owner may change; false: another node is the owner.
-    pub(crate) fn own(&mut self, epoch: u64, ops: &[StoreOp], follows: &[StoreOp]) -> bool {
+    /// Carries out what only the owner may change.
+    pub(crate) fn own(&mut self, epoch: u64, ops: &[StoreOp], follows: &[StoreOp]) -> Answer {
         if epoch != 0 && epoch < self.epoch {
-            return false;
+            return Answer::Fenced;
+        }
+        let session = self.session.as_ref();
+        let gone = |op: &StoreOp| session.is_some_and(|kept| kept.lacks(op, follows));
+        if ops.iter().any(gone) {
+            return Answer::Gone;
         }
         for op in ops {
             match op {
@@ -75,7 +81,7 @@ impl Kept {
                 }
             }
         }
-        true
+        Answer::Done
     }
 
     fn set_session(&mut self, session: SessionNo, record: &SessionRecord) {
@@ -107,6 +113,12 @@ impl Kept {
         }
     }
 
+    /// What follows from entries that were handed over has followed.
+    pub(crate) fn settle_entries(&mut self) {
+        let received = self.session.iter_mut().map(|kept| &mut kept.received);
+        received.for_each(|causes| causes.retain(|cause, _| !matches!(cause, Cause::Entry(_))));
+    }
+
     /// Retains a message, or ends one, unless something newer is known.
     pub(crate) fn retain(&mut self, op: &StoreOp) {
         let (version, message) = match op {
@@ -121,6 +133,14 @@ impl Kept {
 }
 
 impl KeptSession {
+    /// Whether an entry is to be handed over that is not there; the same request may come again.
+    fn lacks(&self, op: &StoreOp, follows: &[StoreOp]) -> bool {
+        matches!(op, StoreOp::HandedOver { session, entry, .. }
+            if *session == self.number
+                && !self.entries.contains_key(entry)
+                && self.received.get(&Cause::Entry(*entry)).is_none_or(|it| it != follows))
+    }
+
     fn apply(&mut self, op: &StoreOp, follows: &[StoreOp]) {
         match op {
             StoreOp::SubscriptionSet { subscription, .. } => {
@@ -135,9 +155,7 @@ impl KeptSession {
             }
             StoreOp::HandedOver { entry, .. } => {
                 self.entries.remove(entry);
-                if !follows.is_empty() {
-                    self.received.insert(Cause::Entry(*entry), follows.to_vec());
-                }
+                self.received.insert(Cause::Entry(*entry), follows.to_vec());
             }
             StoreOp::Assigned { entry, packet_id, .. } => {
                 if let Some(kept) = self.entries.get_mut(entry) {

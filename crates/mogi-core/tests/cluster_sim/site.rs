@@ -52,6 +52,8 @@ pub(crate) struct Follow {
     /// What later turns change about that.
     pub(crate) behind: Vec<(StoreOp, Vec<StoreOp>, Turn)>,
     pub(crate) begun: bool,
+    /// Something stands in the store for it until all of it is done.
+    pub(crate) stands: bool,
 }
 
 /// A node.
@@ -346,7 +348,8 @@ impl Site {
         let pending = self.pending.get_mut(&turn).expect("it waits");
         pending.whole = false;
         let (behind, begun) = (Vec::new(), false);
-        pending.follows.push(Follow { request, key, session, cause, ops, behind, begun });
+        let stands = !ops.is_empty() || matches!(cause, Cause::Entry(_));
+        pending.follows.push(Follow { request, key, session, cause, ops, behind, begun, stands });
     }
 
     /// Asks for entries, behind everything of theirs.
@@ -370,7 +373,7 @@ impl Site {
         let Some(pending) = self.pending.get_mut(&turn) else { return };
         let mut follows = pending.follows.iter_mut();
         let Some(follow) = follows.find(|follow| follow.request == request) else { return };
-        follow.begun = true;
+        (follow.begun, follow.stands) = (true, follow.stands && taken);
         let (ops, behind) = (follow.ops.clone(), std::mem::take(&mut follow.behind));
         let mut asked = 0;
         for op in ops.into_iter().filter(|_| taken) {
@@ -461,7 +464,7 @@ impl Site {
 
     /// A turn of which all is durable: its packet ids stand for nothing more.
     fn settle_turn(&self, store: &mut Store, pending: &Pending) {
-        for follow in pending.follows.iter().filter(|follow| !follow.ops.is_empty()) {
+        for follow in pending.follows.iter().filter(|follow| follow.stands) {
             let (session, cause) = (follow.session, follow.cause.clone());
             let client = match &cause {
                 Cause::Will(client) => Some(client),

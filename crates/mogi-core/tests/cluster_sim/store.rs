@@ -61,6 +61,8 @@ pub(crate) enum Ask {
 pub(crate) enum Answer {
     Done,
     Fenced,
+    /// What is to be handed over is not there.
+    Gone,
     Claimed(Box<Claim>),
     Waiting(Vec<StoredWaiting>),
     Found(u16, Fetch, Vec<(EntryNo, StoredDelivery)>),
@@ -265,6 +267,11 @@ impl Store {
             }
             retained.extend(Some(op).filter(|op| !matches!(op, StoreOp::Enqueued { .. })));
         }
+        for key in keys {
+            let slot = self.slots.entry(key).or_default();
+            let tail = slot.tail.iter_mut().map(|(_, _, kept, _)| kept);
+            tail.chain([&mut slot.live, &mut slot.safe]).for_each(Kept::settle_entries);
+        }
         (concerned, retained)
     }
 
@@ -289,10 +296,7 @@ impl Store {
 impl Kept {
     fn carry_out(&mut self, request: &Request, now_ms: u64) -> Answer {
         match &request.ask {
-            Ask::Own { epoch, ops, follows } => match self.own(*epoch, ops, follows) {
-                true => Answer::Done,
-                false => Answer::Fenced,
-            },
+            Ask::Own { epoch, ops, follows } => self.own(*epoch, ops, follows),
             Ask::Add(op) => {
                 self.add(op);
                 Answer::Done
@@ -340,7 +344,8 @@ impl Kept {
         self.epoch = now_ms.max(self.epoch + 1);
         self.owner = Some(site);
         let received = self.session.iter().flat_map(|kept| &kept.received);
-        let undone = received.filter(|(_, follows)| !follows.is_empty());
+        let stands = |cause: &Cause| matches!(cause, Cause::Entry(_));
+        let undone = received.filter(|(cause, follows)| !follows.is_empty() || stands(cause));
         let undone = undone.map(|(cause, follows)| (cause.clone(), follows.clone()));
         Answer::Claimed(Box::new(Claim {
             epoch: self.epoch,

@@ -120,14 +120,31 @@ local function released(keys, msg, id)
   redis.call('HSET', msg .. packet, 'entry', id, 'packet', packet, 'state', 'released')
 end
 
+-- Whether a session has an entry: in its queue, in flight, or late.
+local function has(keys, id)
+  return redis.call('HEXISTS', keys[INFLIGHT], id) == 1
+    or redis.call('HEXISTS', keys[LATE_IDS], id) == 1
+    or #redis.call('XRANGE', keys[QUEUE], id, id) > 0
+end
+
+-- Takes an entry from a session, for another that is to have it; whether it had it. A request that
+-- is sent again finds what it said the first time.
+local function handed(keys, msg, id, field, parts)
+  if not has(keys, id) and redis.call('HGET', keys[RECV], field) ~= parts then return false, 0 end
+  local ended = delivered(keys, msg, { id }, 1, 1)
+  redis.call('HSET', keys[RECV], field, parts)
+  return true, ended
+end
+
 -- keys: as above. argv: epoch, number, "msg:{C}:", client id, then changes: a letter and what
--- belongs to it. Replies with what it changed the number of sessions and of flights by.
+-- belongs to it. Replies with what it changed the number of sessions and of flights by, and the
+-- entries that were to be handed over and were not there.
 local function own(keys, argv)
   local epoch, no, msg, client = argv[1], argv[2], argv[3], argv[4]
   local stored = redis.call('HMGET', keys[SESSION], 'no', 'epoch')
   if is_fenced(stored[2], epoch) then return fenced(stored[2]) end
   local here = stored[1] == no
-  local sessions, flights = 0, 0
+  local sessions, flights, reply = 0, 0, { 0, 0 }
   local at, count = 5, #argv
   while at <= count do
     local what = argv[at]
@@ -158,8 +175,10 @@ local function own(keys, argv)
       at = at + 2 + n
     elseif what == 'm' then
       if here then
-        flights = flights - delivered(keys, msg, argv, at + 1, 1)
-        if argv[at + 3] ~= '' then redis.call('HSET', keys[RECV], argv[at + 2], argv[at + 3]) end
+        local id = argv[at + 1]
+        local taken, ended = handed(keys, msg, id, argv[at + 2], argv[at + 3])
+        flights = flights - ended
+        if not taken then table.insert(reply, id) end
       end
       at = at + 4
     elseif what == 'A' then
@@ -189,7 +208,8 @@ local function own(keys, argv)
       return redis.error_reply('ERR mogi does not know the change ' .. tostring(what))
     end
   end
-  return { sessions, flights }
+  reply[1], reply[2] = sessions, flights
+  return reply
 end
 
 -- Adds behind the last entry what cannot stand at its own place any more.

@@ -14,6 +14,9 @@ use crate::ops::{EntryNo, SessionNo, StoreOp};
 use mogi_core::Message;
 use std::sync::Arc;
 
+/// What stands where nothing follows.
+pub(super) const NOTHING: &str = "J1";
+
 const HEAD: [u8; 2] = *b"J1";
 const ENQUEUED: u8 = b'Q';
 const RETAINED: u8 = b'T';

@@ -20,7 +20,7 @@ mod free;
 mod units;
 
 use super::directory::Directory;
-use super::keys::Tag;
+use super::keys::{Tag, entry_id};
 use super::ops::{Extra, Outcome, Plan, Planner};
 use super::order::moves_messages;
 use super::tickets::{TicketNo, Tickets};
@@ -363,6 +363,14 @@ impl Lanes {
             if let Some((client, _)) = home {
                 self.fenced.push(Fenced { client, session: *session, epoch: *epoch });
             }
+        }
+        for (session, id) in &outcome.gone {
+            // A member of a group that gave the message away before, or has done with it.
+            self.drop_units(|no, _, (of, cause)| {
+                let is_it = |entry: &EntryNo| entry_id(*entry).as_bytes() == id;
+                let same = matches!(cause, Cause::Entry(entry) if is_it(entry));
+                *of == *session && same && taken.contains(&no)
+            });
         }
         for (index, epoch) in &outcome.fenced_wills {
             let client = match ops.get(*index) {

@@ -12,6 +12,7 @@
 
 use super::directory::{Directory, Home, session_of};
 use super::encode;
+use super::journal;
 use super::keys::{Of, Per, Tag, entry_id, field_of};
 use super::wire::{Commands, Value, slot_of};
 use crate::ops::{Cause, EntryNo, SessionNo, StoreOp, StoredDelivery};
@@ -57,6 +58,8 @@ pub(super) struct Outcome {
     pub(super) fenced: Vec<(SessionNo, u64)>,
     /// Indices of changes of wills of such clients.
     pub(super) fenced_wills: Vec<(usize, u64)>,
+    /// Entries that were to be handed over and were not there: session, and id in its queue.
+    pub(super) gone: Vec<(SessionNo, Vec<u8>)>,
     /// By how many there are more sessions, flights and retained messages.
     pub(super) sessions: i64,
     pub(super) flights: i64,
@@ -408,8 +411,10 @@ impl Plan {
                 continue;
             }
             match kind {
-                Kind::Own(..) => {
+                Kind::Own(session, _) => {
                     let changed = value.array().unwrap_or_default();
+                    let gone = changed.iter().skip(2).filter_map(Value::bytes);
+                    outcome.gone.extend(gone.map(|id| (*session, id.to_vec())));
                     let by = |at: usize| changed.get(at).and_then(Value::int).unwrap_or(0);
                     outcome.sessions += by(0);
                     outcome.flights += by(1);
@@ -460,7 +465,7 @@ fn put_own<'a>(
             let cause = Cause::Entry(*entry);
             words.extend([letter("m"), text(entry_id(*entry)), text(field_of(&cause))]);
             let parts = extra.parts.get(&(*session, cause));
-            words.push(parts.map_or_else(|| letter(""), |it| Cow::Borrowed(&it[..])));
+            words.push(parts.map_or_else(|| letter(journal::NOTHING), |it| Cow::Borrowed(&it[..])));
             return parts.is_some();
         }
         StoreOp::ReceivedEnd { packet_id, .. } => {

@@ -375,10 +375,14 @@ fn what_was_left_undone_of_retained_messages_is_told() {
 fn two_sessions(server: &Server) -> (RedisStore, Lanes) {
     let mut store = node(server, "a");
     store.commit(&[&[session_set(1), session_set(2)]]).expect("written");
+    (store, lanes_of_two(server))
+}
+
+fn lanes_of_two(server: &Server) -> Lanes {
     let mut lanes = Lanes::new(directory(server));
     lanes.directory.learn(SessionNo(1), &"client-1".into());
     lanes.directory.learn(SessionNo(2), &"client-2".into());
-    (store, lanes)
+    lanes
 }
 
 /// What a broker that starts finds: wills, and by session how much waits.
@@ -449,6 +453,49 @@ fn a_message_that_is_handed_over_is_with_one_member() {
             let expected = if crash_after == 0 { vec![1, 0] } else { vec![0, 1] };
             assert_eq!(found_later(&server), (0, expected), "{crash_after}");
         }
+    }
+}
+
+/// Its copy came late over a link, to a node the member has come to since.
+#[test]
+fn mqtt_4_3_3_a_message_that_is_gone_is_not_handed_over_again() {
+    let server = Server::start(&[]);
+    // Whether what follows from the first time has followed by then, or is still to.
+    for (first, requests) in [(1, 1), (1, 9), (0, 1), (0, 9)] {
+        server.cli(&["FLUSHALL"]);
+        let (mut store, mut lanes) = two_sessions(&server);
+        store.commit(&[&[exactly_once(1, 10)]]).expect("written");
+        let batch = [handed_over(10, first), exactly_once(2, 20)];
+        lanes.submit(0, 4, batch[..=first as usize].to_vec(), Wait::ForThis, 1);
+        carry_out(&mut lanes, &store, requests);
+        let mut later = lanes_of_two(&server);
+        later.submit(0, 4, vec![handed_over(10, 1), exactly_once(2, 21)], Wait::ForThis, 1);
+        carry_out(&mut later, &store, 9);
+        let refused: Vec<_> = later.refused.iter().map(|(.., cause)| cause.clone()).collect();
+        assert_eq!(refused, [Cause::Entry(EntryNo(10))], "{first} {requests}");
+        drop((lanes, later));
+        assert_eq!(found_later(&server), (0, vec![0, first as usize]), "{first} {requests}");
+        let left = server.cli(&["HLEN", "recv:{client-1}"]);
+        assert_eq!(left.trim(), "0", "{first} {requests}");
+    }
+}
+
+/// The reply got lost on its way.
+#[test]
+fn a_request_that_hands_over_may_be_sent_again() {
+    let server = Server::start(&[]);
+    for follows in [0, 1] {
+        server.cli(&["FLUSHALL"]);
+        let (mut store, mut lanes) = two_sessions(&server);
+        store.commit(&[&[exactly_once(1, 10)]]).expect("written");
+        let batch = [handed_over(10, follows), exactly_once(2, 20)];
+        lanes.submit(0, 4, batch[..=follows as usize].to_vec(), Wait::ForThis, 1);
+        let Out { slot, commands, .. } = lanes.next(now_ms()).expect("a request");
+        store.link.call(vec![Request::new(slot, commands)]).expect("a reply");
+        let again = lanes.again(slot).expect("it is out");
+        let replies = store.link.call(vec![Request::new(slot, again)]).expect("a reply");
+        lanes.returned(slot, &replies[0].values, now_ms()).expect("no error");
+        assert_eq!(lanes.refused.len(), 0, "{follows}");
     }
 }
 

@@ -21,8 +21,8 @@ pub(super) struct Unit {
     /// What it follows from.
     pub(super) cause: Option<(SessionNo, Cause)>,
     pub(super) follows: bool,
-    /// There was something to follow.
-    pub(super) routed: bool,
+    /// Something stands in Redis for it until all of it is done.
+    pub(super) stands: bool,
     /// Units that wait for this one.
     pub(super) behind: Vec<UnitNo>,
     /// What comes when all of it is done.
@@ -129,13 +129,15 @@ impl Lanes {
     fn open_unit(&mut self, turns: Vec<TicketNo>, cause: Option<(SessionNo, Cause)>) -> UnitNo {
         self.last_unit += 1;
         turns.iter().for_each(|turn| self.tickets.add(*turn));
+        // A packet id stands for itself.
+        let stands = matches!(cause, Some((_, Cause::Entry(_))));
         let unit = Unit {
             left: 0,
             parts: Batch::new(),
             turns,
             cause,
             follows: false,
-            routed: false,
+            stands,
             behind: Vec::new(),
             later: Batch::new(),
         };
@@ -231,7 +233,7 @@ impl Lanes {
     fn advance(&mut self, no: UnitNo) {
         let Some(unit) = self.units.get_mut(&no) else { return };
         let parts = std::mem::take(&mut unit.parts);
-        unit.routed |= !parts.is_empty();
+        unit.stands |= !parts.is_empty();
         if !std::mem::replace(&mut unit.follows, true) {
             for op in &parts {
                 if let StoreOp::Enqueued { entry, .. } = op {
@@ -248,7 +250,7 @@ impl Lanes {
         }
         let Some(unit) = self.units.remove(&no) else { return };
         if let Some((session, cause)) = &unit.cause {
-            self.settle_cause(no, *session, cause, unit.routed);
+            self.settle_cause(no, *session, cause, unit.stands);
         }
         if !unit.later.is_empty() {
             return self.send_later(unit);
@@ -259,8 +261,8 @@ impl Lanes {
         }
     }
 
-    /// All that follows is done; `any`: there was something.
-    fn settle_cause(&mut self, no: UnitNo, session: SessionNo, cause: &Cause, any: bool) {
+    /// All that follows is done; `stands`: something stands in Redis for it.
+    fn settle_cause(&mut self, no: UnitNo, session: SessionNo, cause: &Cause, stands: bool) {
         let slot = match cause {
             Cause::Will(client) => {
                 if self.held_wills.get(client) == Some(&no) {
@@ -270,7 +272,7 @@ impl Lanes {
             }
             _ => self.directory.home(session).map(|home| home.tag.slot),
         };
-        if let Some(slot) = slot.filter(|_| any) {
+        if let Some(slot) = slot.filter(|_| stands) {
             self.lanes.entry(slot).or_default().settled.push((session, cause.clone()));
         }
     }
@@ -334,6 +336,7 @@ impl Lanes {
                 && !unit.follows
             {
                 unit.parts.clear();
+                unit.stands = false;
                 let turns = unit.turns.iter().filter_map(|turn| tickets.turn(*turn));
                 refused.extend(turns.map(|(by, turn)| (by, turn, *session, cause.clone())));
                 held.retain(|_, held| held != no);
