@@ -128,6 +128,14 @@ impl Node {
             && client.session.number_if_lasting() != SessionNo::NONE
     }
 
+    /// Whether an entry that comes from another node may have been delivered, and done, before the
+    /// session came here: the store knows.
+    pub(crate) fn may_be_done(&self, client: &Client, entry: EntryNo) -> bool {
+        entry.0 < client.session.since
+            && entry != EntryNo::NONE
+            && self.entry_numbers.is_foreign(entry.0)
+    }
+
     /// Whether that session, which was with a worker of this node, is on another one, or nowhere;
     /// or has come back since, if it is not `there` as it was.
     pub(crate) fn has_moved(&self, session: SessionNo, there: bool) -> bool {

@@ -44,6 +44,14 @@ impl Numbers {
         }
     }
 
+    /// Whether another node gave that number.
+    pub(crate) const fn is_foreign(&self, number: u64) -> bool {
+        match self.slot {
+            Some(slot) => (number >> SLOT_SHIFT) as u8 != slot,
+            None => false,
+        }
+    }
+
     /// From now on numbers are greater than that one.
     pub(crate) fn continue_from(&self, number: u64) {
         self.last.fetch_max(number, Ordering::Relaxed);

@@ -14,7 +14,7 @@ use crate::peer::{Entries, Outbox, PeerEntry, PeerMessage};
 use crate::receive::wants_reasons;
 use crate::retain::{retain, retain_later};
 use crate::shared::Through;
-use crate::store::{Cause, SessionNo, StoreOp};
+use crate::store::{Cause, SessionNo, StoreOp, StoredWaiting};
 use crate::turn::SharedCopy;
 use crate::worker::Worker;
 use mogi_codec::{
@@ -224,7 +224,10 @@ impl Worker {
                     |qos| route.has_other(target, |it| it.live_qos(view.qos, upgrade) == qos);
                 entries.take(client.session.number, &mut way, wanted);
             }
-            if client.session.has_caught(way.entry) || self.node.wrote_elsewhere(client, &way) {
+            let one = StoredWaiting::of(way.entry, &view, false);
+            if client.gets_otherwise(target.client, &mut self.turn, one)
+                || self.node.wrote_elsewhere(client, &way)
+            {
                 continue;
             }
             client.deliver(target.client, &mut self.turn, &view, &mut shared, way);

@@ -6,7 +6,7 @@
 use crate::client::Client;
 use crate::cluster::change::Change;
 use crate::inflight::Flight;
-use crate::numbers::claim_at;
+use crate::numbers::{claim_at, numbers_at};
 use crate::session::{Expiry, Session, Will};
 use crate::store::{EntryNo, StoreOp, StoredFlight, StoredSession, StoredWaiting, StoredWill};
 use crate::subscriptions::Subscription;
@@ -15,6 +15,9 @@ use crate::worker::Worker;
 use mogi_codec::{QoS, SubscribeOptions, Version};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// By how much the clock of another node may be ahead, in milliseconds.
+const SKEW_MS: u64 = 1000;
 
 impl Worker {
     /// Brings a session back. `alive_at_ms` is when the broker was last known to run: clients that
@@ -41,6 +44,9 @@ impl Worker {
         let mut session = Session::new(expiry, username, mount, &self.node.queued);
         session.number = number;
         session.epoch = epoch;
+        if self.node.cluster.is_some() {
+            session.since = numbers_at(now_ms + SKEW_MS);
+        }
         session.left_at_ms = Some(record.left_at_ms.unwrap_or(alive_at_ms).min(now_ms));
         for packet_id in received {
             session.received.insert(packet_id);

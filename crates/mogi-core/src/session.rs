@@ -96,6 +96,8 @@ pub(crate) struct Session {
     pub(crate) drop_logged: bool,
     /// Among several nodes: rises when it moves, or its client connects.
     pub(crate) epoch: u64,
+    /// Entries with smaller numbers may be of before it came here from another node; 0: it did not.
+    pub(crate) since: u64,
     /// What is to be known while its waiting entries are read from the store, and for a while
     /// after.
     pub(crate) catching: Option<Box<Catching>>,
@@ -136,6 +138,7 @@ impl Session {
             left_at_ms: None,
             drop_logged: false,
             epoch: 0,
+            since: 0,
             catching: None,
         }
     }

@@ -18,7 +18,7 @@
 //! Changes of what is not there (any more) are no error: an `Enqueued` may come after its
 //! session's `SessionEnd`, and then counts for nothing.
 
-use crate::message::Message;
+use crate::message::{Message, MessageView};
 pub use crate::route::Ids;
 use mogi_codec::QoS;
 use std::sync::Arc;
@@ -273,4 +273,10 @@ pub struct StoredWaiting {
     pub weight: u32,
     /// Whether it came through a shared group.
     pub grouped: bool,
+}
+
+impl StoredWaiting {
+    pub(crate) fn of(entry: EntryNo, view: &MessageView<'_>, grouped: bool) -> Self {
+        Self { entry, weight: view.weight() as u32, grouped }
+    }
 }

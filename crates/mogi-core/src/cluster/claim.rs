@@ -24,6 +24,7 @@ use crate::store::{
     EntryNo, SessionNo, StoredSession, StoredSubscription, StoredWaiting, StoredWill,
 };
 use crate::subscriptions::Subscription;
+use crate::turn::Turn;
 use crate::worker::Worker;
 use mogi_codec::Connect;
 use std::collections::BTreeSet;
@@ -66,6 +67,34 @@ pub enum Settled {
     After(u64),
     /// Another node has claimed the client since: whoever wanted in here is taken over.
     Stale,
+}
+
+impl Client {
+    /// Whether a message another node wrote down as that entry is not to be delivered: it is here
+    /// already, or comes from the store if that has it still.
+    pub(crate) fn gets_otherwise(&mut self, key: u32, turn: &mut Turn, one: StoredWaiting) -> bool {
+        if self.session.has_caught(one.entry) {
+            return true;
+        }
+        let looked_up = turn.node.may_be_done(self, one.entry);
+        if looked_up {
+            self.look_up(key, turn, one);
+        }
+        looked_up
+    }
+
+    /// Has an entry come from the store, where it is there: an earlier node of the session may have
+    /// done with it. Those that are known here already do not come again.
+    pub(crate) fn look_up(&mut self, key: u32, turn: &mut Turn, one: StoredWaiting) {
+        let flights = self.session.inflight.iter();
+        let mut known: BTreeSet<EntryNo> = flights.map(|flight| flight.delivery.entry).collect();
+        let ended = self.session.catching.iter().filter_map(|catching| catching.ended.as_ref());
+        known.extend(ended.flatten());
+        let Missing { plain, grouped } = self.session.queue.missing(&known, vec![one]);
+        self.session.queue.merge_paged(plain);
+        self.fetch_grouped(key, turn, grouped);
+        self.pump(key, turn);
+    }
 }
 
 impl Worker {
@@ -197,6 +226,7 @@ impl Worker {
         // What an earlier reading found may still be on its way as well.
         let fresh = fresh.chain(catching.caught);
         let caught = lately(now_ms, fresh);
+        client.session.since = client.session.since.max(numbers_at(now_ms));
         if !caught.is_empty() {
             client.session.catching = Some(Box::new(Catching { ended: None, caught }));
         }
@@ -376,7 +406,7 @@ fn lately(now_ms: u64, entries: impl Iterator<Item = EntryNo>) -> BTreeSet<Entry
 }
 
 /// How long a message may be on its way over a link.
-const LATELY_MS: u64 = 60_000;
+const LATELY_MS: u64 = 600_000;
 
 fn stored_subscriptions(session: &Session) -> Vec<StoredSubscription> {
     let stored = |(filter, subscription): (&str, Subscription)| StoredSubscription {

@@ -26,7 +26,7 @@ use crate::peer::{
 };
 use crate::route::Target;
 use crate::shared::{Group, Member};
-use crate::store::{EntryNo, SessionNo, StoreOp};
+use crate::store::{EntryNo, SessionNo, StoreOp, StoredWaiting};
 use crate::turn::SharedCopy;
 use crate::worker::Worker;
 use mogi_codec::reader::Reader;
@@ -261,7 +261,10 @@ impl Worker {
             let mut way = Way::live(target, &view, upgrade, None);
             let wanted = |qos| route.has_other(target, |it| it.live_qos(view.qos, upgrade) == qos);
             (way.entry, way.qos) = written.take(client.session.number, way.qos, wanted);
-            if client.session.has_caught(way.entry) || self.node.wrote_elsewhere(client, &way) {
+            let one = StoredWaiting::of(way.entry, &view, false);
+            if client.gets_otherwise(target.client, &mut self.turn, one)
+                || self.node.wrote_elsewhere(client, &way)
+            {
                 continue;
             }
             client.deliver(target.client, &mut self.turn, &view, &mut shared, way);
@@ -315,8 +318,7 @@ impl Worker {
             client.session.entry_ended(entry);
             return self.turn.record(|| StoreOp::Delivered { session, entry });
         }
-        client.session.queue.merge_paged(vec![(entry, weight)]);
-        client.pump(key, &mut self.turn);
+        client.look_up(key, &mut self.turn, StoredWaiting { entry, weight, grouped: false });
     }
 
     /// A message of another node for one of a group: for a client of this worker, or of the one it
@@ -392,7 +394,7 @@ impl Worker {
         };
         let mut way = Way::live(&target, &view, upgrade, group.as_ref());
         way.entry = entry;
-        if client.session.has_caught(entry) {
+        if client.gets_otherwise(key, &mut self.turn, StoredWaiting::of(entry, &view, true)) {
             return Ok(());
         }
         client.deliver(key, &mut self.turn, &view, &mut shared, way);

@@ -295,6 +295,27 @@ fn what_a_session_read_from_the_store_does_not_end_when_its_message_comes() {
     assert_eq!(delivered(&mut home), 0);
 }
 
+/// It was delivered, and done, on another node while its copy waited for a link that stood still;
+/// and then its session came here.
+#[test]
+fn mqtt_4_3_3_what_is_older_than_a_sessions_stay_is_looked_up_in_the_store() {
+    let (mut home, waiting, batch) = given_to_one_who_left();
+    let StoredWaiting { entry, .. } = waiting;
+    let subscription = StoredSubscription { filter: "t".into(), options: 2, id: 0 };
+    let Claimed::Moved { mut session, will } = stored(SessionNo(77)) else { unreachable!() };
+    session.subscriptions = vec![subscription];
+    let later_ms = NOW_MS + 60_000;
+    home.claimed(later_ms, &"c".into(), Claimed::Moved { session, will }, later_ms);
+    home.catch_up(later_ms, "c", Vec::new());
+    connect(&mut home, true, later_ms);
+    let turn = home.effects().store.as_ref().map_or(0, |changes| changes.turn);
+    home.stored(later_ms, turn);
+    home.far_batch(later_ms, &batch);
+    home.end_turn();
+    let asked: Vec<_> = home.effects().fetches.iter().flat_map(|it| it.entries.clone()).collect();
+    assert_eq!((asked, home.stats().publish_sent), (vec![entry], 0));
+}
+
 /// It was restored a moment ago: the others write down what it gets without a word until they know
 /// that it is here.
 #[test]

@@ -26,19 +26,18 @@ pub(crate) struct Lags {
     rng: Rng,
     step: usize,
     chance: usize,
+    /// The most steps something is slow for.
+    steps: usize,
     /// Until which step, and until when.
     slow: Vec<(Slow, usize, u64)>,
 }
 
-/// The most steps something is slow for.
-const MOST_STEPS: usize = 400;
-
-/// And the most milliseconds: what takes a minute on a link is taken for lost.
-const MOST_MS: u64 = 5000;
+/// The most milliseconds something is slow for, per step it may be.
+const MS_PER_STEP: u64 = 12;
 
 impl Lags {
-    pub(crate) const fn new(seed: u64, chance: usize) -> Self {
-        Self { rng: Rng::new(seed ^ 0x1A65), step: 0, chance, slow: Vec::new() }
+    pub(crate) const fn new(seed: u64, chance: usize, steps: usize) -> Self {
+        Self { rng: Rng::new(seed ^ 0x1A65), step: 0, chance, steps, slow: Vec::new() }
     }
 
     /// A step begins.
@@ -57,9 +56,9 @@ impl Lags {
             5 => Slow::Shard(self.rng.below(SHARDS)),
             _ => return,
         };
-        let until = step + self.rng.below(MOST_STEPS);
+        let until = step + self.rng.below(self.steps);
         note(|| format!("{what:?} for {} steps", until - step));
-        self.slow.push((what, until, now_ms + MOST_MS));
+        self.slow.push((what, until, now_ms + MS_PER_STEP * self.steps as u64));
     }
 
     pub(crate) fn is_slow(&self, what: Slow) -> bool {

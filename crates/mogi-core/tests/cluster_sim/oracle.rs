@@ -57,6 +57,8 @@ pub(crate) struct Oracle {
     /// surely arrived.
     pub(crate) retaining: BTreeMap<String, Vec<(u32, bool)>>,
     pub(crate) delivered: usize,
+    /// Message to shared groups → copies at QoS 2, of all clients.
+    pub(crate) shared: BTreeMap<u32, usize>,
 }
 
 impl Oracle {
@@ -93,6 +95,13 @@ impl Oracle {
             *exact += 1;
             assert!(*exact == 1, "client {client} gets {id} {exact} times at QoS 2");
         }
+        if qos == QoS::ExactlyOnce && topic.starts_with("g/") {
+            let copies = self.shared.entry(id).or_default();
+            *copies += 1;
+            // One member of each group has it.
+            let groups = if topic == "g/0" { 2 } else { 1 };
+            assert!(*copies <= groups, "{id} comes {copies} times at QoS 2 to shared groups");
+        }
         if dup
             || kept
             || *copies > 1
@@ -112,9 +121,15 @@ impl Oracle {
         }
         // The order of each QoS is one by itself, of what was published and of what is delivered.
         let key = (message.token, topic.to_owned(), message.qos as u8, qos as u8);
+
         let newest = subject.newest.entry(key.clone()).or_insert(id);
         assert!(*newest <= id, "client {client} gets {id} behind {newest} of {key:?}");
         *newest = id;
+    }
+
+    /// A client connects. What its last connection would have got at QoS 0 may still come, late.
+    pub(crate) fn begin_connection(&mut self, client: usize) {
+        self.subjects[client].newest.retain(|(.., qos), _| *qos != QoS::AtMostOnce as u8);
     }
 
     /// A lasting session is over, or begins.

@@ -18,6 +18,8 @@ pub(crate) struct Plan {
     pub(crate) failovers: usize,
     /// Something is slow for a while.
     pub(crate) lags: usize,
+    /// The most steps it is.
+    pub(crate) lag_steps: usize,
     /// One node fails at a time: all others serve meanwhile, and it is back before the next does.
     pub(crate) singly: bool,
     /// Weights: clients, sockets, turns, store, links, time.
@@ -27,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) shared: bool,
     pub(crate) wills: bool,
     pub(crate) expiry: bool,
+    /// Everything is published and subscribed to with QoS 2.
+    pub(crate) exact: bool,
     pub(crate) core: CoreConfig,
 }
 
@@ -85,6 +89,7 @@ impl Plan {
             cuts: often(rng, 150),
             failovers: often(rng, 100),
             lags: 0,
+            lag_steps: 400,
             singly: false,
             weights,
             pace_ms: *rng.pick(&[3, 50, 500]),
@@ -92,6 +97,7 @@ impl Plan {
             shared: rng.percent(30),
             wills: rng.percent(40),
             expiry: rng.percent(30),
+            exact: false,
             core,
         };
         // With a copy, so that storms without lags stay as they are.
@@ -122,6 +128,7 @@ impl Plan {
                 "cuts" => self.cuts = chance,
                 "failovers" => self.failovers = chance,
                 "lags" => self.lags = chance,
+                "lag_steps" => self.lag_steps = chance,
                 "singly" => self.singly = chance != 0,
                 "steps" => self.steps = chance,
                 other => panic!("SIM_MORE does not know {other}"),
@@ -141,6 +148,7 @@ impl Plan {
             ("lags", &mut self.lags),
         ];
         kinds.into_iter().filter(|(name, _)| !named.contains(name)).for_each(|(_, it)| *it = 0);
+        self.exact = named.contains(&"exact");
         self.singly &= named.contains(&"singly");
         self.wills &= named.contains(&"wills");
         self.shared &= named.contains(&"shared");

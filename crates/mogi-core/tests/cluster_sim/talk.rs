@@ -15,6 +15,7 @@ impl World {
     /// Connects a client to a site, whatever it had before.
     pub(crate) fn connect(&mut self, client: usize, site: usize, clean: bool) {
         self.let_go(client);
+        self.oracle.begin_connection(client);
         let token = self.next_token;
         self.next_token += 1;
         let me = &mut self.clients[client];

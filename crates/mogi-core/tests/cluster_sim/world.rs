@@ -57,7 +57,7 @@ impl Outcome {
 }
 
 /// Rounds in which everything has to come to rest.
-const CALM_ROUNDS: usize = 5000;
+const CALM_ROUNDS: usize = 50_000;
 
 impl World {
     pub(crate) fn new(seed: u64, storm: &Storm) -> Self {
@@ -83,7 +83,7 @@ impl World {
             rng,
             now_ms,
             wires: Wires::new(),
-            lags: Lags::new(seed, plan.lags),
+            lags: Lags::new(seed, plan.lags, plan.lag_steps),
             store: Store::new(plan.sites),
             sites,
             clients,
@@ -253,6 +253,8 @@ impl World {
                 };
                 if self.takes_clients(site) {
                     let anew = self.clients[client].version.is_v5() && client > 0;
+                    // A late CONNECT would end the session, and what is sent again begin anew.
+                    let anew = anew && !self.plan.exact;
                     let clean = anew && self.rng.percent(3);
                     self.connect(client, site, clean);
                 }
@@ -277,11 +279,18 @@ impl World {
         self.is_up(site) && self.sites[site].ready
     }
 
+    fn any_qos(&mut self) -> QoS {
+        match self.plan.exact {
+            true => QoS::ExactlyOnce,
+            false => *self.rng.pick(&[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]),
+        }
+    }
+
     fn subscribe_some(&mut self, client: usize) {
         let filters = ["t/0", "t/1", "t/2", "u/+", "r/#", "$share/a/g/+", "$share/b/g/0"];
         let most = if self.clients[client].group { 7 } else { 5 };
         let filter = filters[self.rng.below(most)].to_owned();
-        let qos = *self.rng.pick(&[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]);
+        let qos = self.any_qos();
         let there = self.oracle.subjects[client].subs.iter().any(|it| it.filter == filter);
         let qos = if there && self.rng.percent(40) { None } else { Some(qos) };
         self.ask(client, &[(filter, qos)]);
@@ -295,7 +304,7 @@ impl World {
             _ if self.plan.shared => format!("g/{}", self.rng.below(2)),
             _ => "t/0".to_owned(),
         };
-        let qos = *self.rng.pick(&[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]);
+        let qos = self.any_qos();
         let empty = self.rng.percent(20);
         self.publish(client, &topic, qos, empty);
     }
