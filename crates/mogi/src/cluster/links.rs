@@ -1,6 +1,7 @@
 //! The links of this node to all others.
 
 use super::ClusterPlan;
+use super::doze::Doze;
 use super::duties::Duties;
 use super::queue::LinkQueue;
 use super::secure::Secure;
@@ -29,6 +30,8 @@ pub(crate) struct Links {
     told: AtomicU64,
     /// Until when no other node takes this one for dead, in milliseconds.
     safe_until_ms: AtomicU64,
+    /// Whether it has just woken up.
+    pub(crate) doze: Doze,
     /// How often it was taken for dead.
     generation: AtomicU64,
     /// Whether other nodes have yet to tell what they have.
@@ -51,6 +54,7 @@ impl Links {
         incarnation: u64,
     ) -> Self {
         let queues = RwLock::new((0..MAX_NODES).map(|_| None).collect());
+        let doze = Doze::new(plan.lease_ms);
         Self {
             plan,
             secure: RwLock::new(secure),
@@ -59,6 +63,7 @@ impl Links {
             queues,
             told: AtomicU64::new(u64::MAX),
             safe_until_ms: AtomicU64::new(0),
+            doze,
             generation: AtomicU64::new(0),
             hearing: AtomicBool::new(true),
             ended: Mutex::default(),

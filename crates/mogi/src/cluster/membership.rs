@@ -5,6 +5,7 @@
 //! whatever it still tries to write about them is refused. Its lease ends by itself, or is ended by
 //! whoever sees that nobody listens any more where it did.
 
+use super::doze::TICK;
 use super::duties;
 use super::incoming::Incoming;
 use super::known::{Known, Place};
@@ -80,6 +81,25 @@ pub(crate) fn start(shared: &Arc<Shared>, sockets: Vec<TcpListener>) -> io::Resu
     Ok(())
 }
 
+/// Notes all the time that this node is awake.
+async fn stay_awake(shared: Arc<Shared>, links: Arc<Links>) {
+    loop {
+        note_awake(&shared, &links);
+        sleep(TICK).await;
+    }
+}
+
+fn note_awake(shared: &Shared, links: &Links) {
+    if let Some(slept) = links.doze.tick(shared.now_ms()) {
+        let line = format!(
+            "Cluster: this node slept for {:.1} s. What its clients have sent is read when its \
+             lease is renewed.",
+            slept.as_secs_f32()
+        );
+        shared.log.log(LogKind::Notice, &line);
+    }
+}
+
 struct Membership {
     shared: Arc<Shared>,
     links: Arc<Links>,
@@ -115,6 +135,7 @@ impl Membership {
                 Err(error) => self.log(LogKind::Error, &format!("Error: Cluster: {error}")),
             }
         }
+        drop(spawn_local(stay_awake(Arc::clone(&self.shared), Arc::clone(&links))));
         let every = Duration::from_millis(links.plan.lease_ms) / RENEWALS;
         let nodes = Arc::clone(&self.nodes);
         loop {
@@ -205,6 +226,7 @@ impl Membership {
     /// Renews the lease, and takes note of who is there.
     async fn renew(&mut self) {
         let (store, links) = (self.store.clone(), Arc::clone(&self.links));
+        note_awake(&self.shared, &links);
         let (asked_ms, start) = (self.shared.now_ms(), links.incarnation());
         let asked = tokio::task::spawn_blocking(move || {
             let ttl = Duration::from_millis(links.plan.lease_ms);
@@ -239,6 +261,10 @@ impl Membership {
                 self.log(LogKind::Warning, &format!("Cluster: the store does not answer: {why}"));
             }
             Ok(Err(_)) | Err(_) => {}
+        }
+        // Also if the store does not answer: what needs none goes on without.
+        if self.links.doze.tried(asked_ms) {
+            self.shared.send_all(|| Mail::Told);
         }
     }
 

@@ -19,6 +19,7 @@
 //! All of it runs on one thread that may be late without harm: workers only add to queues.
 
 mod barrier;
+mod doze;
 mod duties;
 mod frame;
 mod incoming;

@@ -155,6 +155,25 @@ fn retained_messages_removed_long_ago_do_not_come_back() {
     }
 }
 
+/// It lies in the socket of a node that hangs, and its client has sent something else elsewhere.
+#[test]
+fn what_a_node_finds_in_its_sockets_when_it_wakes_up_removes_nothing() {
+    let [a, b] = two();
+    let mut client = a.client(V5, "client");
+    hang(&a, &b);
+    client.send_publish(Out::new("r", "").qos(0).retain());
+    publish_retained(&b, "r", "new");
+    wake(&a);
+    a.expect_log("this node slept for");
+    let there = [("r".to_owned(), "new".to_owned())];
+    for node in [&a, &b] {
+        eventually("the newer one", || retained(node, "r") == there);
+    }
+    // It reads what comes from now on.
+    publish_retained(&a, "r", "newest");
+    eventually("the newest", || retained(&b, "r")[0].1 == "newest");
+}
+
 fn publish_retained(node: &Broker, topic: &str, payload: &str) {
     node.client(V5, "retainer").publish(Out::new(topic, payload).qos(1).retain());
 }

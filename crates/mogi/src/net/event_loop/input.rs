@@ -22,7 +22,7 @@ impl EventLoop {
     /// Reads each ready connection once.
     pub(super) fn read_ready(&mut self, now_ms: u64) {
         for _ in 0..self.ready.len() {
-            if self.peers_are_full() {
+            if self.peers_are_full() || self.dozing || self.node_dozes() {
                 return;
             }
             let Some(place) = self.ready.pop_front() else {
@@ -49,6 +49,15 @@ impl EventLoop {
                 self.list(place);
             }
         }
+    }
+
+    /// Whether nothing is to be read because this node has just woken up; [`Mail::Told`] wakes us.
+    ///
+    /// [`Mail::Told`]: crate::net::mailbox::Mail::Told
+    pub(super) fn node_dozes(&self) -> bool {
+        let links = self.shared.links.get();
+        // The clock is asked each time: it may have been stopped since the turn began.
+        links.is_some_and(|links| links.doze.lasts(self.shared.now_ms()))
     }
 
     /// Whether a peer's mailbox is so full that nothing more may be read; it wakes us.

@@ -110,6 +110,8 @@ pub(crate) struct EventLoop {
     pending: usize,
     /// Sockets that are not read because the store is behind.
     stalled: Vec<u32>,
+    /// Nothing was to be read when the turn began; see [`crate::cluster::Doze`].
+    dozing: bool,
     /// Batches of peers, with how much of each was dealt with.
     batches: VecDeque<(u16, Vec<u8>, usize)>,
     mail: Vec<Mail>,
@@ -176,6 +178,7 @@ impl EventLoop {
             turnstile: Turnstile::default(),
             pending: 0,
             stalled: Vec::new(),
+            dozing: false,
             batches: VecDeque::new(),
             mail: Vec::new(),
             buffer: vec![0; READ_BYTES],
@@ -253,6 +256,8 @@ impl EventLoop {
     }
 
     fn take_mail(&mut self, now_ms: u64) {
+        // Before the mail: what is over by then has its consequences in there.
+        self.dozing = self.node_dozes();
         self.open_mail(now_ms);
         self.worker.set_memory(self.shared.pressure.get(&self.shared.node));
         self.look_at_store(now_ms);
@@ -333,7 +338,7 @@ impl EventLoop {
         !self.batches.is_empty()
             || !self.worker.effects().dirty.is_empty()
             || self.worker.has_changes()
-            || !self.ready.is_empty() && !self.peers_are_full()
+            || !self.ready.is_empty() && !self.peers_are_full() && !self.node_dozes()
             || self.accepting && self.accept_again_ms == 0
     }
 
