@@ -1,7 +1,7 @@
 //! Links that come late.
 
 use super::retained::retained;
-use super::scene::{Site, TOLD, ask_redis, begin, free_port, linked, publish, resume};
+use super::scene::{Site, TOLD, ask_redis, begin, free_port, linked, publish, resume, two};
 use crate::support::{Broker, Client, Dial, Message, Out, V5};
 use mogi_codec::Reason;
 use nix::sys::signal::Signal;
@@ -165,6 +165,16 @@ fn a_node_that_died_untold_left_no_retained_message_behind() {
     let c = site.node("c");
     linked(&b, &c);
     assert_eq!(retained(&c, "r/#"), stays);
+}
+
+/// Each waits for the other node, which confirms at any moment.
+#[test]
+fn many_subscriptions_one_after_another_are_all_answered() {
+    let [a, b] = two();
+    linked(&a, &b);
+    for _ in 0..2000 {
+        a.client(V5, "client").subscribe("t", 1);
+    }
 }
 
 /// It hung, and has not heard yet that it was taken for dead. What it has to send again has reached

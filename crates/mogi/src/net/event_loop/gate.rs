@@ -52,17 +52,18 @@ impl Gate {
         let before = self.up_to;
         self.up_to = before.max(turn);
         self.beyond = self.beyond.split_off(&(self.up_to + 1));
-        let blocked = |at: u64| self.told.iter().any(|(turn, told)| *turn == at && !know(*told));
-        let first = self.told.iter().find(|(at, told)| *at <= turn && !know(*told));
-        match first.map(|(at, _)| *at) {
+        // Asked once of each: what becomes known meanwhile is not to be forgotten unanswered.
+        let blocked = self.told.iter().filter(|(at, told)| *at <= turn && !know(*told));
+        let blocked: BTreeSet<u64> = blocked.map(|(at, _)| *at).collect();
+        match blocked.first() {
             None => done.push(Done::UpTo(turn)),
             Some(first) => {
                 done.push(Done::UpTo(first - 1));
-                let rest = first.max(before + 1)..=turn;
-                done.extend(rest.filter(|at| !blocked(*at)).map(Done::One));
+                let rest = *first.max(&(before + 1))..=turn;
+                done.extend(rest.filter(|at| !blocked.contains(at)).map(Done::One));
             }
         }
-        self.told.retain(|(at, told)| *at > turn || !know(*told));
+        self.told.retain(|(at, _)| *at > turn || blocked.contains(at));
     }
 
     /// That turn is durable.
@@ -132,6 +133,22 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The other nodes may confirm what a turn waits for at the moment it is looked at.
+    #[test]
+    fn a_turn_that_becomes_known_meanwhile_is_answered() {
+        for known_from in 0..4 {
+            let mut gate = Gate::default();
+            gate.expect(1, 9);
+            let asked = std::cell::Cell::new(0);
+            let know = |_| asked.replace(asked.get() + 1) >= known_from;
+            let mut done = Vec::new();
+            gate.stored(1, know, &mut done);
+            gate.told(|_| true, &mut done);
+            let answered = |one: &Done| matches!(one, Done::UpTo(1) | Done::One(1));
+            assert_eq!(done.iter().filter(|one| answered(one)).count(), 1, "{known_from}");
+        }
+    }
 
     #[test]
     fn turns_wait_for_other_nodes_where_they_have_to() {
