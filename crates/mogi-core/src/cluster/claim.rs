@@ -191,7 +191,7 @@ impl Worker {
         };
         let catching = client.session.catching.take().unwrap_or_default();
         let mut known = catching.ended.unwrap_or_default();
-        known.extend(client.session.inflight.iter().map(|flight| flight.delivery.entry));
+        known.extend(client.session.inflight.kept().map(|(_, kept)| kept.entry));
         let Missing { plain, grouped } = client.session.queue.missing(&known, waiting);
         let fresh = plain.iter().map(|(entry, _)| *entry).chain(grouped.iter().copied());
         // What an earlier reading found may still be on its way as well.
