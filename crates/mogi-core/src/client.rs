@@ -4,7 +4,7 @@ use crate::authority::Access;
 use crate::encode::{Alias, Form};
 use crate::event::{LogKind, Wait};
 use crate::held::hold;
-use crate::inflight::{Delivery, Flight, Stage};
+use crate::inflight::{Delivery, Stage};
 use crate::line::{Front, Kind, Line};
 use crate::link::Link;
 use crate::message::MessageView;
@@ -283,12 +283,11 @@ impl Client {
             return;
         }
         let entry = self.keep(turn, view, shared, way);
-        let Some(packet_id) = self.session.inflight.take_id() else {
+        let weight = view.weight().max(1) as u32;
+        let Some(packet_id) = self.session.inflight.put(way.qos, weight) else {
             return;
         };
         self.put_publish(key, turn, view, shared, Way { entry, ..*way }, packet_id);
-        let weight = view.weight().max(1) as u32;
-        self.session.inflight.push(Flight::new(packet_id, way.qos, weight));
         // A message that can never be sent again need not be kept: its session ends with the
         // connection, and it came through no shared group whose other members could take it.
         let again = self.session.expiry.outlives_connection() || way.group.is_some();
@@ -340,6 +339,10 @@ impl Client {
     #[inline]
     fn fits(&self, turn: &mut Turn, view: &MessageView<'_>, way: &Way<'_>) -> bool {
         let Some(link) = &self.link else { return false };
+        if view.weight() + way.ids.as_slice().len() * ID_BYTES + HEAD_BYTES <= link.max_packet_size
+        {
+            return true;
+        }
         let form = Form {
             v5: link.version.is_v5(),
             qos: way.qos,
@@ -540,6 +543,12 @@ fn unmounted<'a>(link: &Link, view: MessageView<'a>) -> MessageView<'a> {
         _ => view,
     }
 }
+
+/// What a PUBLISH takes besides topic, properties and payload at the most: fixed header 5, length
+/// of the topic 2, packet id 2, length of the properties 4, expiry 5…
+const HEAD_BYTES: usize = 18;
+/// …and each subscription id.
+const ID_BYTES: usize = 5;
 
 /// What a drop counts as, in bytes of output.
 const DROP_BYTES: usize = 32;

@@ -159,40 +159,42 @@ impl Inflight {
         self.bytes
     }
 
-    /// Takes a free packet id; `None` when [`MAX_FLIGHTS`] are in use ([MQTT-2.2.1-4]).
-    pub(crate) fn take_id(&mut self) -> Option<u16> {
+    /// Puts a message in flight with a free packet id, and says with which; `None` when
+    /// [`MAX_FLIGHTS`] are in use ([MQTT-2.2.1-4]).
+    #[inline]
+    pub(crate) fn put(&mut self, qos: QoS, weight: u32) -> Option<u16> {
         if self.live >= MAX_FLIGHTS {
             return None;
         }
-        loop {
-            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-            // Only where the oldest is a whole round behind can an id still be in use.
-            let may_be_used = self.index.is_some() || self.in_range(self.last_id);
-            if !may_be_used || self.find(self.last_id).is_none() {
-                return Some(self.last_id);
-            }
-        }
-    }
-
-    /// Puts a message in flight with an id of [`Self::take_id`].
-    #[inline]
-    pub(crate) fn push(&mut self, flight: Flight) {
-        self.bytes += u64::from(flight.weight);
         debug_assert!(self.all_sent());
-        let packet_id = flight.packet_id;
-        if self.index.is_none() && self.in_range(packet_id) {
-            self.build_index();
+        self.last_id = next_id(self.last_id);
+        if self.index.is_some() || self.in_range(self.last_id) {
+            // The oldest is a whole round behind: ids may be in use, and are in order no more.
+            self.skip_used_ids();
         }
-        if let Some(index) = &mut self.index {
-            index.insert(packet_id, self.first.wrapping_add(self.flights.len() as u32));
-        }
-        self.flights.push_back(flight);
+        let packet_id = self.last_id;
+        self.bytes += u64::from(weight);
+        self.flights.push_back(Flight { packet_id, stage: Stage::Published, qos, weight });
         if !self.kept.is_empty() {
             self.kept.push_back(None);
         }
         self.live += 1;
         self.sent += 1;
         self.sent_live += 1;
+        Some(packet_id)
+    }
+
+    /// Goes on to the next id that is free, of which the index is to know.
+    fn skip_used_ids(&mut self) {
+        while self.find(self.last_id).is_some() {
+            self.last_id = next_id(self.last_id);
+        }
+        if self.index.is_none() && self.in_range(self.last_id) {
+            self.build_index();
+        }
+        if let Some(index) = &mut self.index {
+            index.insert(self.last_id, self.first.wrapping_add(self.flights.len() as u32));
+        }
     }
 
     /// Keeps what else there is to know of the message that was put in flight last.
@@ -393,6 +395,10 @@ impl Inflight {
     }
 }
 
+const fn next_id(last: u16) -> u16 {
+    if last == u16::MAX { 1 } else { last + 1 }
+}
+
 /// How many ids after `from` comes `to`, 0 being no id.
 const fn distance(from: u16, to: u16) -> u16 {
     if to >= from { to - from } else { (u16::MAX - from) + to }
@@ -415,9 +421,7 @@ mod tests {
     }
 
     fn put(inflight: &mut Inflight) -> Option<u16> {
-        let id = inflight.take_id()?;
-        inflight.push(Flight::new(id, QoS::AtLeastOnce, 3));
-        Some(id)
+        inflight.put(QoS::AtLeastOnce, 3)
     }
 
     /// Ends the flight with that id, if there is one.
@@ -469,12 +473,11 @@ mod tests {
             let pushing =
                 list.is_empty() || below(100) < if step / 5000 % 2 == 0 { 60 } else { 40 };
             if pushing && inflight.all_sent() {
-                let id = inflight.take_id().expect("free");
+                let id = put(&mut inflight).expect("free");
                 // For a while nothing is kept of any, then of some.
                 let kept = step / 20_000 % 2 == 0 && below(3) == 0;
                 let kept = kept.then(|| delivery(EntryNo(step)));
                 let entry = kept.as_ref().map_or(EntryNo::NONE, |kept| kept.entry);
-                inflight.push(Flight::new(id, QoS::AtLeastOnce, 3));
                 kept.into_iter().for_each(|kept| inflight.keep(kept));
                 assert!(list.iter().all(|&(other, ..)| other != id));
                 rounds += usize::from(id == 1);

@@ -8,16 +8,17 @@
 //!  ring:   | message | message | message | …              this client's alone, one after the other
 //! ```
 //! A message with one receiver goes into the client's ring: no allocation, and reading it back runs
-//! through memory in order. A message with many is held once. Where a slot has no room for what
-//! is to be known of a message, such as its number in the store, that stands beside it.
+//! through memory in order. Where the packet it came in says all there is, it is that packet, which
+//! is copied in and out in one piece. A message with many is held once. Where a slot has no room
+//! for what is to be known of a message, such as its number in the store, that stands beside it.
 
 use crate::client::Way;
 use crate::inflight::Delivery;
-use crate::message::{Message, MessageView, put_stored, stored_len, stored_weight, view_stored};
+use crate::message::{Frame, Message, MessageView, NEVER, STORED_HEAD, put_stored, view_stored};
 use crate::route::Ids;
 use crate::shared::{Group, Through};
 use crate::store::EntryNo;
-use mogi_codec::QoS;
+use mogi_codec::{PacketKind, QoS};
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -41,8 +42,10 @@ struct Slot {
     /// Bytes in the ring; [`COMMON`]: it is the next of `common`; 0: it is the next of `shared`,
     /// and what follows means nothing.
     own_len: u32,
+    /// Of those bytes, how many are not the message's weight.
+    head_len: u8,
     /// The place of its group in `groups`, counted from 1; 0: it came through none.
-    group: u16,
+    group: u8,
     qos: QoS,
     retain: bool,
 }
@@ -51,6 +54,21 @@ struct Slot {
 const COMMON: u32 = u32::MAX;
 
 impl Slot {
+    /// The weight of a message in the ring.
+    #[inline]
+    const fn weight(self) -> u32 {
+        self.own_len.saturating_sub(self.head_len as u32)
+    }
+
+    /// The message of which these are the bytes in the ring.
+    #[inline]
+    fn view(self, bytes: &[u8]) -> MessageView<'_> {
+        match view_packet(bytes, usize::from(self.head_len)) {
+            Some(view) => view,
+            None => view_stored(bytes),
+        }
+    }
+
     /// How a message that nobody keeps gets to its client; then its group counts no more.
     #[inline]
     const fn way(self) -> Way<'static> {
@@ -90,7 +108,7 @@ impl Own {
     /// The message.
     #[inline]
     pub(crate) fn view(&self) -> MessageView<'_> {
-        view_stored(self.ring.bytes(self.start..self.start + self.slot.own_len as usize))
+        self.slot.view(self.ring.bytes(self.start..self.start + self.slot.own_len as usize))
     }
 
     /// How it gets to its client.
@@ -137,7 +155,7 @@ impl Line {
                 return Some(Front { qos, weight, kind: Kind::Whole });
             }
             COMMON => (self.common.front()?.weight() as u32, Kind::Common),
-            len => (stored_weight(len), Kind::Own),
+            _ => (slot.weight(), Kind::Own),
         };
         let kind = if kept { Kind::Whole } else { kind };
         Some(Front { qos: slot.qos, weight, kind })
@@ -145,7 +163,8 @@ impl Line {
 
     /// Adds a message of which there is more to know than a slot says; it is in `delivery`.
     pub(crate) fn push_shared(&mut self, delivery: Delivery) {
-        self.slots.push_back(Slot { own_len: 0, group: 0, qos: QoS::AtMostOnce, retain: false });
+        let (qos, retain) = (QoS::AtMostOnce, false);
+        self.slots.push_back(Slot { own_len: 0, head_len: 0, group: 0, qos, retain });
         self.shared.push_back(delivery);
     }
 
@@ -153,7 +172,7 @@ impl Line {
     pub(crate) fn push_common(&mut self, way: &Way<'_>, message: Message) -> u32 {
         debug_assert!(Self::is_plain(way) && way.group.is_none());
         let (qos, retain, weight) = (way.qos, way.retain, message.weight() as u32);
-        self.slots.push_back(Slot { own_len: COMMON, group: 0, qos, retain });
+        self.slots.push_back(Slot { own_len: COMMON, head_len: 0, group: 0, qos, retain });
         self.common.push_back(message);
         weight
     }
@@ -167,11 +186,22 @@ impl Line {
     pub(crate) fn push_own(&mut self, way: &Way<'_>, view: &MessageView<'_>) -> Option<u32> {
         debug_assert!(Self::is_plain(way));
         let group = self.place_of(way.group)?;
-        let len = stored_len(view);
-        put_stored(view, self.ring.get_or_insert_default().room_for(len));
-        let own_len = len as u32;
-        self.slots.push_back(Slot { own_len, group, qos: way.qos, retain: way.retain });
-        Some(stored_weight(own_len))
+        let ring = self.ring.get_or_insert_default();
+        let (own_len, head_len) = match view.frame {
+            Some(frame) if !frame.v5 => {
+                debug_assert!(view.properties.is_empty() && view.expires_at_ms == NEVER);
+                ring.room_for(frame.bytes.len()).extend_from_slice(frame.bytes);
+                (frame.bytes.len(), frame.bytes.len() - view.weight())
+            }
+            _ => {
+                put_stored(view, ring.room_for(STORED_HEAD + view.weight()));
+                (STORED_HEAD + view.weight(), STORED_HEAD)
+            }
+        };
+        let (own_len, head_len) = (own_len as u32, head_len as u8);
+        let slot = Slot { own_len, head_len, group, qos: way.qos, retain: way.retain };
+        self.slots.push_back(slot);
+        Some(slot.weight())
     }
 
     /// Takes the oldest message, with all there is to know of it.
@@ -273,7 +303,8 @@ impl Line {
             len => {
                 let ring = self.ring.as_mut()?;
                 let start = ring.pop(len as usize);
-                Message::from_stored(ring.bytes(start..start + len as usize))
+                let view = slot.view(ring.bytes(start..start + len as usize));
+                Message::new(&view, &mut Vec::new())
             }
         };
         Some(Delivery {
@@ -309,22 +340,47 @@ impl Line {
         }
     }
 
-    fn group(&self, place: u16) -> Option<&Through> {
+    fn group(&self, place: u8) -> Option<&Through> {
         self.groups.get(usize::from(place).checked_sub(1)?)
     }
 
     /// A group's place in `groups`; `None`: there is no more room for it.
-    fn place_of(&mut self, group: Option<&Through>) -> Option<u16> {
+    fn place_of(&mut self, group: Option<&Through>) -> Option<u8> {
         let Some(group) = group else {
             return Some(0);
         };
         let known = self.groups.iter().position(|it| it.is(group));
         if known.is_none() && self.groups.len() < GROUPS {
             self.groups.push(group.clone());
-            return Some(self.groups.len() as u16);
+            return Some(self.groups.len() as u8);
         }
-        known.map(|at| at as u16 + 1)
+        known.map(|at| at as u8 + 1)
     }
+}
+
+/// The message in a PUBLISH packet of MQTT 3.x that was decoded before; `head_len`: its bytes that
+/// are neither topic nor payload. `None`: it is no packet.
+#[inline]
+fn view_packet(bytes: &[u8], head_len: usize) -> Option<MessageView<'_>> {
+    let first = *bytes.first()?;
+    if PacketKind::from_first_byte(first) != Some(PacketKind::Publish) {
+        return None;
+    }
+    let qos = QoS::from_u8(first >> 1 & 0b11)?;
+    let id_len = if qos == QoS::AtMostOnce { 0 } else { 2 };
+    let rest = bytes.get(head_len.checked_sub(2 + id_len)?..)?;
+    let (topic_len, rest) = rest.split_first_chunk::<2>()?;
+    let (topic, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*topic_len)))?;
+    let packet_id_at = head_len - id_len + topic.len();
+    Some(MessageView {
+        qos,
+        retain: first & 1 != 0,
+        topic,
+        properties: &[],
+        payload: rest.get(id_len..)?,
+        expires_at_ms: NEVER,
+        frame: Some(Frame { bytes, packet_id_at, v5: false }),
+    })
 }
 
 /// Bytes in and out, in order, in pieces that grow with the traffic.

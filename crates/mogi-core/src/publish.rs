@@ -196,6 +196,7 @@ impl Worker {
 
     /// A message of a peer: for this worker's own subscribers only. `entries` are those the peer
     /// wrote down for lasting sessions of this worker.
+    #[inline]
     pub(crate) fn deliver_from_peer(
         &mut self,
         message: &PeerMessage<'_>,
@@ -435,20 +436,21 @@ impl Worker {
         if reason.is_error() && kind == PacketKind::Pubrec {
             client.session.received.remove(publish.packet_id); // [MQTT-4.3.3-9]
         }
-        let mut properties = PropertyBuf::new();
-        if let (Some(why), Some(link)) = (why, &client.link)
-            && wants_reasons(link)
-            && why.len() + 16 <= link.max_packet_size
-        {
-            properties.str(PropertyId::ReasonString, why); // [MQTT-3.4.2-2]
-        }
         let id = &client.id;
         self.turn.log(LogKind::Debug, || {
             let name = kind.name();
             format!("Sending {name} to {id} (m{}, rc{})", publish.packet_id, reason as u8)
         });
-        let ack =
-            Ack { packet_id: publish.packet_id, reason, properties: properties.as_properties() };
+        let ack = Ack::new(publish.packet_id, reason);
+        if let (Some(why), Some(link)) = (why, &client.link)
+            && wants_reasons(link)
+            && why.len() + 16 <= link.max_packet_size
+        {
+            let mut properties = PropertyBuf::new();
+            properties.str(PropertyId::ReasonString, why); // [MQTT-3.4.2-2]
+            let ack = Ack { properties: properties.as_properties(), ..ack };
+            return client.ack(key, &mut self.turn, |version, out| ack.encode(version, kind, out));
+        }
         client.ack(key, &mut self.turn, |version, out| ack.encode(version, kind, out));
     }
 

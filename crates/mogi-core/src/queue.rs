@@ -309,8 +309,10 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::line::Kind;
+    use crate::message::{Frame, NEVER};
     use crate::route::Ids;
     use crate::shared::Through;
+    use mogi_codec::{Properties, Publish, Version};
     use std::collections::VecDeque;
 
     fn shared_delivery(message: Message) -> Delivery {
@@ -344,6 +346,36 @@ mod tests {
         delivery.message.as_ref().expect("it is whole").payload().to_vec()
     }
 
+    /// A PUBLISH of MQTT 3.1.1.
+    struct Packet {
+        bytes: Vec<u8>,
+        payload_len: usize,
+    }
+
+    fn packet(payload: &[u8]) -> Packet {
+        let publish = Publish {
+            dup: true,
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            topic: "t",
+            packet_id: 0x0102,
+            properties: Properties::default(),
+            payload,
+        };
+        let mut bytes = Vec::new();
+        publish.encode(Version::V311, &mut bytes);
+        Packet { bytes, payload_len: payload.len() }
+    }
+
+    impl Packet {
+        fn view(&self) -> MessageView<'_> {
+            let (head, payload) = self.bytes.split_at(self.bytes.len() - self.payload_len);
+            let packet_id_at = head.len() - 2;
+            let frame = Some(Frame { bytes: &self.bytes, packet_id_at, v5: false });
+            MessageView { frame, ..MessageView::internal("t", payload, QoS::AtLeastOnce, true) }
+        }
+    }
+
     fn way(group: Option<&Through>) -> Way<'_> {
         let (qos, entry) = (QoS::AtLeastOnce, EntryNo::NONE);
         Way { qos, retain: false, ids: &Ids::None, group, entry }
@@ -359,7 +391,8 @@ mod tests {
     fn push(queue: &mut Queue, payload: &[u8], group: &Through, kind: u32) {
         let view = MessageView::internal("t", payload, QoS::AtLeastOnce, false);
         match kind {
-            0 | 1 => assert!(queue.push_own(&way((kind == 1).then_some(group)), &view)),
+            0 => assert!(queue.push_own(&way(None), &packet(payload).view())),
+            1 => assert!(queue.push_own(&way(Some(group)), &view)),
             2 => queue.push_common(&way(None), Message::new(&view, &mut Vec::new())),
             _ => {
                 let mut delivery = shared_delivery(Message::new(&view, &mut Vec::new()));
@@ -388,6 +421,33 @@ mod tests {
         }
         let bytes: usize = expected.iter().map(|payload| 1 + payload.len()).sum();
         assert_eq!(queue.bytes(), bytes as u64);
+    }
+
+    /// Whatever its length takes in the packet's header.
+    #[test]
+    fn a_packet_comes_out_as_it_came() {
+        for len in [0, 1, 120, 122, 123, 200, 16_377, 16_378, 20_000] {
+            let mut queue = Queue::default();
+            let packet = packet(&vec![7; len]);
+            assert!(queue.push_own(&way(None), &packet.view()));
+            let front = queue.front(false).expect("not empty");
+            assert_eq!((front.weight as usize, queue.bytes() as usize), (1 + len, 1 + len));
+            let own = queue.pop_own(front).expect("there");
+            let view = own.view();
+            assert_eq!((view.topic, view.payload.len(), view.qos), (&b"t"[..], len, front.qos));
+            assert!(view.retain && view.properties.is_empty() && view.expires_at_ms == NEVER);
+            let frame = view.frame.expect("it was one");
+            assert_eq!(
+                (frame.bytes, frame.packet_id_at),
+                (&packet.bytes[..], packet.bytes.len() - len - 2)
+            );
+            queue.put_back(own);
+            // For a session that lasts it is put together anew.
+            assert!(queue.push_own(&way(None), &packet.view()));
+            let message = queue.pop_whole().and_then(|delivery| delivery.message).expect("whole");
+            assert_eq!((message.topic(), message.payload().len()), ("t", len));
+            assert_eq!((message.qos(), queue.bytes()), (QoS::AtLeastOnce, 0));
+        }
     }
 
     #[test]
