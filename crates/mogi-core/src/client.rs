@@ -485,7 +485,8 @@ impl Client {
         // What the store has is not in the ring, whoever wrote it down: when the client leaves it
         // leaves memory together with what is before and behind it.
         let plain = entry == EntryNo::NONE && Line::is_plain(&way);
-        if plain && shared.unshared && !shared.is_made() && queue.push_own(&way, view) {
+        let lasting = self.session.expiry.outlives_connection();
+        if plain && shared.unshared && !shared.is_made() && queue.push_own(&way, view, lasting) {
             return;
         }
         if plain && way.group.is_none() {

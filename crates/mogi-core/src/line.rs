@@ -14,11 +14,11 @@
 
 use crate::client::Way;
 use crate::inflight::Delivery;
-use crate::message::{Frame, Message, MessageView, NEVER, STORED_HEAD, put_stored, view_stored};
+use crate::message::{Message, MessageView, STORED_HEAD, put_stored, view_stored};
 use crate::route::Ids;
 use crate::shared::{Group, Through};
 use crate::store::EntryNo;
-use mogi_codec::{PacketKind, QoS};
+use mogi_codec::QoS;
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -63,7 +63,7 @@ impl Slot {
     /// The message of which these are the bytes in the ring.
     #[inline]
     fn view(self, bytes: &[u8]) -> MessageView<'_> {
-        match view_packet(bytes, usize::from(self.head_len)) {
+        match MessageView::of_packet(bytes, usize::from(self.head_len)) {
             Some(view) => view,
             None => view_stored(bytes),
         }
@@ -183,17 +183,24 @@ impl Line {
     }
 
     /// Adds a message nobody else has, if [`Self::is_plain`] and the ring can have it: its weight.
-    pub(crate) fn push_own(&mut self, way: &Way<'_>, view: &MessageView<'_>) -> Option<u32> {
+    /// `lasting`: its session outlives the connection.
+    pub(crate) fn push_own(
+        &mut self,
+        way: &Way<'_>,
+        view: &MessageView<'_>,
+        lasting: bool,
+    ) -> Option<u32> {
         debug_assert!(Self::is_plain(way));
         let group = self.place_of(way.group)?;
         let ring = self.ring.get_or_insert_default();
-        let (own_len, head_len) = match view.frame {
-            Some(frame) if !frame.v5 => {
-                debug_assert!(view.properties.is_empty() && view.expires_at_ms == NEVER);
-                ring.room_for(frame.bytes.len()).extend_from_slice(frame.bytes);
-                (frame.bytes.len(), frame.bytes.len() - view.weight())
+        // What is to be kept in flight becomes a message in one copy.
+        let brief = !lasting && group == 0;
+        let (own_len, head_len) = match view.packet().filter(|_| brief) {
+            Some((packet, head_len)) => {
+                ring.room_for(packet.len()).extend_from_slice(packet);
+                (packet.len(), head_len)
             }
-            _ => {
+            None => {
                 put_stored(view, ring.room_for(STORED_HEAD + view.weight()));
                 (STORED_HEAD + view.weight(), STORED_HEAD)
             }
@@ -303,8 +310,11 @@ impl Line {
             len => {
                 let ring = self.ring.as_mut()?;
                 let start = ring.pop(len as usize);
-                let view = slot.view(ring.bytes(start..start + len as usize));
-                Message::new(&view, &mut Vec::new())
+                let bytes = ring.bytes(start..start + len as usize);
+                match MessageView::of_packet(bytes, usize::from(slot.head_len)) {
+                    Some(view) => Message::new(&view, &mut Vec::new()),
+                    None => Message::from_stored(bytes),
+                }
             }
         };
         Some(Delivery {
@@ -356,31 +366,6 @@ impl Line {
         }
         known.map(|at| at as u8 + 1)
     }
-}
-
-/// The message in a PUBLISH packet of MQTT 3.x that was decoded before; `head_len`: its bytes that
-/// are neither topic nor payload. `None`: it is no packet.
-#[inline]
-fn view_packet(bytes: &[u8], head_len: usize) -> Option<MessageView<'_>> {
-    let first = *bytes.first()?;
-    if PacketKind::from_first_byte(first) != Some(PacketKind::Publish) {
-        return None;
-    }
-    let qos = QoS::from_u8(first >> 1 & 0b11)?;
-    let id_len = if qos == QoS::AtMostOnce { 0 } else { 2 };
-    let rest = bytes.get(head_len.checked_sub(2 + id_len)?..)?;
-    let (topic_len, rest) = rest.split_first_chunk::<2>()?;
-    let (topic, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*topic_len)))?;
-    let packet_id_at = head_len - id_len + topic.len();
-    Some(MessageView {
-        qos,
-        retain: first & 1 != 0,
-        topic,
-        properties: &[],
-        payload: rest.get(id_len..)?,
-        expires_at_ms: NEVER,
-        frame: Some(Frame { bytes, packet_id_at, v5: false }),
-    })
 }
 
 /// Bytes in and out, in order, in pieces that grow with the traffic.

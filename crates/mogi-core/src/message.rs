@@ -8,7 +8,7 @@
 
 use crate::author::Author;
 use mogi_codec::properties::put_property;
-use mogi_codec::{Properties, PropertyId, QoS};
+use mogi_codec::{PacketKind, Properties, PropertyId, QoS};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -93,6 +93,11 @@ impl Message {
     /// Whether both are the same message in memory.
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The message [`put_stored`] wrote.
+    pub(crate) fn from_stored(bytes: &[u8]) -> Self {
+        Self(Arc::from(bytes))
     }
 
     /// The QoS it was published with.
@@ -208,6 +213,39 @@ impl<'a> MessageView<'a> {
             expires_at_ms: NEVER,
             frame: None,
         }
+    }
+
+    /// The packet of MQTT 3.x it came in, which says all there is, and how many of its bytes are
+    /// neither topic nor payload; [`Self::of_packet`] reads it.
+    #[inline]
+    pub(crate) fn packet(&self) -> Option<(&'a [u8], usize)> {
+        let frame = self.frame.filter(|frame| !frame.v5)?;
+        debug_assert!(self.properties.is_empty() && self.expires_at_ms == NEVER);
+        Some((frame.bytes, frame.bytes.len() - self.weight()))
+    }
+
+    /// The message in what [`Self::packet`] gave; `None`: that is no packet.
+    #[inline]
+    pub(crate) fn of_packet(bytes: &'a [u8], head_len: usize) -> Option<Self> {
+        let first = *bytes.first()?;
+        if PacketKind::from_first_byte(first) != Some(PacketKind::Publish) {
+            return None;
+        }
+        let qos = QoS::from_u8(first >> 1 & 0b11)?;
+        let id_len = if qos == QoS::AtMostOnce { 0 } else { 2 };
+        let rest = bytes.get(head_len.checked_sub(2 + id_len)?..)?;
+        let (topic_len, rest) = rest.split_first_chunk::<2>()?;
+        let (topic, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*topic_len)))?;
+        let packet_id_at = head_len - id_len + topic.len();
+        Some(Self {
+            qos,
+            retain: first & 1 != 0,
+            topic,
+            properties: &[],
+            payload: rest.get(id_len..)?,
+            expires_at_ms: NEVER,
+            frame: Some(Frame { bytes, packet_id_at, v5: false }),
+        })
     }
 
     /// What it weighs in a queue: topic, properties and payload, in bytes.

@@ -10,13 +10,14 @@ use crate::handshake::too_deep;
 use crate::interest::{LOCAL, Lasting, bit};
 use crate::memory::Memory;
 use crate::message::{Frame, MessageView, NEVER, forwardable, put_forwarded};
-use crate::peer::{Entries, Outbox, PeerEntry, PeerMessage};
+use crate::peer::{Entries, Outbox, PeerEntry};
 use crate::receive::wants_reasons;
 use crate::retain::{retain, retain_later};
 use crate::shared::Through;
 use crate::store::{Cause, SessionNo, StoreOp};
 use crate::turn::SharedCopy;
 use crate::worker::Worker;
+use mogi_codec::reader::checked_str;
 use mogi_codec::{
     Ack, DecodeError, Header, PacketKind, Properties, PropertyBuf, PropertyId, QoS, RawPublish,
     Reason, Version,
@@ -199,17 +200,17 @@ impl Worker {
     #[inline]
     pub(crate) fn deliver_from_peer(
         &mut self,
-        message: &PeerMessage<'_>,
+        view: &MessageView<'_>,
         entries: &mut Entries,
         origin: Option<u32>,
     ) -> Result<(), DecodeError> {
         let version = self.node.interest.version();
-        let route = match self.routing.find(message.topic, version) {
+        let route = match self.routing.find(view.topic, version) {
             Some(route) => route,
-            None => self.routing.add(message.topic()?, version),
+            // Its bytes were checked where it came in, but another node may have sent it.
+            None => self.routing.add(checked_str(view.topic)?, version),
         };
         let route = self.routing.get(route);
-        let view = message.view(route.topic.as_bytes());
         let upgrade = self.turn.cfg.upgrade_outgoing_qos;
         let mut shared = SharedCopy::for_receivers(route.targets.len());
         for target in &route.targets {
@@ -219,7 +220,7 @@ impl Worker {
             let Some(client) = self.clients.get_mut(target.client) else {
                 continue;
             };
-            let mut way = Way::live(target, &view, upgrade, None);
+            let mut way = Way::live(target, view, upgrade, None);
             if !entries.is_empty() {
                 let wanted =
                     |qos| route.has_other(target, |it| it.live_qos(view.qos, upgrade) == qos);
@@ -228,7 +229,7 @@ impl Worker {
             if client.session.has_caught(way.entry) || self.node.wrote_elsewhere(client, &way) {
                 continue;
             }
-            client.deliver(target.client, &mut self.turn, &view, &mut shared, way);
+            client.deliver(target.client, &mut self.turn, view, &mut shared, way);
         }
         let weight = view.weight() as u32;
         for (session, entry, twice) in entries.rest() {

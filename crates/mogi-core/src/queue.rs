@@ -178,8 +178,14 @@ impl Queue {
     }
 
     /// Adds a message nobody else has, of which [`Line::is_plain`]; whether that was possible.
-    pub(crate) fn push_own(&mut self, way: &Way<'_>, view: &MessageView<'_>) -> bool {
-        let weight = self.line.push_own(way, view);
+    /// `lasting`: its session outlives the connection.
+    pub(crate) fn push_own(
+        &mut self,
+        way: &Way<'_>,
+        view: &MessageView<'_>,
+        lasting: bool,
+    ) -> bool {
+        let weight = self.line.push_own(way, view, lasting);
         if let Some(weight) = weight {
             self.count_in(way.qos, weight);
         }
@@ -391,8 +397,8 @@ mod tests {
     fn push(queue: &mut Queue, payload: &[u8], group: &Through, kind: u32) {
         let view = MessageView::internal("t", payload, QoS::AtLeastOnce, false);
         match kind {
-            0 => assert!(queue.push_own(&way(None), &packet(payload).view())),
-            1 => assert!(queue.push_own(&way(Some(group)), &view)),
+            0 => assert!(queue.push_own(&way(None), &packet(payload).view(), false)),
+            1 => assert!(queue.push_own(&way(Some(group)), &view, false)),
             2 => queue.push_common(&way(None), Message::new(&view, &mut Vec::new())),
             _ => {
                 let mut delivery = shared_delivery(Message::new(&view, &mut Vec::new()));
@@ -429,7 +435,7 @@ mod tests {
         for len in [0, 1, 120, 122, 123, 200, 16_377, 16_378, 20_000] {
             let mut queue = Queue::default();
             let packet = packet(&vec![7; len]);
-            assert!(queue.push_own(&way(None), &packet.view()));
+            assert!(queue.push_own(&way(None), &packet.view(), false));
             let front = queue.front(false).expect("not empty");
             assert_eq!((front.weight as usize, queue.bytes() as usize), (1 + len, 1 + len));
             let own = queue.pop_own(front).expect("there");
@@ -443,7 +449,7 @@ mod tests {
             );
             queue.put_back(own);
             // For a session that lasts it is put together anew.
-            assert!(queue.push_own(&way(None), &packet.view()));
+            assert!(queue.push_own(&way(None), &packet.view(), false));
             let message = queue.pop_whole().and_then(|delivery| delivery.message).expect("whole");
             assert_eq!((message.topic(), message.payload().len()), ("t", len));
             assert_eq!((message.qos(), queue.bytes()), (QoS::AtLeastOnce, 0));
@@ -495,7 +501,7 @@ mod tests {
         let view = MessageView::internal("t", b"x", QoS::AtLeastOnce, false);
         let fits = (0..100).filter(|_| {
             let group = Through::new(&Arc::new(Group::empty("g", "t")));
-            queue.push_own(&way(Some(&group)), &view)
+            queue.push_own(&way(Some(&group)), &view, false)
         });
         assert_eq!(fits.count(), 16);
     }
