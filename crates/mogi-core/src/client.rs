@@ -5,10 +5,10 @@ use crate::encode::{Alias, Form};
 use crate::event::{LogKind, Wait};
 use crate::held::hold;
 use crate::inflight::{Delivery, Stage};
-use crate::line::Own;
+use crate::line::{Front, Kind, Line};
 use crate::link::Link;
-use crate::message::{MessageView, view_stored};
-use crate::output::Output;
+use crate::message::MessageView;
+use crate::output::{LARGE, Output};
 use crate::replay::SEARCHES;
 use crate::route::{Ids, Target};
 use crate::session::Session;
@@ -84,7 +84,7 @@ impl Client {
                     && !self.session.holds_back(way.entry)
                     && self.has_room(turn, view.weight())
                 {
-                    self.send(key, turn, view, shared, way);
+                    self.launch(key, turn, view, shared, &way);
                 } else {
                     self.enqueue(turn, view, shared, way);
                 }
@@ -106,47 +106,69 @@ impl Client {
             && link.open
             && !link.blocked
             && link.out.len() < FLUSH_BYTES
-            && let Some((qos, weight)) = self.session.queue.front()
-            && (qos == QoS::AtMostOnce || self.has_room(turn, weight))
-            && let Some((delivery, own)) = self.session.queue.pop(lasting)
+            && let Some(front) = self.session.queue.front(lasting)
+            && (front.qos == QoS::AtMostOnce || self.has_room(turn, front.weight as usize))
         {
-            self.send_waiting(key, turn, delivery, own.as_ref().map(Own::bytes));
-            self.session.queue.put_back(own);
+            self.send_front(key, turn, front);
             self.refill(key, turn, &mut searches);
         }
         self.ask_page(key, turn);
     }
 
-    /// Sends a message that waited, the one in the delivery or that of which these are the bytes.
+    /// Sends the first message of the queue.
+    #[inline]
+    fn send_front(&mut self, key: u32, turn: &mut Turn, front: Front) {
+        match front.kind {
+            Kind::Own => {
+                if let Some(own) = self.session.queue.pop_own(front) {
+                    let mut shared = SharedCopy::for_receivers(1);
+                    self.send_waiting(key, turn, &own.view(), &mut shared, &own.way());
+                    self.session.queue.put_back(own);
+                }
+            }
+            Kind::Common => {
+                if let Some((message, way)) = self.session.queue.pop_common(front) {
+                    let view = message.view();
+                    // What is small is copied to the output.
+                    let mut shared = match view.payload.len() < LARGE {
+                        true => SharedCopy::for_receivers(1),
+                        false => SharedCopy::of(message.clone()),
+                    };
+                    self.send_waiting(key, turn, &view, &mut shared, &way);
+                }
+            }
+            Kind::Whole => {
+                if let Some(mut delivery) = self.session.queue.pop_whole()
+                    && let Some(message) = delivery.message.take()
+                {
+                    let mut shared = SharedCopy::of(message.clone());
+                    self.send_waiting(key, turn, &message.view(), &mut shared, &delivery.way());
+                }
+            }
+        }
+    }
+
+    /// Sends a message that waited.
     fn send_waiting(
         &mut self,
         key: u32,
         turn: &mut Turn,
-        mut delivery: Delivery,
-        own: Option<&[u8]>,
+        view: &MessageView<'_>,
+        shared: &mut SharedCopy,
+        way: &Way<'_>,
     ) {
-        let message = delivery.message.take();
-        let (view, mut shared) = match (&message, own) {
-            (Some(message), _) => (message.view(), SharedCopy::of(message.clone())),
-            (None, Some(stored)) => (view_stored(stored), SharedCopy::for_receivers(1)),
-            (None, None) => return,
-        };
         if view.expired(turn.now_ms) {
             turn.stats.dropped_expired += 1;
-            self.forget_entry(turn, delivery.entry);
-            return;
-        }
-        // Rights may have changed since it was put in the queue; for retained messages it is asked
-        // here first.
-        if !self.may(turn, Access::Read, view.topic) {
-            self.forget_entry(turn, delivery.entry);
-            return;
-        }
-        if delivery.qos == QoS::AtMostOnce {
-            self.send_qos0(key, turn, &view, &mut shared, delivery.way());
-            self.forget_entry(turn, delivery.entry);
+            self.forget_entry(turn, way.entry);
+        } else if !self.may(turn, Access::Read, view.topic) {
+            // Rights may have changed since it was put in the queue; for retained messages it is
+            // asked here first.
+            self.forget_entry(turn, way.entry);
+        } else if way.qos == QoS::AtMostOnce {
+            self.send_qos0(key, turn, view, shared, *way);
+            self.forget_entry(turn, way.entry);
         } else {
-            self.launch(key, turn, &view, &mut shared, delivery);
+            self.launch(key, turn, view, shared, way);
         }
     }
 
@@ -158,27 +180,29 @@ impl Client {
             && link.out.len() < FLUSH_BYTES
         {
             let (limit, version) = (link.send_maximum, link.version);
-            let Some(flight) = self.session.inflight.next_unsent(limit) else {
+            let Some((flight, kept)) = self.session.inflight.next_unsent(limit) else {
                 return;
             };
-            match (flight.stage, &flight.delivery.message) {
-                (Stage::Published, Some(message)) => {
+            let message = kept.and_then(|kept| Some((kept, kept.message.as_ref()?)));
+            match (flight.stage, message) {
+                (Stage::Published, Some((kept, message))) => {
                     let form = Form {
                         v5: version.is_v5(),
-                        qos: flight.delivery.qos,
-                        retain: flight.delivery.retain,
+                        qos: flight.qos,
+                        retain: kept.retain,
                         dup: true,
                         packet_id: flight.packet_id,
-                        subscription_ids: flight.delivery.ids.as_slice(),
+                        subscription_ids: kept.ids.as_slice(),
                         alias: None,
                     };
                     let view = unmounted(link, message.view());
                     if form.packet_len(&view, turn.now_ms) > link.max_packet_size {
                         // The client takes less than it did ([MQTT-3.1.2-25]).
-                        let (packet_id, entry) = (flight.packet_id, flight.delivery.entry);
-                        self.session.inflight.remove(packet_id);
                         turn.stats.dropped_too_large += 1;
-                        self.forget_entry(turn, entry);
+                        if let Some((at, _)) = self.session.inflight.find(flight.packet_id) {
+                            let entry = self.session.inflight.end(at);
+                            self.forget_entry(turn, entry);
+                        }
                         continue;
                     }
                     let out = output(link, key, turn);
@@ -242,54 +266,42 @@ impl Client {
         self.put_publish(key, turn, view, shared, way, 0);
     }
 
-    /// Puts a message in flight that did not wait.
-    fn send(
-        &mut self,
-        key: u32,
-        turn: &mut Turn,
-        view: &MessageView<'_>,
-        shared: &mut SharedCopy,
-        way: Way<'_>,
-    ) {
-        let delivery = Delivery {
-            message: None,
-            qos: way.qos,
-            retain: way.retain,
-            ids: way.ids.clone(),
-            group: way.group.cloned(),
-            weight: 0,
-            entry: way.entry,
-        };
-        self.launch(key, turn, view, shared, delivery);
-    }
-
-    /// Puts a message in flight, of which `delivery` says how it gets to its client.
+    /// Puts a message in flight.
+    #[inline]
     fn launch(
         &mut self,
         key: u32,
         turn: &mut Turn,
         view: &MessageView<'_>,
         shared: &mut SharedCopy,
-        mut delivery: Delivery,
+        way: &Way<'_>,
     ) {
         // A message too large for this client is dropped as if it had been delivered
         // ([MQTT-3.1.2-25]), so it must not take a packet id.
-        if !self.fits(turn, view, &delivery.way()) {
-            self.forget_entry(turn, delivery.entry);
+        if !self.fits(turn, view, way) {
+            self.forget_entry(turn, way.entry);
             return;
         }
-        delivery.entry = self.keep(turn, view, shared, &delivery.way());
-        delivery.weight = view.weight().max(1) as u32;
-        // A message that can never be sent again need not be kept: its session ends with the
-        // connection, and it came through no shared group whose other members could take it.
-        if self.session.expiry.outlives_connection() || delivery.group.is_some() {
-            delivery.message = Some(shared.get(view, &mut turn.scratch));
-        }
-        let Some(packet_id) = self.session.inflight.take_id() else {
+        let entry = self.keep(turn, view, shared, way);
+        let weight = view.weight().max(1) as u32;
+        let Some(packet_id) = self.session.inflight.put(way.qos, weight) else {
             return;
         };
-        self.put_publish(key, turn, view, shared, delivery.way(), packet_id);
-        self.session.inflight.push(packet_id, delivery);
+        self.put_publish(key, turn, view, shared, Way { entry, ..*way }, packet_id);
+        // A message that can never be sent again need not be kept: its session ends with the
+        // connection, and it came through no shared group whose other members could take it.
+        let again = self.session.expiry.outlives_connection() || way.group.is_some();
+        if again || entry != EntryNo::NONE {
+            self.session.inflight.keep(Delivery {
+                message: again.then(|| shared.get(view, &mut turn.scratch)),
+                qos: way.qos,
+                retain: way.retain,
+                ids: way.ids.clone(),
+                group: way.group.cloned(),
+                weight,
+                entry,
+            });
+        }
     }
 
     /// Writes a message down for a session that outlives its connection, unless that was done
@@ -327,6 +339,10 @@ impl Client {
     #[inline]
     fn fits(&self, turn: &mut Turn, view: &MessageView<'_>, way: &Way<'_>) -> bool {
         let Some(link) = &self.link else { return false };
+        if view.weight() + way.ids.as_slice().len() * ID_BYTES + HEAD_BYTES <= link.max_packet_size
+        {
+            return true;
+        }
         let form = Form {
             v5: link.version.is_v5(),
             qos: way.qos,
@@ -468,9 +484,13 @@ impl Client {
         }
         // What the store has is not in the ring, whoever wrote it down: when the client leaves it
         // leaves memory together with what is before and behind it.
-        let own = shared.unshared && !shared.is_made() && entry == EntryNo::NONE;
-        if own && queue.push_own(&way, view) {
+        let plain = entry == EntryNo::NONE && Line::is_plain(&way);
+        let lasting = self.session.expiry.outlives_connection();
+        if plain && shared.unshared && !shared.is_made() && queue.push_own(&way, view, lasting) {
             return;
+        }
+        if plain && way.group.is_none() {
+            return queue.push_common(&way, shared.get(view, &mut turn.scratch));
         }
         queue.push_shared(Delivery {
             message: Some(shared.get(view, &mut turn.scratch)),
@@ -524,6 +544,12 @@ fn unmounted<'a>(link: &Link, view: MessageView<'a>) -> MessageView<'a> {
         _ => view,
     }
 }
+
+/// What a PUBLISH takes besides topic, properties and payload at the most: fixed header 5, length
+/// of the topic 2, packet id 2, length of the properties 4, expiry 5…
+const HEAD_BYTES: usize = 18;
+/// …and each subscription id.
+const ID_BYTES: usize = 5;
 
 /// What a drop counts as, in bytes of output.
 const DROP_BYTES: usize = 32;

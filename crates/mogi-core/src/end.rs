@@ -354,9 +354,9 @@ impl Client {
                 delivery.entry = enqueue(turn, session, &message.view(), &mut shared, &way);
             });
         }
-        for flight in self.session.inflight.iter() {
-            let (entry, packet_id) = (flight.delivery.entry, flight.packet_id);
-            let unknown = flight.delivery.qos == QoS::AtLeastOnce && entry != EntryNo::NONE;
+        for (flight, delivery) in self.session.inflight.kept() {
+            let (entry, packet_id) = (delivery.entry, flight.packet_id);
+            let unknown = flight.qos == QoS::AtLeastOnce && entry != EntryNo::NONE;
             if unknown && flight.stage == Stage::Published {
                 turn.record(|| StoreOp::Assigned { session, entry, packet_id });
             }

@@ -36,12 +36,11 @@ impl Worker {
         };
         let mut moved: Vec<Delivery> = Vec::new();
         if let Some(inflight) = client.session.inflight.made() {
-            let flights = inflight.drain_where(|flight| {
-                flight.delivery.group.is_some()
+            moved.extend(inflight.drain_where(|flight, delivery| {
+                delivery.group.is_some()
                     && flight.stage == Stage::Published
-                    && flight.delivery.qos == QoS::AtLeastOnce
-            });
-            moved.extend(flights.into_iter().map(|flight| flight.delivery));
+                    && flight.qos == QoS::AtLeastOnce
+            }));
         }
         if let Some(queue) = client.session.queue.made() {
             moved.extend(queue.drain_groups(|_| true));

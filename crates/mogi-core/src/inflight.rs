@@ -16,7 +16,7 @@ use crate::route::Ids;
 use crate::seldom::Spare;
 use crate::shared::Through;
 use crate::store::EntryNo;
-use mogi_codec::QoS;
+use mogi_codec::{PacketKind, QoS};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Where the exchange of a message stands.
@@ -26,6 +26,8 @@ pub(crate) enum Stage {
     Published,
     /// PUBREL sent, waiting for PUBCOMP.
     Released,
+    /// It is over, and the flight holds its place only.
+    Over,
 }
 
 /// A message on its way to one client, in its queue or in flight.
@@ -51,14 +53,14 @@ pub(crate) const MAX_FLIGHTS: usize = 49_152;
 /// Gaps that are left alone.
 const GAPS: usize = 64;
 
-/// A delivery with its packet identifier.
-#[derive(Clone, Debug)]
+/// What an acknowledgement asks for of a message in flight. Little, as each of a subscriber's
+/// acknowledgements goes through it, and all of it is to be in the cache.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Flight {
     pub(crate) packet_id: u16,
     pub(crate) stage: Stage,
-    pub(crate) delivery: Delivery,
-    /// It has ended, and holds the place only.
-    gap: bool,
+    pub(crate) qos: QoS,
+    weight: u32,
 }
 
 impl Delivery {
@@ -75,26 +77,22 @@ impl Delivery {
 }
 
 impl Flight {
-    /// The flight, now that it is one.
-    pub(crate) fn live(self) -> Self {
-        Self { gap: false, ..self }
+    /// A flight whose PUBLISH leaves now.
+    pub(crate) const fn new(packet_id: u16, qos: QoS, weight: u32) -> Self {
+        Self { packet_id, stage: Stage::Published, qos, weight }
     }
 
-    pub(crate) const fn gap(packet_id: u16) -> Self {
-        Self {
-            packet_id,
-            stage: Stage::Released,
-            delivery: Delivery {
-                message: None,
-                qos: QoS::AtMostOnce,
-                retain: false,
-                ids: Ids::None,
-                group: None,
-                weight: 0,
-                entry: EntryNo::NONE,
-            },
-            gap: true,
+    /// The acknowledgement it waits for (section 4.3).
+    pub(crate) const fn awaits(&self) -> PacketKind {
+        match (self.stage, self.qos) {
+            (Stage::Published, QoS::ExactlyOnce) => PacketKind::Pubrec,
+            (Stage::Published, _) => PacketKind::Puback,
+            (Stage::Released | Stage::Over, _) => PacketKind::Pubcomp,
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stage == Stage::Over
     }
 }
 
@@ -103,6 +101,9 @@ impl Flight {
 pub(crate) struct Inflight {
     /// In the order they were sent. The first and the last are no gaps.
     flights: VecDeque<Flight>,
+    /// What else is known of each, place by place: of those that may be sent again, given to
+    /// another, or are in the store. Empty as long as there are none of them.
+    kept: VecDeque<Option<Delivery>>,
     /// Those that are no gaps.
     live: usize,
     /// The place from which on none was sent on the connection there is now.
@@ -121,6 +122,7 @@ impl Inflight {
     /// Nothing in flight.
     const EMPTY: Self = Self {
         flights: VecDeque::new(),
+        kept: VecDeque::new(),
         live: 0,
         sent: 0,
         sent_live: 0,
@@ -157,47 +159,63 @@ impl Inflight {
         self.bytes
     }
 
-    /// Takes a free packet id; `None` when [`MAX_FLIGHTS`] are in use ([MQTT-2.2.1-4]).
-    pub(crate) fn take_id(&mut self) -> Option<u16> {
+    /// Puts a message in flight with a free packet id, and says with which; `None` when
+    /// [`MAX_FLIGHTS`] are in use ([MQTT-2.2.1-4]).
+    #[inline]
+    pub(crate) fn put(&mut self, qos: QoS, weight: u32) -> Option<u16> {
         if self.live >= MAX_FLIGHTS {
             return None;
         }
-        loop {
-            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-            // Only where the oldest is a whole round behind can an id still be in use.
-            let may_be_used = self.index.is_some() || self.in_range(self.last_id);
-            if !may_be_used || self.position(self.last_id).is_none() {
-                return Some(self.last_id);
-            }
-        }
-    }
-
-    /// Puts a delivery in flight with an id of [`Self::take_id`].
-    pub(crate) fn push(&mut self, packet_id: u16, delivery: Delivery) {
-        self.bytes += u64::from(delivery.weight);
         debug_assert!(self.all_sent());
-        if self.index.is_none() && self.in_range(packet_id) {
-            self.build_index();
+        self.last_id = next_id(self.last_id);
+        if self.index.is_some() || self.in_range(self.last_id) {
+            // The oldest is a whole round behind: ids may be in use, and are in order no more.
+            self.skip_used_ids();
         }
-        if let Some(index) = &mut self.index {
-            index.insert(packet_id, self.first.wrapping_add(self.flights.len() as u32));
+        let packet_id = self.last_id;
+        self.bytes += u64::from(weight);
+        self.flights.push_back(Flight { packet_id, stage: Stage::Published, qos, weight });
+        if !self.kept.is_empty() {
+            self.kept.push_back(None);
         }
-        self.flights.push_back(Flight { packet_id, stage: Stage::Published, delivery, gap: false });
         self.live += 1;
         self.sent += 1;
         self.sent_live += 1;
+        Some(packet_id)
+    }
+
+    /// Goes on to the next id that is free, of which the index is to know.
+    fn skip_used_ids(&mut self) {
+        while self.find(self.last_id).is_some() {
+            self.last_id = next_id(self.last_id);
+        }
+        if self.index.is_none() && self.in_range(self.last_id) {
+            self.build_index();
+        }
+        if let Some(index) = &mut self.index {
+            index.insert(self.last_id, self.first.wrapping_add(self.flights.len() as u32));
+        }
+    }
+
+    /// Keeps what else there is to know of the message that was put in flight last.
+    pub(crate) fn keep(&mut self, delivery: Delivery) {
+        self.kept.resize_with(self.flights.len(), || None);
+        if let Some(last) = self.kept.back_mut() {
+            *last = Some(delivery);
+        }
     }
 
     /// Puts the flights of a store in place, in the order they are to be sent again. Ids that
     /// stand twice or are none are left out.
-    pub(crate) fn restore(&mut self, flights: Vec<Flight>) {
+    pub(crate) fn restore(&mut self, flights: Vec<(Flight, Delivery)>) {
         let mut known = BTreeMap::new();
-        for flight in flights {
+        for (flight, delivery) in flights {
             let number = self.flights.len() as u32;
             if flight.packet_id != 0 && known.insert(flight.packet_id, number).is_none() {
-                self.bytes += u64::from(flight.delivery.weight);
+                self.bytes += u64::from(flight.weight);
                 self.last_id = flight.packet_id;
                 self.flights.push_back(flight);
+                self.kept.push_back(Some(delivery));
             }
         }
         self.live = self.flights.len();
@@ -215,70 +233,105 @@ impl Inflight {
         (self.sent, self.sent_live) = (0, 0);
     }
 
-    /// The next flight to be sent again, while fewer than `limit` are in flight.
-    pub(crate) fn next_unsent(&mut self, limit: usize) -> Option<&Flight> {
+    /// The next flight to be sent again, and what was kept of it, while fewer than `limit` are in
+    /// flight.
+    pub(crate) fn next_unsent(&mut self, limit: usize) -> Option<(Flight, Option<&Delivery>)> {
         if self.sent_live >= limit {
             return None;
         }
-        while self.flights.get(self.sent)?.gap {
+        while self.flights.get(self.sent)?.is_over() {
             self.sent += 1;
         }
-        let flight = self.flights.get(self.sent)?;
+        let at = self.sent;
+        let flight = *self.flights.get(at)?;
         self.sent += 1;
         self.sent_live += 1;
-        Some(flight)
+        Some((flight, self.delivery(at)))
     }
 
-    /// All flights, oldest first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Flight> {
-        self.flights.iter().filter(|flight| !flight.gap)
+    /// All flights of which something was kept, oldest first.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = (&Flight, &Delivery)> {
+        let all = self.flights.iter().zip(&self.kept);
+        let live = all.filter(|(flight, _)| !flight.is_over());
+        live.filter_map(|(flight, kept)| Some((flight, kept.as_ref()?)))
     }
 
-    /// The flight with that id.
-    pub(crate) fn get_mut(&mut self, packet_id: u16) -> Option<&mut Flight> {
-        let at = self.position(packet_id)?;
-        self.flights.get_mut(at)
-    }
-
-    /// Ends the flight with that id.
-    pub(crate) fn remove(&mut self, packet_id: u16) -> Option<Flight> {
-        let at = self.position(packet_id)?;
-        self.sent_live -= usize::from(at < self.sent);
-        let flight = match at {
-            // Mostly it is the oldest.
-            0 => self.pop_front()?,
-            _ => std::mem::replace(self.flights.get_mut(at)?, Flight::gap(packet_id)),
-        };
-        self.bytes -= u64::from(flight.delivery.weight);
-        self.live -= 1;
-        if let Some(index) = &mut self.index {
-            index.remove(&packet_id);
+    /// The flight with that id, and its place, which is good until one is put in or ends.
+    #[inline]
+    pub(crate) fn find(&self, packet_id: u16) -> Option<(usize, Flight)> {
+        let front = self.flights.front()?.packet_id;
+        let near = usize::from(distance(front, packet_id));
+        match self.flights.get(near) {
+            // Mostly no id is left out.
+            Some(&flight) if flight.packet_id == packet_id && !flight.is_over() => {
+                Some((near, flight))
+            }
+            _ => {
+                let at = self.search(front, packet_id)?;
+                Some((at, *self.flights.get(at)?))
+            }
         }
+    }
+
+    /// The client has the message at that place, which need not be kept any longer; its number in
+    /// the store.
+    pub(crate) fn arrived(&mut self, at: usize) -> EntryNo {
+        if let Some(flight) = self.flights.get_mut(at) {
+            flight.stage = Stage::Released;
+        }
+        let Some(Some(kept)) = self.kept.get_mut(at) else {
+            return EntryNo::NONE;
+        };
+        kept.message = None;
+        kept.entry
+    }
+
+    /// Ends the flight at that place; its number in the store.
+    pub(crate) fn end(&mut self, at: usize) -> EntryNo {
+        let Some(flight) = self.flights.get_mut(at).filter(|flight| !flight.is_over()) else {
+            return EntryNo::NONE;
+        };
+        flight.stage = Stage::Over;
+        self.bytes -= u64::from(flight.weight);
+        if let Some(index) = &mut self.index {
+            index.remove(&flight.packet_id);
+        }
+        let kept = self.kept.get_mut(at).and_then(Option::take);
+        let entry = kept.map_or(EntryNo::NONE, |kept| kept.entry);
+        self.live -= 1;
+        self.sent_live -= usize::from(at < self.sent);
         self.trim();
         if self.flights.len() > 2 * self.live + GAPS {
-            drop(self.drain_where(|_| false));
+            self.drain_where(|_, _| false);
         }
-        Some(flight)
+        entry
     }
 
-    /// Takes out all flights for which `take` says so, and closes the gaps.
-    pub(crate) fn drain_where(&mut self, mut take: impl FnMut(&Flight) -> bool) -> Vec<Flight> {
+    /// Takes out what was kept of all flights for which `take` says so, and closes the gaps.
+    pub(crate) fn drain_where(
+        &mut self,
+        mut take: impl FnMut(&Flight, &Delivery) -> bool,
+    ) -> Vec<Delivery> {
         let mut taken = Vec::new();
-        let mut kept = VecDeque::with_capacity(self.live);
-        let mut sent = 0;
+        let mut flights = VecDeque::with_capacity(self.live);
+        let mut kept = VecDeque::with_capacity(self.kept.len().min(self.live));
+        let (mut sent, mut bytes) = (0, 0);
         for (at, flight) in self.flights.drain(..).enumerate() {
-            if flight.gap {
+            let mut of_it = self.kept.get_mut(at).map(Option::take);
+            if flight.is_over() {
                 continue;
             }
-            if take(&flight) {
-                self.bytes -= u64::from(flight.delivery.weight);
-                taken.push(flight);
-            } else {
-                sent += usize::from(at < self.sent);
-                kept.push_back(flight);
+            let one = of_it.as_mut().and_then(|one| one.take_if(|one| take(&flight, one)));
+            if let Some(one) = one {
+                taken.push(one);
+                continue;
             }
+            sent += usize::from(at < self.sent);
+            bytes += u64::from(flight.weight);
+            flights.push_back(flight);
+            kept.extend(of_it);
         }
-        self.flights = kept;
+        (self.flights, self.kept, self.bytes) = (flights, kept, bytes);
         self.live = self.flights.len();
         (self.sent, self.sent_live) = (sent, sent);
         if self.index.take().is_some() && !self.flights.is_empty() {
@@ -287,13 +340,22 @@ impl Inflight {
         taken
     }
 
+    /// What was kept of the flight at that place.
+    fn delivery(&self, at: usize) -> Option<&Delivery> {
+        self.kept.get(at)?.as_ref()
+    }
+
     /// Removes gaps from both ends.
     fn trim(&mut self) {
-        while self.flights.front().is_some_and(|flight| flight.gap) {
-            self.pop_front();
+        while self.flights.front().is_some_and(Flight::is_over) {
+            self.flights.pop_front();
+            self.kept.pop_front();
+            self.first = self.first.wrapping_add(1);
+            self.sent = self.sent.saturating_sub(1);
         }
-        while self.flights.back().is_some_and(|flight| flight.gap) {
+        while self.flights.back().is_some_and(Flight::is_over) {
             self.flights.pop_back();
+            self.kept.truncate(self.flights.len());
         }
         self.sent = self.sent.min(self.flights.len());
         if self.flights.is_empty() {
@@ -301,16 +363,9 @@ impl Inflight {
         }
     }
 
-    fn pop_front(&mut self) -> Option<Flight> {
-        let flight = self.flights.pop_front()?;
-        self.first = self.first.wrapping_add(1);
-        self.sent = self.sent.saturating_sub(1);
-        Some(flight)
-    }
-
     fn build_index(&mut self) {
         let numbers = self.flights.iter().zip(0u32..);
-        let live = numbers.filter(|(flight, _)| !flight.gap);
+        let live = numbers.filter(|(flight, _)| !flight.is_over());
         let index = live.map(|(flight, at)| (flight.packet_id, self.first.wrapping_add(at)));
         self.index = Some(index.collect());
     }
@@ -326,12 +381,7 @@ impl Inflight {
         }
     }
 
-    #[inline]
-    fn position(&self, packet_id: u16) -> Option<usize> {
-        let front = self.flights.front()?.packet_id;
-        if front == packet_id {
-            return Some(0);
-        }
+    fn search(&self, front: u16, packet_id: u16) -> Option<usize> {
         if let Some(index) = &self.index {
             let number = index.get(&packet_id)?;
             return Some(number.wrapping_sub(self.first) as usize);
@@ -341,8 +391,12 @@ impl Inflight {
                 distance(front, flight.packet_id)
             })
             .ok()
-            .filter(|&at| !self.flights[at].gap)
+            .filter(|&at| !self.flights[at].is_over())
     }
+}
+
+const fn next_id(last: u16) -> u16 {
+    if last == u16::MAX { 1 } else { last + 1 }
 }
 
 /// How many ids after `from` comes `to`, 0 being no id.
@@ -354,7 +408,7 @@ const fn distance(from: u16, to: u16) -> u16 {
 mod tests {
     use super::*;
 
-    fn delivery() -> Delivery {
+    fn delivery(entry: EntryNo) -> Delivery {
         Delivery {
             message: None,
             qos: QoS::AtLeastOnce,
@@ -362,14 +416,19 @@ mod tests {
             ids: Ids::None,
             group: None,
             weight: 3,
-            entry: EntryNo::NONE,
+            entry,
         }
     }
 
     fn put(inflight: &mut Inflight) -> Option<u16> {
-        let id = inflight.take_id()?;
-        inflight.push(id, delivery());
-        Some(id)
+        inflight.put(QoS::AtLeastOnce, 3)
+    }
+
+    /// Ends the flight with that id, if there is one.
+    fn end(inflight: &mut Inflight, packet_id: u16) -> Option<EntryNo> {
+        let (at, flight) = inflight.find(packet_id)?;
+        assert_eq!(flight.packet_id, packet_id);
+        Some(inflight.end(at))
     }
 
     #[test]
@@ -380,7 +439,7 @@ mod tests {
         for _ in 0..200_000 {
             let id = put(&mut inflight).expect("free");
             assert!(id != 0 && id != stuck);
-            assert!(inflight.remove(id).is_some());
+            assert!(end(&mut inflight, id).is_some());
         }
         assert_eq!(inflight.len(), 1);
         assert_eq!(inflight.bytes(), 3);
@@ -394,7 +453,7 @@ mod tests {
         }
         assert!(put(&mut inflight).is_none());
         for id in (1..=MAX_FLIGHTS as u16).rev() {
-            assert!(inflight.remove(id).is_some(), "id {id}");
+            assert!(end(&mut inflight, id).is_some(), "id {id}");
         }
         assert_eq!((inflight.len(), inflight.bytes()), (0, 0));
     }
@@ -402,7 +461,8 @@ mod tests {
     #[test]
     fn any_order_of_acknowledgements_is_like_a_list() {
         let mut inflight = Inflight::default();
-        let mut list: Vec<(u16, bool)> = Vec::new();
+        // Id, number in the store, whether it was sent on this connection.
+        let mut list: Vec<(u16, EntryNo, bool)> = Vec::new();
         let mut state = 7u64;
         let mut below = |end: usize| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -414,37 +474,49 @@ mod tests {
                 list.is_empty() || below(100) < if step / 5000 % 2 == 0 { 60 } else { 40 };
             if pushing && inflight.all_sent() {
                 let id = put(&mut inflight).expect("free");
-                assert!(list.iter().all(|&(other, _)| other != id));
+                // For a while nothing is kept of any, then of some.
+                let kept = step / 20_000 % 2 == 0 && below(3) == 0;
+                let kept = kept.then(|| delivery(EntryNo(step)));
+                let entry = kept.as_ref().map_or(EntryNo::NONE, |kept| kept.entry);
+                kept.into_iter().for_each(|kept| inflight.keep(kept));
+                assert!(list.iter().all(|&(other, ..)| other != id));
                 rounds += usize::from(id == 1);
-                list.push((id, true));
+                list.push((id, entry, true));
             } else if !list.is_empty() {
                 // Mostly any of the newer ones, so that some stay for rounds.
                 let at = match below(20) {
                     0 => below(list.len()),
                     _ => list.len() - 1 - below(list.len().min(30)),
                 };
-                let (id, _) = list.remove(at);
-                assert_eq!(inflight.remove(id).map(|flight| flight.packet_id), Some(id));
-                assert!(inflight.remove(id).is_none());
+                let (id, entry, _) = list.remove(at);
+                assert_eq!(end(&mut inflight, id), Some(entry));
+                assert!(inflight.find(id).is_none());
             }
             if below(2000) == 0 {
                 inflight.restart();
-                list.iter_mut().for_each(|(_, sent)| *sent = false);
+                list.iter_mut().for_each(|(.., sent)| *sent = false);
             }
             if !inflight.all_sent() {
-                let next = inflight.next_unsent(usize::MAX).map(|flight| flight.packet_id);
-                let expected = list.iter_mut().find(|(_, sent)| !sent).expect("one is unsent");
-                expected.1 = true;
-                assert_eq!(next, Some(expected.0));
+                let expected = list.iter_mut().find(|(.., sent)| !sent).expect("one is unsent");
+                expected.2 = true;
+                let (flight, kept) = inflight.next_unsent(usize::MAX).expect("one is unsent");
+                let entry = kept.map_or(EntryNo::NONE, |kept| kept.entry);
+                assert_eq!((flight.packet_id, entry), (expected.0, expected.1));
             }
             assert_eq!(inflight.len(), list.len());
-            assert_eq!(inflight.all_sent(), list.iter().all(|&(_, sent)| sent));
+            assert_eq!(inflight.all_sent(), list.iter().all(|&(.., sent)| sent));
             assert!(inflight.flights.len() <= 2 * inflight.live + GAPS);
         }
         assert!(rounds > 2, "ids were used again");
-        let order: Vec<u16> = list.iter().map(|&(id, _)| id).collect();
-        let drained = inflight.drain_where(|_| true);
-        let drained: Vec<u16> = drained.iter().map(|flight| flight.packet_id).collect();
-        assert_eq!(drained, order);
+        let ids: Vec<u16> = inflight.flights.iter().map(|flight| flight.packet_id).collect();
+        assert!(list.iter().all(|(id, ..)| ids.contains(id)));
+        let numbers = list.iter().map(|&(_, entry, _)| entry);
+        let expected: Vec<EntryNo> = numbers.filter(|&entry| entry != EntryNo::NONE).collect();
+        assert!(inflight.kept().map(|(_, kept)| kept.entry).eq(expected.iter().copied()));
+        let drained = inflight.drain_where(|_, kept| kept.entry != EntryNo::NONE);
+        assert!(drained.iter().map(|kept| kept.entry).eq(expected));
+        let left = list.iter().filter(|(_, entry, _)| *entry == EntryNo::NONE);
+        assert!(inflight.flights.iter().map(|flight| flight.packet_id).eq(left.map(|it| it.0)));
+        assert_eq!(inflight.bytes(), 3 * inflight.len() as u64);
     }
 }

@@ -1,17 +1,20 @@
 //! Messages in line for a client, in order, with as little memory touched for each as there can be.
 //!
 //! ```text
-//!  slots:    [ own ][ shared ][ own ][ own ] …            eight bytes per message
-//!               │       └──► shared: the next Delivery     many receivers have the same message
-//!               ▼
-//!  ring:     | message | message | message | …            this client's alone, one after the other
+//!  slots:  [ own ][ common ][ own ][ shared ] …           eight bytes per message
+//!             │       │                └──► shared: the next Delivery, of which there is more
+//!             │       └──► common: the next Message       many receivers have the same message
+//!             ▼
+//!  ring:   | message | message | message | …              this client's alone, one after the other
 //! ```
 //! A message with one receiver goes into the client's ring: no allocation, and reading it back runs
-//! through memory in order. A message with many is held once and shared.
+//! through memory in order. Where the packet it came in says all there is, it is that packet, which
+//! is copied in and out in one piece. A message with many is held once. Where a slot has no room
+//! for what is to be known of a message, such as its number in the store, that stands beside it.
 
 use crate::client::Way;
 use crate::inflight::Delivery;
-use crate::message::{Message, MessageView, put_stored, stored_len, stored_weight};
+use crate::message::{Message, MessageView, STORED_HEAD, put_stored, view_stored};
 use crate::route::Ids;
 use crate::shared::{Group, Through};
 use crate::store::EntryNo;
@@ -23,7 +26,9 @@ use std::ops::Range;
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     slots: VecDeque<Slot>,
-    /// The messages of slots that have none in the ring.
+    /// Messages others have as well, of which their slots say all there is.
+    common: VecDeque<Message>,
+    /// The messages of all other slots that have none in the ring.
     shared: VecDeque<Delivery>,
     /// Apart, as most queues of a large broker are empty.
     ring: Option<Box<Ring>>,
@@ -34,25 +39,82 @@ pub(crate) struct Line {
 /// What is to be known of a message besides itself.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    /// Bytes in the ring; 0: it is the next of `shared`, and what follows means nothing.
+    /// Bytes in the ring; [`COMMON`]: it is the next of `common`; 0: it is the next of `shared`,
+    /// and what follows means nothing.
     own_len: u32,
+    /// Of those bytes, how many are not the message's weight.
+    head_len: u8,
     /// The place of its group in `groups`, counted from 1; 0: it came through none.
-    group: u16,
+    group: u8,
     qos: QoS,
     retain: bool,
+}
+
+/// The length of a message that is not in the ring but in `common`.
+const COMMON: u32 = u32::MAX;
+
+impl Slot {
+    /// The weight of a message in the ring.
+    #[inline]
+    const fn weight(self) -> u32 {
+        self.own_len.saturating_sub(self.head_len as u32)
+    }
+
+    /// The message of which these are the bytes in the ring.
+    #[inline]
+    fn view(self, bytes: &[u8]) -> MessageView<'_> {
+        match MessageView::of_packet(bytes, usize::from(self.head_len)) {
+            Some(view) => view,
+            None => view_stored(bytes),
+        }
+    }
+
+    /// How a message that nobody keeps gets to its client; then its group counts no more.
+    #[inline]
+    const fn way(self) -> Way<'static> {
+        let entry = EntryNo::NONE;
+        Way { qos: self.qos, retain: self.retain, ids: &Ids::None, group: None, entry }
+    }
+}
+
+/// What is to be known of the first in line before it is taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Front {
+    pub(crate) qos: QoS,
+    pub(crate) weight: u32,
+    pub(crate) kind: Kind,
+}
+
+/// How the first in line is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It is read in the ring, and forgotten: [`Line::pop_own`].
+    Own,
+    /// Others have it as well, and it is forgotten here: [`Line::pop_common`].
+    Common,
+    /// There is more to it, or it is to be kept until it is acknowledged: [`Line::pop_whole`].
+    Whole,
 }
 
 /// A message on its way out of the ring: it is read where it is.
 #[derive(Debug)]
 pub(crate) struct Own {
     ring: Box<Ring>,
-    at: Range<usize>,
+    start: usize,
+    slot: Slot,
 }
 
 impl Own {
-    /// The message, as it is stored.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.ring.bytes(self.at.clone())
+    /// The message.
+    #[inline]
+    pub(crate) fn view(&self) -> MessageView<'_> {
+        self.slot.view(self.ring.bytes(self.start..self.start + self.slot.own_len as usize))
+    }
+
+    /// How it gets to its client.
+    #[inline]
+    pub(crate) const fn way(&self) -> Way<'static> {
+        self.slot.way()
     }
 }
 
@@ -65,8 +127,13 @@ const GROUPS: usize = 16;
 
 impl Line {
     /// Nobody waits.
-    pub(crate) const EMPTY: Self =
-        Self { slots: VecDeque::new(), shared: VecDeque::new(), ring: None, groups: Vec::new() };
+    pub(crate) const EMPTY: Self = Self {
+        slots: VecDeque::new(),
+        common: VecDeque::new(),
+        shared: VecDeque::new(),
+        ring: None,
+        groups: Vec::new(),
+    };
 
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
@@ -76,59 +143,106 @@ impl Line {
         self.slots.is_empty()
     }
 
-    /// QoS and weight of the oldest message.
-    pub(crate) fn front(&self) -> Option<(QoS, u32)> {
+    /// The oldest message: whether it is to be kept until it is acknowledged (`lasting`, or for
+    /// another member of its group) as well.
+    #[inline]
+    pub(crate) fn front(&self, lasting: bool) -> Option<Front> {
         let slot = self.slots.front()?;
-        if slot.own_len == 0 {
-            return self.shared.front().map(|delivery| (delivery.qos, delivery.weight));
-        }
-        Some((slot.qos, stored_weight(slot.own_len)))
+        let kept = slot.qos != QoS::AtMostOnce && (lasting || slot.group != 0);
+        let (weight, kind) = match slot.own_len {
+            0 => {
+                let Delivery { qos, weight, .. } = *self.shared.front()?;
+                return Some(Front { qos, weight, kind: Kind::Whole });
+            }
+            COMMON => (self.common.front()?.weight() as u32, Kind::Common),
+            _ => (slot.weight(), Kind::Own),
+        };
+        let kind = if kept { Kind::Whole } else { kind };
+        Some(Front { qos: slot.qos, weight, kind })
     }
 
-    /// Adds a message that others have as well; it is in `delivery`.
+    /// Adds a message of which there is more to know than a slot says; it is in `delivery`.
     pub(crate) fn push_shared(&mut self, delivery: Delivery) {
-        self.slots.push_back(Slot { own_len: 0, group: 0, qos: QoS::AtMostOnce, retain: false });
+        let (qos, retain) = (QoS::AtMostOnce, false);
+        self.slots.push_back(Slot { own_len: 0, head_len: 0, group: 0, qos, retain });
         self.shared.push_back(delivery);
     }
 
-    /// Adds a message nobody else has, and the store does not, if the ring can have it: its
-    /// weight.
-    pub(crate) fn push_own(&mut self, way: &Way<'_>, view: &MessageView<'_>) -> Option<u32> {
-        debug_assert!(way.entry == EntryNo::NONE);
-        if *way.ids != Ids::None {
-            return None;
-        }
+    /// Adds a message that others have as well, if [`Self::is_plain`]; its weight.
+    pub(crate) fn push_common(&mut self, way: &Way<'_>, message: Message) -> u32 {
+        debug_assert!(Self::is_plain(way) && way.group.is_none());
+        let (qos, retain, weight) = (way.qos, way.retain, message.weight() as u32);
+        self.slots.push_back(Slot { own_len: COMMON, head_len: 0, group: 0, qos, retain });
+        self.common.push_back(message);
+        weight
+    }
+
+    /// Whether a slot has room for all there is to know, but for the group.
+    pub(crate) fn is_plain(way: &Way<'_>) -> bool {
+        way.entry == EntryNo::NONE && *way.ids == Ids::None
+    }
+
+    /// Adds a message nobody else has, if [`Self::is_plain`] and the ring can have it: its weight.
+    /// `lasting`: its session outlives the connection.
+    pub(crate) fn push_own(
+        &mut self,
+        way: &Way<'_>,
+        view: &MessageView<'_>,
+        lasting: bool,
+    ) -> Option<u32> {
+        debug_assert!(Self::is_plain(way));
         let group = self.place_of(way.group)?;
-        let len = stored_len(view);
-        put_stored(view, self.ring.get_or_insert_default().room_for(len));
-        let own_len = len as u32;
-        self.slots.push_back(Slot { own_len, group, qos: way.qos, retain: way.retain });
-        Some(stored_weight(own_len))
+        let ring = self.ring.get_or_insert_default();
+        // What is to be kept in flight becomes a message in one copy.
+        let brief = !lasting && group == 0;
+        let (own_len, head_len) = match view.packet().filter(|_| brief) {
+            Some((packet, head_len)) => {
+                ring.room_for(packet.len()).extend_from_slice(packet);
+                (packet.len(), head_len)
+            }
+            None => {
+                put_stored(view, ring.room_for(STORED_HEAD + view.weight()));
+                (STORED_HEAD + view.weight(), STORED_HEAD)
+            }
+        };
+        let (own_len, head_len) = (own_len as u32, head_len as u8);
+        let slot = Slot { own_len, head_len, group, qos: way.qos, retain: way.retain };
+        self.slots.push_back(slot);
+        Some(slot.weight())
     }
 
-    /// Takes the oldest message: in the delivery if it is a shared one, or is to be kept until it
-    /// is acknowledged (`lasting`, or for another member of its group); else beside it.
-    pub(crate) fn pop(&mut self, lasting: bool) -> Option<(Delivery, Option<Own>)> {
+    /// Takes the oldest message, with all there is to know of it.
+    pub(crate) fn pop_whole(&mut self) -> Option<Delivery> {
         let slot = self.slots.pop_front()?;
-        let kept = slot.qos != QoS::AtMostOnce && (lasting || slot.group != 0);
-        if slot.own_len == 0 || kept {
-            let delivery = self.take(slot)?;
-            self.tidy();
-            return Some((delivery, None));
-        }
-        let delivery = self.delivery(slot, None);
-        let mut ring = self.ring.take()?;
-        let at = ring.pop(slot.own_len as usize);
+        let delivery = self.take(slot);
         self.tidy();
-        Some((delivery, Some(Own { ring, at })))
+        delivery
     }
 
-    /// Takes back what [`Self::pop`] gave, before anything else is pushed or popped.
+    /// Takes the oldest message, which is in the ring; to be put back.
+    #[inline]
+    pub(crate) fn pop_own(&mut self) -> Option<Own> {
+        let slot = self.slots.pop_front()?;
+        let mut ring = self.ring.take()?;
+        let start = ring.pop(slot.own_len as usize);
+        Some(Own { ring, start, slot })
+    }
+
+    /// Takes back what [`Self::pop_own`] gave, before anything else is pushed or popped.
+    #[inline]
     pub(crate) fn put_back(&mut self, own: Own) {
         debug_assert!(self.ring.is_none());
-        if !self.slots.is_empty() {
-            self.ring = Some(own.ring);
-        }
+        self.ring = Some(own.ring);
+        self.tidy();
+    }
+
+    /// Takes the oldest message, which is a common one, and how it gets to its client.
+    #[inline]
+    pub(crate) fn pop_common(&mut self) -> Option<(Message, Way<'static>)> {
+        let slot = self.slots.pop_front()?;
+        let message = self.common.pop_front()?;
+        self.tidy();
+        Some((message, slot.way()))
     }
 
     /// Takes out the messages for which `take` says so, which hears of their groups and entries;
@@ -142,6 +256,7 @@ impl Line {
         while let Some(slot) = old.slots.pop_front() {
             let known = match slot.own_len {
                 0 => old.shared.front().map(|first| (first.group.as_deref(), first.entry)),
+                COMMON => Some((None, EntryNo::NONE)),
                 _ => Some((old.group(slot.group).map(|group| &**group), EntryNo::NONE)),
             };
             let Some((group, entry)) = known else {
@@ -154,10 +269,12 @@ impl Line {
             let len = slot.own_len as usize;
             if len == 0 {
                 self.shared.extend(old.shared.pop_front());
+            } else if slot.own_len == COMMON {
+                self.common.extend(old.common.pop_front());
             } else if let Some(ring) = &mut old.ring {
-                let at = ring.pop(len);
+                let start = ring.pop(len);
                 let room = self.ring.get_or_insert_default().room_for(len);
-                room.extend_from_slice(ring.bytes(at));
+                room.extend_from_slice(ring.bytes(start..start + len));
             }
             self.slots.push_back(slot);
         }
@@ -165,7 +282,7 @@ impl Line {
         taken
     }
 
-    /// The shared messages, oldest first.
+    /// The messages of which there is more to know, oldest first.
     pub(crate) fn shared(&self) -> impl Iterator<Item = &Delivery> {
         self.shared.iter()
     }
@@ -175,8 +292,8 @@ impl Line {
         self.shared.iter_mut()
     }
 
-    /// Whether some message is in the ring.
-    pub(crate) fn has_own(&self) -> bool {
+    /// Whether there is some other message.
+    pub(crate) fn has_plain(&self) -> bool {
         self.slots.len() > self.shared.len()
     }
 
@@ -187,58 +304,67 @@ impl Line {
 
     /// The message of a slot that was the first.
     fn take(&mut self, slot: Slot) -> Option<Delivery> {
-        if slot.own_len == 0 {
-            return self.shared.pop_front();
-        }
-        let ring = self.ring.as_mut()?;
-        let at = ring.pop(slot.own_len as usize);
-        let message = Message::from_stored(ring.bytes(at));
-        Some(self.delivery(slot, Some(message)))
-    }
-
-    /// The delivery of a slot of the ring.
-    fn delivery(&self, slot: Slot, message: Option<Message>) -> Delivery {
-        Delivery {
-            message,
+        let message = match slot.own_len {
+            0 => return self.shared.pop_front(),
+            COMMON => self.common.pop_front()?,
+            len => {
+                let ring = self.ring.as_mut()?;
+                let start = ring.pop(len as usize);
+                let bytes = ring.bytes(start..start + len as usize);
+                match MessageView::of_packet(bytes, usize::from(slot.head_len)) {
+                    Some(view) => Message::new(&view, &mut Vec::new()),
+                    None => Message::from_stored(bytes),
+                }
+            }
+        };
+        Some(Delivery {
+            weight: message.weight() as u32,
+            message: Some(message),
             qos: slot.qos,
             retain: slot.retain,
             ids: Ids::None,
             group: self.group(slot.group).cloned(),
-            weight: stored_weight(slot.own_len),
             entry: EntryNo::NONE,
-        }
+        })
     }
 
     /// Gives memory back when nobody is left.
+    #[inline]
     fn tidy(&mut self) {
-        if !self.slots.is_empty() {
-            return;
+        if self.slots.is_empty() {
+            self.clear();
         }
+    }
+
+    fn clear(&mut self) {
         self.ring = None;
         self.groups.clear();
         if self.slots.capacity() > KEPT_PLACES {
             self.slots = VecDeque::new();
+        }
+        if self.common.capacity() > KEPT_PLACES {
+            self.common = VecDeque::new();
         }
         if self.shared.capacity() > KEPT_PLACES {
             self.shared = VecDeque::new();
         }
     }
 
-    fn group(&self, place: u16) -> Option<&Through> {
+    fn group(&self, place: u8) -> Option<&Through> {
         self.groups.get(usize::from(place).checked_sub(1)?)
     }
 
     /// A group's place in `groups`; `None`: there is no more room for it.
-    fn place_of(&mut self, group: Option<&Through>) -> Option<u16> {
+    fn place_of(&mut self, group: Option<&Through>) -> Option<u8> {
         let Some(group) = group else {
             return Some(0);
         };
         let known = self.groups.iter().position(|it| it.is(group));
         if known.is_none() && self.groups.len() < GROUPS {
             self.groups.push(group.clone());
-            return Some(self.groups.len() as u16);
+            return Some(self.groups.len() as u8);
         }
-        known.map(|at| at as u16 + 1)
+        known.map(|at| at as u8 + 1)
     }
 }
 
@@ -272,9 +398,10 @@ impl Ring {
         &mut self.chunks[last]
     }
 
-    /// Takes the first `len` bytes, which were written in one piece; they stay where they are until
-    /// the next are taken.
-    fn pop(&mut self, len: usize) -> Range<usize> {
+    /// Takes the first `len` bytes, which were written in one piece, and says where they are; they
+    /// stay there until the next are taken.
+    #[inline]
+    fn pop(&mut self, len: usize) -> usize {
         if self.chunks.front().is_some_and(|first| self.start == first.len())
             && let Some(empty) = self.chunks.pop_front()
         {
@@ -286,10 +413,11 @@ impl Ring {
         }
         let start = self.start;
         self.start += len;
-        start..self.start
+        start
     }
 
     /// What [`Self::pop`] took.
+    #[inline]
     fn bytes(&self, at: Range<usize>) -> &[u8] {
         self.chunks.front().and_then(|first| first.get(at)).unwrap_or_default()
     }

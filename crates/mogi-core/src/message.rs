@@ -8,7 +8,7 @@
 
 use crate::author::Author;
 use mogi_codec::properties::put_property;
-use mogi_codec::{Properties, PropertyId, QoS};
+use mogi_codec::{PacketKind, Properties, PropertyId, QoS};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -29,7 +29,8 @@ pub const NEVER: u64 = u64::MAX;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message(Arc<[u8]>);
 
-const HEAD: usize = 15;
+/// Bytes of it before the topic.
+pub(crate) const STORED_HEAD: usize = 15;
 const FLAG_RETAIN: u8 = 0b100;
 const FLAG_AUTHOR: u8 = 0b1000;
 
@@ -43,7 +44,7 @@ impl Message {
 
     /// The message whose [`Self::as_bytes`] these are; `None` if they are not one's.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (head, rest) = bytes.split_at_checked(HEAD)?;
+        let (head, rest) = bytes.split_at_checked(STORED_HEAD)?;
         let topic_len = usize::from(u16::from_le_bytes([head[1], head[2]]));
         let properties_len = u32::from_le_bytes([head[3], head[4], head[5], head[6]]) as usize;
         let (topic, rest) = rest.split_at_checked(topic_len)?;
@@ -127,13 +128,13 @@ impl Message {
 
     /// What it weighs in a queue: topic, properties and payload, in bytes.
     pub fn weight(&self) -> usize {
-        self.0.len() - HEAD
+        self.0.len() - STORED_HEAD
     }
 }
 
-/// Appends a message in the form it is stored in.
+/// Appends a message in the form it is stored in, [`STORED_HEAD`] and as many bytes as it weighs.
 pub(crate) fn put_stored(view: &MessageView<'_>, out: &mut Vec<u8>) {
-    out.reserve(HEAD + view.weight());
+    out.reserve(STORED_HEAD + view.weight());
     out.push(view.qos as u8 | if view.retain { FLAG_RETAIN } else { 0 });
     out.extend_from_slice(&(view.topic.len() as u16).to_le_bytes());
     out.extend_from_slice(&(view.properties.len() as u32).to_le_bytes());
@@ -143,21 +144,10 @@ pub(crate) fn put_stored(view: &MessageView<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(view.payload);
 }
 
-/// Bytes [`put_stored`] appends.
-pub(crate) fn stored_len(view: &MessageView<'_>) -> usize {
-    HEAD + view.weight()
-}
-
-/// What a message weighs of which [`put_stored`] wrote so many bytes.
-pub(crate) const fn stored_weight(len: u32) -> u32 {
-    // Each has a topic, so that none weighs nothing.
-    len.saturating_sub(HEAD as u32)
-}
-
 /// Reads what [`put_stored`] wrote.
 #[inline]
 pub(crate) fn view_stored(bytes: &[u8]) -> MessageView<'_> {
-    let (head, rest) = bytes.split_at(HEAD);
+    let (head, rest) = bytes.split_at(STORED_HEAD);
     let topic_len = usize::from(u16::from_le_bytes([head[1], head[2]]));
     let properties_len = u32::from_le_bytes([head[3], head[4], head[5], head[6]]) as usize;
     let mut expires_at = [0; 8];
@@ -223,6 +213,39 @@ impl<'a> MessageView<'a> {
             expires_at_ms: NEVER,
             frame: None,
         }
+    }
+
+    /// The packet of MQTT 3.x it came in, which says all there is, and how many of its bytes are
+    /// neither topic nor payload; [`Self::of_packet`] reads it.
+    #[inline]
+    pub(crate) fn packet(&self) -> Option<(&'a [u8], usize)> {
+        let frame = self.frame.filter(|frame| !frame.v5)?;
+        debug_assert!(self.properties.is_empty() && self.expires_at_ms == NEVER);
+        Some((frame.bytes, frame.bytes.len() - self.weight()))
+    }
+
+    /// The message in what [`Self::packet`] gave; `None`: that is no packet.
+    #[inline]
+    pub(crate) fn of_packet(bytes: &'a [u8], head_len: usize) -> Option<Self> {
+        let first = *bytes.first()?;
+        if PacketKind::from_first_byte(first) != Some(PacketKind::Publish) {
+            return None;
+        }
+        let qos = QoS::from_u8(first >> 1 & 0b11)?;
+        let id_len = if qos == QoS::AtMostOnce { 0 } else { 2 };
+        let rest = bytes.get(head_len.checked_sub(2 + id_len)?..)?;
+        let (topic_len, rest) = rest.split_first_chunk::<2>()?;
+        let (topic, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*topic_len)))?;
+        let packet_id_at = head_len - id_len + topic.len();
+        Some(Self {
+            qos,
+            retain: first & 1 != 0,
+            topic,
+            properties: &[],
+            payload: rest.get(id_len..)?,
+            expires_at_ms: NEVER,
+            frame: Some(Frame { bytes, packet_id_at, v5: false }),
+        })
     }
 
     /// What it weighs in a queue: topic, properties and payload, in bytes.

@@ -5,6 +5,7 @@
 //!  | kind 1 | body len 4 | body |   | kind 1 | body len 4 | body |   …
 //!  PUBLISH   a message for the peer's own subscribers, and the entries already written down for
 //!            lasting sessions among them
+//!  PACKET    the same without entries, as the packet it came in
 //!  DIRECTED  a message for one member of a shared group, and its entry
 //!  FAR_DIRECTED  the same as another node sent it, by client id
 //! ```
@@ -28,6 +29,7 @@ use mogi_codec::{DecodeError, QoS, SubscribeOptions};
 const PUBLISH: u8 = 1;
 const DIRECTED: u8 = 2;
 const FAR_DIRECTED: u8 = 3;
+const PACKET: u8 = 4;
 
 /// An entry for a lasting session of a peer.
 #[derive(Clone, Copy, Debug)]
@@ -86,10 +88,18 @@ impl Outbox {
                 continue;
             };
             let before = batch.len();
-            put_item(batch, PUBLISH, |out| {
-                put_entries(out, entries.iter().filter(|entry| usize::from(entry.worker) == peer));
-                put_message(out, view);
-            });
+            let mut entries =
+                entries.iter().filter(|entry| usize::from(entry.worker) == peer).peekable();
+            match view.packet().filter(|_| entries.peek().is_none()) {
+                Some((packet, head_len)) => put_item(batch, PACKET, |out| {
+                    out.push(head_len as u8);
+                    out.extend_from_slice(packet);
+                }),
+                None => put_item(batch, PUBLISH, |out| {
+                    put_entries(out, entries);
+                    put_message(out, view);
+                }),
+            }
             appended += batch.len() - before;
         }
         appended
@@ -263,7 +273,13 @@ impl Worker {
             PUBLISH => {
                 let mut entries = Entries::read(self.index, &mut body)?;
                 let message = read_message(&mut body)?;
-                self.deliver_from_peer(&message, &mut entries, origin)
+                self.deliver_from_peer(&message.view(message.topic), &mut entries, origin)
+            }
+            PACKET => {
+                let head_len = usize::from(body.u8()?);
+                let view = MessageView::of_packet(body.rest(), head_len);
+                let view = view.ok_or(DecodeError::malformed("no packet in a batch"))?;
+                self.deliver_from_peer(&view, &mut Entries(Vec::new()), origin)
             }
             DIRECTED => self.directed_item(&mut body),
             FAR_DIRECTED => self.far_directed(&mut body),

@@ -10,13 +10,14 @@ use crate::handshake::too_deep;
 use crate::interest::{LOCAL, Lasting, bit};
 use crate::memory::Memory;
 use crate::message::{Frame, MessageView, NEVER, forwardable, put_forwarded};
-use crate::peer::{Entries, Outbox, PeerEntry, PeerMessage};
+use crate::peer::{Entries, Outbox, PeerEntry};
 use crate::receive::wants_reasons;
 use crate::retain::{retain, retain_later};
 use crate::shared::Through;
 use crate::store::{Cause, SessionNo, StoreOp, StoredWaiting};
 use crate::turn::SharedCopy;
 use crate::worker::Worker;
+use mogi_codec::reader::checked_str;
 use mogi_codec::{
     Ack, DecodeError, Header, PacketKind, Properties, PropertyBuf, PropertyId, QoS, RawPublish,
     Reason, Version,
@@ -196,19 +197,20 @@ impl Worker {
 
     /// A message of a peer: for this worker's own subscribers only. `entries` are those the peer
     /// wrote down for lasting sessions of this worker.
+    #[inline]
     pub(crate) fn deliver_from_peer(
         &mut self,
-        message: &PeerMessage<'_>,
+        view: &MessageView<'_>,
         entries: &mut Entries,
         origin: Option<u32>,
     ) -> Result<(), DecodeError> {
         let version = self.node.interest.version();
-        let route = match self.routing.find(message.topic, version) {
+        let route = match self.routing.find(view.topic, version) {
             Some(route) => route,
-            None => self.routing.add(message.topic()?, version),
+            // Its bytes were checked where it came in, but another node may have sent it.
+            None => self.routing.add(checked_str(view.topic)?, version),
         };
         let route = self.routing.get(route);
-        let view = message.view(route.topic.as_bytes());
         let upgrade = self.turn.cfg.upgrade_outgoing_qos;
         let mut shared = SharedCopy::for_receivers(route.targets.len());
         for target in &route.targets {
@@ -218,7 +220,7 @@ impl Worker {
             let Some(client) = self.clients.get_mut(target.client) else {
                 continue;
             };
-            let mut way = Way::live(target, &view, upgrade, None);
+            let mut way = Way::live(target, view, upgrade, None);
             if !entries.is_empty() {
                 let wanted =
                     |qos| route.has_other(target, |it| it.live_qos(view.qos, upgrade) == qos);
@@ -230,7 +232,7 @@ impl Worker {
             {
                 continue;
             }
-            client.deliver(target.client, &mut self.turn, &view, &mut shared, way);
+            client.deliver(target.client, &mut self.turn, view, &mut shared, way);
         }
         let weight = view.weight() as u32;
         for (session, entry, twice) in entries.rest() {
@@ -438,20 +440,21 @@ impl Worker {
         if reason.is_error() && kind == PacketKind::Pubrec {
             client.session.received.remove(publish.packet_id); // [MQTT-4.3.3-9]
         }
-        let mut properties = PropertyBuf::new();
-        if let (Some(why), Some(link)) = (why, &client.link)
-            && wants_reasons(link)
-            && why.len() + 16 <= link.max_packet_size
-        {
-            properties.str(PropertyId::ReasonString, why); // [MQTT-3.4.2-2]
-        }
         let id = &client.id;
         self.turn.log(LogKind::Debug, || {
             let name = kind.name();
             format!("Sending {name} to {id} (m{}, rc{})", publish.packet_id, reason as u8)
         });
-        let ack =
-            Ack { packet_id: publish.packet_id, reason, properties: properties.as_properties() };
+        let ack = Ack::new(publish.packet_id, reason);
+        if let (Some(why), Some(link)) = (why, &client.link)
+            && wants_reasons(link)
+            && why.len() + 16 <= link.max_packet_size
+        {
+            let mut properties = PropertyBuf::new();
+            properties.str(PropertyId::ReasonString, why); // [MQTT-3.4.2-2]
+            let ack = Ack { properties: properties.as_properties(), ..ack };
+            return client.ack(key, &mut self.turn, |version, out| ack.encode(version, kind, out));
+        }
         client.ack(key, &mut self.turn, |version, out| ack.encode(version, kind, out));
     }
 

@@ -3,7 +3,7 @@
 
 use crate::client::Way;
 use crate::inflight::Delivery;
-use crate::line::{Line, Own};
+use crate::line::{Front, Line, Own};
 use crate::message::{Message, MessageView};
 use crate::paging::Paged;
 use crate::seldom::Spare;
@@ -158,22 +158,34 @@ impl Queue {
         self.qos0 == 0 && !(turn.cfg.queue_qos0_messages && self.is_paged())
     }
 
-    /// QoS and weight of the oldest message.
-    pub(crate) fn front(&self) -> Option<(QoS, usize)> {
-        self.line.front().map(|(qos, weight)| (qos, weight as usize))
+    /// The oldest message; `lasting`: its session outlives the connection.
+    #[inline]
+    pub(crate) fn front(&self, lasting: bool) -> Option<Front> {
+        self.line.front(lasting)
     }
 
-    /// Adds a message that others have as well; it is in `delivery`.
+    /// Adds a message of which there is more to know; it is in `delivery`.
     pub(crate) fn push_shared(&mut self, delivery: Delivery) {
         debug_assert!(delivery.message.is_some());
         self.count_in(delivery.qos, delivery.weight);
         self.line.push_shared(delivery);
     }
 
-    /// Adds a message nobody else has, the store neither; whether that was possible: else it is
-    /// one to be shared.
-    pub(crate) fn push_own(&mut self, way: &Way<'_>, view: &MessageView<'_>) -> bool {
-        let weight = self.line.push_own(way, view);
+    /// Adds a message that others have as well, of which [`Line::is_plain`] and no group is known.
+    pub(crate) fn push_common(&mut self, way: &Way<'_>, message: Message) {
+        let weight = self.line.push_common(way, message);
+        self.count_in(way.qos, weight);
+    }
+
+    /// Adds a message nobody else has, of which [`Line::is_plain`]; whether that was possible.
+    /// `lasting`: its session outlives the connection.
+    pub(crate) fn push_own(
+        &mut self,
+        way: &Way<'_>,
+        view: &MessageView<'_>,
+        lasting: bool,
+    ) -> bool {
+        let weight = self.line.push_own(way, view, lasting);
         if let Some(weight) = weight {
             self.count_in(way.qos, weight);
         }
@@ -187,21 +199,34 @@ impl Queue {
         self.push_shared(delivery);
     }
 
-    /// Takes the oldest message: in the delivery if it is a shared one, or is to be kept until it
-    /// is acknowledged because the session is `lasting` or for another member of its group; else
-    /// beside it, to be put back.
-    pub(crate) fn pop(&mut self, lasting: bool) -> Option<(Delivery, Option<Own>)> {
-        let (delivery, own) = self.line.pop(lasting)?;
-        self.forget(&delivery);
+    /// Takes the oldest message as [`Line::pop_whole`].
+    pub(crate) fn pop_whole(&mut self) -> Option<Delivery> {
+        let delivery = self.line.pop_whole()?;
+        self.forget(delivery.qos, delivery.weight);
         self.count_less(1);
-        Some((delivery, own))
+        Some(delivery)
     }
 
-    /// Takes back what [`Self::pop`] gave, before anything else is done with the queue.
-    pub(crate) fn put_back(&mut self, own: Option<Own>) {
-        if let Some(own) = own {
-            self.line.put_back(own);
-        }
+    /// Takes the oldest message, which is `front`, as [`Line::pop_own`].
+    #[inline]
+    pub(crate) fn pop_own(&mut self, front: Front) -> Option<Own> {
+        self.forget(front.qos, front.weight);
+        self.count_less(1);
+        self.line.pop_own()
+    }
+
+    /// Takes back what [`Self::pop_own`] gave, before anything else is done with the queue.
+    #[inline]
+    pub(crate) fn put_back(&mut self, own: Own) {
+        self.line.put_back(own);
+    }
+
+    /// Takes the oldest message, which is `front`, as [`Line::pop_common`].
+    #[inline]
+    pub(crate) fn pop_common(&mut self, front: Front) -> Option<(Message, Way<'static>)> {
+        self.forget(front.qos, front.weight);
+        self.count_less(1);
+        self.line.pop_common()
     }
 
     /// Takes out the deliveries of shared groups for which `take` says so.
@@ -220,17 +245,17 @@ impl Queue {
     fn extract(&mut self, take: impl FnMut(Option<&Group>, EntryNo) -> bool) -> Vec<Delivery> {
         let taken = self.line.extract(take);
         for delivery in &taken {
-            self.forget(delivery);
+            self.forget(delivery.qos, delivery.weight);
         }
         self.count_less(taken.len());
         taken
     }
 
     /// The client is gone: the backlog becomes part of the queue as far as `limit` allows (0: any
-    /// number), QoS 0 only if `qos0` waits. With `share` no message stays in the ring, so that the
+    /// number), QoS 0 only if `qos0` waits. With `share` there is a delivery for each, so that the
     /// store can have it. How many messages were dropped for the limit.
     pub(crate) fn settle(&mut self, limit: usize, qos0: bool, share: bool) -> u64 {
-        if self.backlog == 0 && qos0 && !(share && self.line.has_own()) {
+        if self.backlog == 0 && qos0 && !(share && self.line.has_plain()) {
             return 0;
         }
         self.count_less(self.line.len());
@@ -240,10 +265,8 @@ impl Queue {
         let kept = Self { watched, paged, question, grouped, bytes, ..Self::default() };
         let mut old = std::mem::replace(self, kept);
         let mut dropped = 0;
-        while let Some((mut delivery, own)) = old.pop(true) {
-            let ring = own.as_ref().map(|own| Message::from_stored(own.bytes()));
-            old.put_back(own);
-            let Some(message) = delivery.message.take().or(ring) else {
+        while let Some(mut delivery) = old.pop_whole() {
+            let Some(message) = delivery.message.take() else {
                 continue;
             };
             if delivery.qos == QoS::AtMostOnce && !qos0 {
@@ -278,22 +301,24 @@ impl Queue {
         self.count_more(1);
     }
 
-    fn forget(&mut self, delivery: &Delivery) {
+    fn forget(&mut self, qos: QoS, weight: u32) {
         // A weight of 0 marks the backlog: every message has a topic.
-        if delivery.weight == 0 {
+        if weight == 0 {
             self.backlog -= 1;
         }
-        self.bytes.subtract(u64::from(delivery.weight));
-        self.qos0 -= usize::from(delivery.qos == QoS::AtMostOnce);
+        self.bytes.subtract(u64::from(weight));
+        self.qos0 -= usize::from(qos == QoS::AtMostOnce);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::view_stored;
+    use crate::line::Kind;
+    use crate::message::{Frame, NEVER};
     use crate::route::Ids;
     use crate::shared::Through;
+    use mogi_codec::{Properties, Publish, Version};
     use std::collections::VecDeque;
 
     fn shared_delivery(message: Message) -> Delivery {
@@ -303,10 +328,57 @@ mod tests {
         Delivery { message, qos, retain: false, ids, group: None, weight, entry }
     }
 
-    fn text(delivery: &Delivery, own: Option<&Own>) -> Vec<u8> {
-        match &delivery.message {
-            Some(message) => message.payload().to_vec(),
-            None => view_stored(own.expect("one or the other").bytes()).payload.to_vec(),
+    /// Takes the oldest message out: its payload, and whether it is whole.
+    fn pop(queue: &mut Queue, lasting: bool) -> (Vec<u8>, bool) {
+        let front = queue.front(lasting).expect("not empty");
+        match front.kind {
+            Kind::Whole => (payload(&queue.pop_whole().expect("there")), true),
+            Kind::Common => {
+                let (message, way) = queue.pop_common(front).expect("there");
+                assert_eq!(way.qos, front.qos);
+                (message.payload().to_vec(), false)
+            }
+            Kind::Own => {
+                let own = queue.pop_own(front).expect("there");
+                assert_eq!(own.way().qos, front.qos);
+                let text = own.view().payload.to_vec();
+                queue.put_back(own);
+                (text, false)
+            }
+        }
+    }
+
+    fn payload(delivery: &Delivery) -> Vec<u8> {
+        delivery.message.as_ref().expect("it is whole").payload().to_vec()
+    }
+
+    /// A PUBLISH of MQTT 3.1.1.
+    struct Packet {
+        bytes: Vec<u8>,
+        payload_len: usize,
+    }
+
+    fn packet(payload: &[u8]) -> Packet {
+        let publish = Publish {
+            dup: true,
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            topic: "t",
+            packet_id: 0x0102,
+            properties: Properties::default(),
+            payload,
+        };
+        let mut bytes = Vec::new();
+        publish.encode(Version::V311, &mut bytes);
+        Packet { bytes, payload_len: payload.len() }
+    }
+
+    impl Packet {
+        fn view(&self) -> MessageView<'_> {
+            let (head, payload) = self.bytes.split_at(self.bytes.len() - self.payload_len);
+            let packet_id_at = head.len() - 2;
+            let frame = Some(Frame { bytes: &self.bytes, packet_id_at, v5: false });
+            MessageView { frame, ..MessageView::internal("t", payload, QoS::AtLeastOnce, true) }
         }
     }
 
@@ -320,11 +392,14 @@ mod tests {
         *state >> 16
     }
 
-    /// Adds a message with that payload: the client's own, one of a group, or a shared one.
+    /// Adds a message with that payload: the client's own, one of a group, a common one, or one of
+    /// which there is more to know.
     fn push(queue: &mut Queue, payload: &[u8], group: &Through, kind: u32) {
         let view = MessageView::internal("t", payload, QoS::AtLeastOnce, false);
         match kind {
-            0 | 1 => assert!(queue.push_own(&way((kind == 1).then_some(group)), &view)),
+            0 => assert!(queue.push_own(&way(None), &packet(payload).view(), false)),
+            1 => assert!(queue.push_own(&way(Some(group)), &view, false)),
+            2 => queue.push_common(&way(None), Message::new(&view, &mut Vec::new())),
             _ => {
                 let mut delivery = shared_delivery(Message::new(&view, &mut Vec::new()));
                 delivery.group = (kind == 3).then(|| group.clone());
@@ -343,18 +418,42 @@ mod tests {
             let random = next(&mut state);
             if !random.is_multiple_of(4) || queue.is_empty() {
                 let payload = round.to_string().repeat(1 + random as usize % 200).into_bytes();
-                push(&mut queue, &payload, &group, random / 4 % 4);
+                push(&mut queue, &payload, &group, random / 4 % 5);
                 expected.push_back(payload);
             } else {
-                let (delivery, own) = queue.pop(false).expect("not empty");
-                assert_eq!(Some(text(&delivery, own.as_ref())), expected.pop_front());
-                queue.put_back(own);
-                assert!(delivery.group.is_none() || delivery.message.is_some());
+                assert_eq!(Some(pop(&mut queue, false).0), expected.pop_front());
             }
             assert_eq!(queue.counted(), expected.len());
         }
         let bytes: usize = expected.iter().map(|payload| 1 + payload.len()).sum();
         assert_eq!(queue.bytes(), bytes as u64);
+    }
+
+    /// Whatever its length takes in the packet's header.
+    #[test]
+    fn a_packet_comes_out_as_it_came() {
+        for len in [0, 1, 120, 122, 123, 200, 16_377, 16_378, 20_000] {
+            let mut queue = Queue::default();
+            let packet = packet(&vec![7; len]);
+            assert!(queue.push_own(&way(None), &packet.view(), false));
+            let front = queue.front(false).expect("not empty");
+            assert_eq!((front.weight as usize, queue.bytes() as usize), (1 + len, 1 + len));
+            let own = queue.pop_own(front).expect("there");
+            let view = own.view();
+            assert_eq!((view.topic, view.payload.len(), view.qos), (&b"t"[..], len, front.qos));
+            assert!(view.retain && view.properties.is_empty() && view.expires_at_ms == NEVER);
+            let frame = view.frame.expect("it was one");
+            assert_eq!(
+                (frame.bytes, frame.packet_id_at),
+                (&packet.bytes[..], packet.bytes.len() - len - 2)
+            );
+            queue.put_back(own);
+            // For a session that lasts it is put together anew.
+            assert!(queue.push_own(&way(None), &packet.view(), false));
+            let message = queue.pop_whole().and_then(|delivery| delivery.message).expect("whole");
+            assert_eq!((message.topic(), message.payload().len()), ("t", len));
+            assert_eq!((message.qos(), queue.bytes()), (QoS::AtLeastOnce, 0));
+        }
     }
 
     #[test]
@@ -365,21 +464,35 @@ mod tests {
         let mut state = 7u32;
         for round in 0..500u32 {
             let random = next(&mut state);
-            let (kind, which) = (random % 4, random as usize / 4 % 2);
+            let (kind, which) = (random % 5, random as usize / 5 % 2);
             let payload = round.to_string().into_bytes();
             push(&mut queue, &payload, &groups[which], kind);
             let grouped = kind % 2 == 1;
             if grouped && which == 0 { &mut goes } else { &mut stays }.push(payload);
         }
         let taken = queue.drain_groups(|group| group.name() == "one");
-        let taken: Vec<_> = taken.iter().map(|delivery| text(delivery, None)).collect();
+        let taken: Vec<_> = taken.iter().map(payload).collect();
         assert_eq!(taken, goes);
         for payload in stays {
-            let (delivery, _) = queue.pop(true).expect("not empty");
-            assert!(delivery.message.is_some(), "a lasting session keeps what it is sent");
-            assert_eq!(text(&delivery, None), payload);
+            let whole = true; // A lasting session keeps what it is sent.
+            assert_eq!(pop(&mut queue, true), (payload, whole));
         }
         assert!(queue.is_empty() && queue.bytes() == 0);
+    }
+
+    /// The store is to have each of them.
+    #[test]
+    fn nothing_stays_in_brief_when_the_client_is_gone() {
+        let group = Through::new(&Arc::new(Group::empty("g", "t")));
+        let mut queue = Queue::default();
+        for kind in [0, 2, 1, 4, 2, 0, 3] {
+            push(&mut queue, kind.to_string().as_bytes(), &group, kind);
+        }
+        assert_eq!(queue.settle(0, true, true), 0);
+        let mut kept = Vec::new();
+        queue.for_each_unkept(|delivery| kept.push(payload(delivery)));
+        assert_eq!(kept.concat(), b"0214203");
+        assert_eq!((queue.counted(), queue.bytes()), (7, 14));
     }
 
     #[test]
@@ -388,7 +501,7 @@ mod tests {
         let view = MessageView::internal("t", b"x", QoS::AtLeastOnce, false);
         let fits = (0..100).filter(|_| {
             let group = Through::new(&Arc::new(Group::empty("g", "t")));
-            queue.push_own(&way(Some(&group)), &view)
+            queue.push_own(&way(Some(&group)), &view, false)
         });
         assert_eq!(fits.count(), 16);
     }
@@ -403,10 +516,7 @@ mod tests {
             let more = next(&mut state) % 100 < if queue.in_memory() > 200 { 40 } else { 60 };
             match more {
                 true => push(&mut queue, b"x", &group, 1),
-                false => {
-                    let own = queue.pop(false).and_then(|(_, own)| own);
-                    queue.put_back(own);
-                }
+                false => drop(pop(&mut queue, false)),
             }
             let wrong = watched.load(Ordering::Relaxed).abs_diff(queue.in_memory() as i32);
             assert!(wrong < TOLD, "{wrong}");

@@ -7,7 +7,7 @@ use crate::link::Link;
 use crate::store::{EntryNo, StoreOp};
 use crate::worker::Worker;
 use mogi_codec::{
-    Ack, Auth, DecodeError, Disconnect, Header, PacketKind, PropertyId, QoS, Reason, Subscribe,
+    Ack, Auth, DecodeError, Disconnect, Header, PacketKind, PropertyId, Reason, Subscribe,
     Unsubscribe, Version,
 };
 
@@ -269,29 +269,23 @@ impl Worker {
             self.released(key, packet_id);
             return Ok(());
         }
-        let Some(flight) = client.session.inflight.get_mut(packet_id) else {
+        let Some((at, flight)) = client.session.inflight.find(packet_id) else {
             return self.unknown_acknowledgement(key, kind, ack);
-        };
-        let expected = match (flight.stage, flight.delivery.qos) {
-            (Stage::Published, QoS::ExactlyOnce) => PacketKind::Pubrec,
-            (Stage::Published, _) => PacketKind::Puback,
-            (Stage::Released, _) => PacketKind::Pubcomp,
         };
         if kind == PacketKind::Pubrec && flight.stage == Stage::Released {
             // A repeat of what was answered already; the answer may have been lost.
             self.release_flight(key, packet_id, Reason::Success);
             return Ok(());
         }
-        if kind != expected {
+        if kind != flight.awaits() {
             return Err(Ending::Broken(DecodeError::protocol(
                 "acknowledgement of the wrong kind for its message",
             )));
         }
         if kind == PacketKind::Pubrec && !ack.reason.is_error() {
             // [MQTT-4.3.3-4]; the message itself is not needed any more ([MQTT-4.3.3-6]).
-            flight.stage = Stage::Released;
-            flight.delivery.message = None;
-            let (session, entry) = (client.session.number, flight.delivery.entry);
+            let entry = client.session.inflight.arrived(at);
+            let session = client.session.number;
             if entry != EntryNo::NONE {
                 // PUBREL waits: after it the client takes the id for that of another message.
                 self.turn.durable(|| StoreOp::Released { session, entry });
@@ -300,8 +294,7 @@ impl Worker {
             return Ok(());
         }
         // PUBACK, PUBCOMP, or PUBREC with an error: done ([MQTT-4.4.0-2]).
-        let flight = client.session.inflight.remove(packet_id);
-        let entry = flight.map_or(EntryNo::NONE, |flight| flight.delivery.entry);
+        let entry = client.session.inflight.end(at);
         client.forget_entry(&mut self.turn, entry);
         self.turn.pump_due = true;
         Ok(())

@@ -5,8 +5,9 @@
 
 use crate::client::Client;
 use crate::cluster::change::Change;
-use crate::inflight::Flight;
+use crate::inflight::{Delivery, Flight, Stage};
 use crate::numbers::{claim_at, numbers_at};
+use crate::route::Ids;
 use crate::session::{Expiry, Session, Will};
 use crate::store::{EntryNo, StoreOp, StoredFlight, StoredSession, StoredWaiting, StoredWill};
 use crate::subscriptions::Subscription;
@@ -132,11 +133,11 @@ impl Worker {
     }
 
     fn restore_flights(&mut self, key: u32, stored: Vec<StoredFlight>) {
-        let flights: Vec<Flight> = stored
+        let flights: Vec<(Flight, Delivery)> = stored
             .into_iter()
             .map(|flight| {
                 let delivery = flight.delivery.map(|stored| self.revive(flight.entry, stored));
-                Flight::restored(flight.packet_id, flight.entry, delivery)
+                restored(flight.packet_id, flight.entry, delivery)
             })
             .collect();
         if let Some(client) = self.clients.get_mut(key).filter(|_| !flights.is_empty()) {
@@ -157,26 +158,23 @@ impl Worker {
     }
 }
 
-impl Flight {
-    /// A flight of the store; without a delivery PUBREL is due.
-    pub(crate) fn restored(
-        packet_id: u16,
-        entry: EntryNo,
-        delivery: Option<crate::inflight::Delivery>,
-    ) -> Self {
-        let mut flight = Self::gap(packet_id);
-        match delivery {
-            Some(delivery) => {
-                flight.stage = crate::inflight::Stage::Published;
-                flight.delivery = delivery;
-            }
-            None => {
-                flight.delivery.entry = entry;
-                flight.delivery.qos = QoS::ExactlyOnce;
-            }
-        }
-        flight.live()
+/// A flight of the store; without a delivery PUBREL is due.
+fn restored(packet_id: u16, entry: EntryNo, delivery: Option<Delivery>) -> (Flight, Delivery) {
+    if let Some(delivery) = delivery {
+        return (Flight::new(packet_id, delivery.qos, delivery.weight), delivery);
     }
+    let mut flight = Flight::new(packet_id, QoS::ExactlyOnce, 0);
+    flight.stage = Stage::Released;
+    let delivery = Delivery {
+        message: None,
+        qos: QoS::ExactlyOnce,
+        retain: false,
+        ids: Ids::None,
+        group: None,
+        weight: 0,
+        entry,
+    };
+    (flight, delivery)
 }
 
 /// A will as it was.

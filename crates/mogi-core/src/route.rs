@@ -252,7 +252,7 @@ impl Routing {
             index: HashTable::new(),
             last: PASSING,
             routes: vec![Route::default()],
-            seen: Seen::default(),
+            seen: Seen::with_limit(cfg.route_cache_topics),
             limit: cfg.route_cache_topics.max(1),
             bytes_limit: cfg.route_cache_bytes,
             crowded: 0,
