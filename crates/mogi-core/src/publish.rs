@@ -226,7 +226,7 @@ impl Worker {
                     |qos| route.has_other(target, |it| it.live_qos(view.qos, upgrade) == qos);
                 entries.take(client.session.number, &mut way, wanted);
             }
-            let one = StoredWaiting::of(way.entry, &view, false);
+            let one = StoredWaiting::of(way.entry, view, false);
             if client.gets_otherwise(target.client, &mut self.turn, one)
                 || self.node.wrote_elsewhere(client, &way)
             {

@@ -1,7 +1,23 @@
 //! A turn's changes, split as a store of many slots carries them out.
 
 use crate::kept::is_exactly_once;
+use crate::store::{Key, Turn};
 use mogi_core::{Cause, EntryNo, SessionNo, StoreOp};
+
+/// What follows from a QoS 2 packet id.
+#[derive(Clone, Debug)]
+pub(crate) struct Follow {
+    pub(crate) request: u64,
+    pub(crate) key: Key,
+    pub(crate) session: SessionNo,
+    pub(crate) cause: Cause,
+    pub(crate) ops: Vec<StoreOp>,
+    /// What later turns change about that.
+    pub(crate) behind: Vec<(StoreOp, Vec<StoreOp>, Turn)>,
+    pub(crate) begun: bool,
+    /// Something stands in the store for it until all of it is done.
+    pub(crate) stands: bool,
+}
 
 /// What of a turn goes its way at once, and what follows it.
 #[derive(Debug, Default)]

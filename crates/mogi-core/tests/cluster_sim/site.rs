@@ -3,6 +3,7 @@
 use crate::conn::Conn;
 use crate::door::Door;
 use crate::link::{Leaving, Peer};
+use crate::parts::Follow;
 use crate::plan::Plan;
 use crate::store::{Ask, Key, Store, Turn, of_client};
 use crate::trace::note;
@@ -39,21 +40,6 @@ pub(crate) struct Pending {
     pub(crate) whole: bool,
     /// Sessions messages are written down for.
     pub(crate) sessions: BTreeSet<SessionNo>,
-}
-
-/// What follows from a QoS 2 packet id.
-#[derive(Clone, Debug)]
-pub(crate) struct Follow {
-    pub(crate) request: u64,
-    pub(crate) key: Key,
-    pub(crate) session: SessionNo,
-    pub(crate) cause: Cause,
-    pub(crate) ops: Vec<StoreOp>,
-    /// What later turns change about that.
-    pub(crate) behind: Vec<(StoreOp, Vec<StoreOp>, Turn)>,
-    pub(crate) begun: bool,
-    /// Something stands in the store for it until all of it is done.
-    pub(crate) stands: bool,
 }
 
 /// A node.

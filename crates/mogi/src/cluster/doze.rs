@@ -6,7 +6,7 @@
 //! renewed its lease, or knows that it was taken for dead, and lets go of its clients.
 //! ```text
 //!  tick … tick … (stopped) … a worker or the next tick sees the gap ─► nothing is read
-//!                                     the lease was renewed since, or could not be ─► all as before
+//!                    the lease was renewed since, or could not be ─► all as before
 //! ```
 
 use std::sync::atomic::{AtomicU64, Ordering};
