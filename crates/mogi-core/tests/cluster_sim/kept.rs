@@ -54,7 +54,7 @@ impl Kept {
         }
         let session = self.session.as_ref();
         let gone = |op: &StoreOp| session.is_some_and(|kept| kept.lacks(op, follows));
-        if ops.iter().any(gone) {
+        if ops.iter().any(gone) || ops.iter().any(|op| self.lacks_will(op, follows)) {
             return Answer::Gone;
         }
         for op in ops {
@@ -82,6 +82,12 @@ impl Kept {
             }
         }
         Answer::Done
+    }
+
+    /// Whether a will is to be taken that is not there; the same request may come again.
+    fn lacks_will(&self, op: &StoreOp, follows: &[StoreOp]) -> bool {
+        let again = || self.published.as_ref().is_some_and(|(_, known)| known == follows);
+        matches!(op, StoreOp::WillTaken { .. }) && self.will.is_none() && !again()
     }
 
     fn set_session(&mut self, session: SessionNo, record: &SessionRecord) {

@@ -291,14 +291,20 @@ local function retain(keys, argv)
   return there and -1 or 0
 end
 
--- keys: session, will, wills:{t}. argv: epoch, client id, and of a will: its fields; or 'done':
--- what the will became is in all queues.
+-- keys: session, will, wills:{t}. argv: epoch, client id, and of a will: its fields; or 'published'
+-- and what follows from that, which takes the will; or 'done': what it became is in all queues.
+-- Replies with 0 where there is nothing to be taken.
 local function will(keys, argv)
   local stored = redis.call('HGET', keys[1], 'epoch')
   if is_fenced(stored, argv[1]) then return fenced(stored) end
   if argv[3] == 'done' then
     if redis.call('HEXISTS', keys[2], 'published') == 0 then return 0 end
     argv[3] = nil
+  elseif argv[3] == 'published' then
+    -- A request that is sent again finds what it said the first time.
+    local known = redis.call('HGET', keys[2], 'published')
+    if known and known ~= argv[4] then return 0 end
+    if not known and redis.call('EXISTS', keys[2]) == 0 then return 0 end
   end
   redis.call('UNLINK', keys[2])
   if argv[3] then

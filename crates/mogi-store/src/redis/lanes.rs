@@ -372,6 +372,12 @@ impl Lanes {
                 *of == *session && same && taken.contains(&no)
             });
         }
+        for index in &outcome.gone_wills {
+            // It was published before.
+            if let Some(StoreOp::WillTaken { client, .. }) = ops.get(*index) {
+                self.drop_units_of(SessionNo::NONE, Some(client), |no| taken.contains(&no));
+            }
+        }
         for (index, epoch) in &outcome.fenced_wills {
             let client = match ops.get(*index) {
                 Some(

@@ -60,6 +60,8 @@ pub(super) struct Outcome {
     pub(super) fenced_wills: Vec<(usize, u64)>,
     /// Entries that were to be handed over and were not there: session, and id in its queue.
     pub(super) gone: Vec<(SessionNo, Vec<u8>)>,
+    /// Indices of changes that were to take a will that was not there.
+    pub(super) gone_wills: Vec<usize>,
     /// By how many there are more sessions, flights and retained messages.
     pub(super) sessions: i64,
     pub(super) flights: i64,
@@ -351,12 +353,11 @@ impl Planner<'_> {
             StoreOp::WillTaken { client, .. } => {
                 let cause = Cause::Will(Arc::clone(client));
                 let field = text(field_of(&cause));
-                let parts = extra.parts.get(&(SessionNo::NONE, cause));
-                let words = parts.map(|parts| [field, Cow::Borrowed(&parts[..])]);
-                let words = words.as_ref().map_or(&[][..], |words| &words[..]);
+                let parts = extra.parts.get(&(SessionNo::NONE, cause)).map(|parts| &parts[..]);
                 // What it stands for may take memory.
-                let name: &[u8] = if words.is_empty() { b"mogi1_unwill" } else { b"mogi1_will" };
-                self.will(plan, of_will(client), name, client, words);
+                let name: &[u8] = if parts.is_none() { b"mogi1_unwill" } else { b"mogi1_will" };
+                let parts = parts.unwrap_or(journal::NOTHING.as_bytes());
+                self.will(plan, of_will(client), name, client, &[field, Cow::Borrowed(parts)]);
             }
             _ => {}
         }
@@ -420,6 +421,7 @@ impl Plan {
                     outcome.flights += by(1);
                 }
                 Kind::Retained => outcome.retained += value.int().unwrap_or(0),
+                Kind::Will(index, _) if value.int() == Some(0) => outcome.gone_wills.push(*index),
                 Kind::Entry(_) | Kind::Entries | Kind::Will(..) | Kind::WillDone => {}
             }
         }

@@ -439,6 +439,28 @@ fn mqtt_3_1_2_8_a_will_is_published_as_a_whole_and_once() {
     assert_eq!(server.cli(&["HEXISTS", "will:{client-1}", "published"]), "0\n");
 }
 
+/// Whoever takes a will that is published already publishes nothing.
+#[test]
+fn mqtt_3_1_2_8_a_will_is_taken_once() {
+    let server = Server::start(&[]);
+    for (follows, requests) in [(1, 1), (1, 9), (0, 1), (0, 9)] {
+        server.cli(&["FLUSHALL"]);
+        let (mut store, mut lanes) = two_sessions(&server);
+        store.commit(&[&[will_set("client-1")]]).expect("written");
+        let batch = [will_taken(follows), exactly_once(2, 20)];
+        lanes.submit(0, 4, batch[..=follows as usize].to_vec(), Wait::ForThis, 1);
+        carry_out(&mut lanes, &store, requests);
+        let mut later = lanes_of_two(&server);
+        later.submit(0, 4, vec![will_taken(1), exactly_once(2, 21)], Wait::ForThis, 1);
+        carry_out(&mut later, &store, 9);
+        let refused: Vec<_> = later.refused.iter().map(|(.., cause)| cause.clone()).collect();
+        assert_eq!(refused, [Cause::Will("client-1".into())], "{follows} {requests}");
+        drop((lanes, later));
+        assert_eq!(found_later(&server), (0, vec![0, follows as usize]), "{follows} {requests}");
+        assert_eq!(server.cli(&["EXISTS", "will:{client-1}"]).trim(), "0", "{follows} {requests}");
+    }
+}
+
 /// Another node has the client by now, with its will, and its messages of a group.
 #[test]
 fn what_another_node_has_is_not_given_away() {

@@ -130,7 +130,7 @@ impl Lanes {
         self.last_unit += 1;
         turns.iter().for_each(|turn| self.tickets.add(*turn));
         // A packet id stands for itself.
-        let stands = matches!(cause, Some((_, Cause::Entry(_))));
+        let stands = matches!(cause, Some((_, Cause::Entry(_) | Cause::Will(_))));
         let unit = Unit {
             left: 0,
             parts: Batch::new(),
