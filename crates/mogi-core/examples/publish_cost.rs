@@ -2,8 +2,11 @@
 //!
 //! `cargo run --release -p mogi-core --example publish_cost`
 
-use mogi_codec::{Connect, Properties, Publish, QoS, Subscribe, SubscribeFilter, Version};
-use mogi_core::{Arrival, CoreConfig, ListenerConfig, Next, Node, Worker};
+mod common;
+
+use common::{connect, drain};
+use mogi_codec::{Properties, Publish, QoS, Subscribe, SubscribeFilter, Version};
+use mogi_core::{CoreConfig, Next, Node, Worker};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -92,35 +95,6 @@ fn ack(first: u8, id: u16) -> [u8; 4] {
     [first, 2, high, low]
 }
 
-fn connect(worker: &mut Worker, token: u32) -> u32 {
-    let client_id = format!("client-{token}");
-    let connect = Connect {
-        version: Version::V311,
-        bridge: false,
-        clean_start: true,
-        keep_alive_s: 0,
-        properties: Properties::default(),
-        client_id: &client_id,
-        will: None,
-        username: None,
-        password: None,
-    };
-    let mut packet = Vec::new();
-    connect.encode(&mut packet);
-    let arrival = Arrival {
-        bridge: None,
-        token,
-        packet: &packet,
-        client_id: &client_id,
-        assigned: false,
-        address: "127.0.0.1:1",
-        listener: &ListenerConfig::default(),
-        epoch: 0,
-        pass: mogi_core::Pass::default(),
-    };
-    worker.connect(0, &arrival).expect("connects")
-}
-
 fn feed(worker: &mut Worker, key: u32, token: u32, bytes: &[u8]) {
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -131,19 +105,4 @@ fn feed(worker: &mut Worker, key: u32, token: u32, bytes: &[u8]) {
         }
     }
     drain(worker);
-}
-
-/// Takes all output away, as a network that is infinitely fast would.
-fn drain(worker: &mut Worker) {
-    worker.end_turn();
-    while !worker.effects().dirty.is_empty() {
-        for key in std::mem::take(&mut worker.effects().dirty) {
-            if let Some((_, output)) = worker.output(key) {
-                let len = output.len();
-                output.advance(len);
-                worker.wrote(0, key, len, false);
-            }
-        }
-    }
-    worker.flushed();
 }

@@ -3,8 +3,11 @@
 //!
 //! `cargo run --release -p mogi-core --example queue_cost`
 
-use mogi_codec::{Connect, Properties, Publish, QoS, Subscribe, SubscribeFilter, Version};
-use mogi_core::{Arrival, CoreConfig, ListenerConfig, Next, Node, Worker};
+mod common;
+
+use common::connect;
+use mogi_codec::{Properties, Publish, QoS, Subscribe, SubscribeFilter, Version};
+use mogi_core::{CoreConfig, Next, Node, Worker};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -127,35 +130,6 @@ fn acks(first: u8, ids: &[u16]) -> Vec<u8> {
     ids.iter().flat_map(|id| [first, 2, (id >> 8) as u8, *id as u8]).collect()
 }
 
-fn connect(worker: &mut Worker, token: u32) -> u32 {
-    let client_id = format!("client-{token}");
-    let connect = Connect {
-        version: Version::V311,
-        bridge: false,
-        clean_start: true,
-        keep_alive_s: 0,
-        properties: Properties::default(),
-        client_id: &client_id,
-        will: None,
-        username: None,
-        password: None,
-    };
-    let mut packet = Vec::new();
-    connect.encode(&mut packet);
-    let arrival = Arrival {
-        bridge: None,
-        token,
-        packet: &packet,
-        client_id: &client_id,
-        assigned: false,
-        address: "127.0.0.1:1",
-        listener: &ListenerConfig::default(),
-        epoch: 0,
-        pass: mogi_core::Pass::default(),
-    };
-    worker.connect(0, &arrival).expect("connects")
-}
-
 fn feed(workers: &mut [Worker], end: &End, bytes: &[u8]) {
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -171,29 +145,15 @@ fn feed(workers: &mut [Worker], end: &End, bytes: &[u8]) {
 /// Takes all output away, as a network that is infinitely fast would, and batches where they go.
 fn drain(workers: &mut [Worker]) {
     for at in 0..workers.len() {
-        write(&mut workers[at]);
+        common::drain(&mut workers[at]);
         for (peer, batch) in std::mem::take(&mut workers[at].effects().batches) {
             let mut done = 0;
             while done < batch.len() {
                 let worker = &mut workers[usize::from(peer)];
                 done += worker.peer_batch(0, &batch[done..]);
-                write(worker);
+                common::drain(worker);
             }
             workers[at].recycle(batch);
         }
     }
-}
-
-fn write(worker: &mut Worker) {
-    worker.end_turn();
-    while !worker.effects().dirty.is_empty() {
-        for key in std::mem::take(&mut worker.effects().dirty) {
-            if let Some((_, output)) = worker.output(key) {
-                let len = output.len();
-                output.advance(len);
-                worker.wrote(0, key, len, false);
-            }
-        }
-    }
-    worker.flushed();
 }
