@@ -7,7 +7,7 @@ use crate::held::hold;
 use crate::inflight::{Delivery, Stage};
 use crate::line::{Front, Kind, Line};
 use crate::link::Link;
-use crate::message::MessageView;
+use crate::message::{Message, MessageView};
 use crate::output::{LARGE, Output};
 use crate::replay::SEARCHES;
 use crate::route::{Ids, Target};
@@ -56,6 +56,19 @@ impl<'a> Way<'a> {
             ids: &target.ids,
             group,
             entry: EntryNo::NONE,
+        }
+    }
+
+    /// What is to be known of a message that goes this way, and has that number in the store.
+    fn delivery(&self, message: Option<Message>, weight: u32, entry: EntryNo) -> Delivery {
+        Delivery {
+            message,
+            qos: self.qos,
+            retain: self.retain,
+            ids: self.ids.clone(),
+            group: self.group.cloned(),
+            weight,
+            entry,
         }
     }
 }
@@ -292,15 +305,8 @@ impl Client {
         // connection, and it came through no shared group whose other members could take it.
         let again = self.session.expiry.outlives_connection() || way.group.is_some();
         if again || entry != EntryNo::NONE {
-            self.session.inflight.keep(Delivery {
-                message: again.then(|| shared.get(view, &mut turn.scratch)),
-                qos: way.qos,
-                retain: way.retain,
-                ids: way.ids.clone(),
-                group: way.group.cloned(),
-                weight,
-                entry,
-            });
+            let message = again.then(|| shared.get(view, &mut turn.scratch));
+            self.session.inflight.keep(way.delivery(message, weight, entry));
         }
     }
 
@@ -492,15 +498,8 @@ impl Client {
         if plain && way.group.is_none() {
             return queue.push_common(&way, shared.get(view, &mut turn.scratch));
         }
-        queue.push_shared(Delivery {
-            message: Some(shared.get(view, &mut turn.scratch)),
-            qos: way.qos,
-            retain: way.retain,
-            ids: way.ids.clone(),
-            group: way.group.cloned(),
-            weight,
-            entry,
-        });
+        let message = Some(shared.get(view, &mut turn.scratch));
+        queue.push_shared(way.delivery(message, weight, entry));
     }
 
     /// Says, once per session, that its messages are being dropped. A drop counts as work of the

@@ -3,10 +3,11 @@
 use crate::authority::{Gate, NO_TABLE};
 use crate::idset::IdSet;
 use crate::inflight::Inflight;
+use crate::paging::Missing;
 use crate::pass::Grant;
 use crate::queue::Queue;
 use crate::seldom::Seldom;
-use crate::store::{EntryNo, SessionNo};
+use crate::store::{EntryNo, SessionNo, StoredWaiting};
 use crate::subscriptions::Subscriptions;
 use mogi_codec::QoS;
 use std::collections::{BTreeSet, VecDeque};
@@ -189,6 +190,15 @@ impl Session {
     pub(crate) fn has_caught(&mut self, entry: EntryNo) -> bool {
         let caught = self.catching.as_mut().map(|catching| &mut catching.caught);
         entry != EntryNo::NONE && caught.is_some_and(|caught| caught.remove(&entry))
+    }
+
+    /// Those of `waiting` that are neither known here, nor have ended while the store is read.
+    pub(crate) fn missing(&mut self, waiting: Vec<StoredWaiting>) -> Missing {
+        let flights = self.inflight.kept();
+        let mut known: BTreeSet<EntryNo> = flights.map(|(_, kept)| kept.entry).collect();
+        let ended = self.catching.iter().filter_map(|catching| catching.ended.as_ref());
+        known.extend(ended.flatten());
+        self.queue.missing(&known, waiting)
     }
 
     /// Its number in the store while it outlives its connection.

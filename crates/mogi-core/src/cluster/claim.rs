@@ -86,11 +86,7 @@ impl Client {
     /// Has an entry come from the store, where it is there: an earlier node of the session may have
     /// done with it. Those that are known here already do not come again.
     pub(crate) fn look_up(&mut self, key: u32, turn: &mut Turn, one: StoredWaiting) {
-        let flights = self.session.inflight.kept();
-        let mut known: BTreeSet<EntryNo> = flights.map(|(_, kept)| kept.entry).collect();
-        let ended = self.session.catching.iter().filter_map(|catching| catching.ended.as_ref());
-        known.extend(ended.flatten());
-        let Missing { plain, grouped } = self.session.queue.missing(&known, vec![one]);
+        let Missing { plain, grouped } = self.session.missing(vec![one]);
         self.session.queue.merge_paged(plain);
         self.fetch_grouped(key, turn, grouped);
         self.pump(key, turn);
@@ -218,10 +214,8 @@ impl Worker {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
+        let Missing { plain, grouped } = client.session.missing(waiting);
         let catching = client.session.catching.take().unwrap_or_default();
-        let mut known = catching.ended.unwrap_or_default();
-        known.extend(client.session.inflight.kept().map(|(_, kept)| kept.entry));
-        let Missing { plain, grouped } = client.session.queue.missing(&known, waiting);
         let fresh = plain.iter().map(|(entry, _)| *entry).chain(grouped.iter().copied());
         // What an earlier reading found may still be on its way as well.
         let fresh = fresh.chain(catching.caught);

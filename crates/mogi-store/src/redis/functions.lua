@@ -120,17 +120,18 @@ local function released(keys, msg, id)
   redis.call('HSET', msg .. packet, 'entry', id, 'packet', packet, 'state', 'released')
 end
 
--- Whether a session has an entry: in its queue, in flight, or late.
-local function has(keys, id)
-  return redis.call('HEXISTS', keys[INFLIGHT], id) == 1
-    or redis.call('HEXISTS', keys[LATE_IDS], id) == 1
-    or #redis.call('XRANGE', keys[QUEUE], id, id) > 0
+-- Whether a message is in the queue, in flight, or came late.
+local function is_there(queue, inflight, late, id)
+  return #redis.call('XRANGE', queue, id, id) > 0
+    or redis.call('HEXISTS', inflight, id) == 1
+    or redis.call('HEXISTS', late, id) == 1
 end
 
 -- Takes an entry from a session, for another that is to have it; whether it had it. A request that
 -- is sent again finds what it said the first time.
 local function handed(keys, msg, id, field, parts)
-  if not has(keys, id) and redis.call('HGET', keys[RECV], field) ~= parts then return false, 0 end
+  local there = is_there(keys[QUEUE], keys[INFLIGHT], keys[LATE_IDS], id)
+  if not there and redis.call('HGET', keys[RECV], field) ~= parts then return false, 0 end
   local ended = delivered(keys, msg, { id }, 1, 1)
   redis.call('HSET', keys[RECV], field, parts)
   return true, ended
@@ -226,13 +227,6 @@ local function add_late(keys, id, argv, from, last)
   redis.call('HSET', keys[4], id, place)
 end
 
--- Whether a message is in the queue, in flight, or came late.
-local function is_there(keys, id)
-  return #redis.call('XRANGE', keys[2], id, id) > 0
-    or redis.call('HEXISTS', keys[3], id) == 1
-    or redis.call('HEXISTS', keys[4], id) == 1
-end
-
 -- keys: session, queue, inflight, late, marks of now, marks of before.
 -- argv: number of the session, 1 if each counts but once ever, then per entry: id, count of words,
 -- words. Replies with how many were added. All of them are there when anybody reads the queue, or
@@ -251,7 +245,7 @@ local function add(keys, argv)
       -- What Redis takes is greater than all that ever were there.
       local done = redis.pcall('XADD', keys[2], 'NOMKSTREAM', id, unpack(argv, at + 2, last))
       local late = type(done) == 'table' and done.err
-      known = late and is_there(keys, id)
+      known = late and is_there(keys[2], keys[3], keys[4], id)
       if late and not known then add_late(keys, id, argv, at + 2, last) end
       if not known then added = added + 1 end
     end

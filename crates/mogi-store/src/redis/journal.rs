@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// What stands where nothing follows.
 pub(super) const NOTHING: &str = "J1";
 
-const HEAD: [u8; 2] = *b"J1";
+const HEAD: &[u8] = NOTHING.as_bytes();
 const ENQUEUED: u8 = b'Q';
 const RETAINED: u8 = b'T';
 const RETAINED_END: u8 = b'U';
@@ -76,7 +76,7 @@ fn put_text(text: &str, out: &mut Vec<u8>) {
 
 /// What [`encode`] wrote; `None` if that is something else.
 pub(super) fn read(bytes: &[u8]) -> Option<Parts> {
-    let mut rest = bytes.strip_prefix(&HEAD)?;
+    let mut rest = bytes.strip_prefix(HEAD)?;
     let mut parts = Parts::new();
     while let [kind, a, b, c, d, tail @ ..] = rest {
         let len = u32::from_le_bytes([*a, *b, *c, *d]) as usize;

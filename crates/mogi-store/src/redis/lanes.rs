@@ -20,7 +20,7 @@ mod free;
 mod units;
 
 use super::directory::Directory;
-use super::keys::{Tag, entry_id};
+use super::keys::Tag;
 use super::ops::{Extra, Outcome, Plan, Planner};
 use super::order::moves_messages;
 use super::tickets::{TicketNo, Tickets};
@@ -364,13 +364,10 @@ impl Lanes {
                 self.fenced.push(Fenced { client, session: *session, epoch: *epoch });
             }
         }
-        for (session, id) in &outcome.gone {
+        for (session, entry) in &outcome.gone {
             // A member of a group that gave the message away before, or has done with it.
-            self.drop_units(|no, _, (of, cause)| {
-                let is_it = |entry: &EntryNo| entry_id(*entry).as_bytes() == id;
-                let same = matches!(cause, Cause::Entry(entry) if is_it(entry));
-                *of == *session && same && taken.contains(&no)
-            });
+            let gone = (*session, Cause::Entry(*entry));
+            self.drop_units(|no, _, cause| *cause == gone && taken.contains(&no));
         }
         for index in &outcome.gone_wills {
             // It was published before.

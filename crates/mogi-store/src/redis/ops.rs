@@ -13,7 +13,7 @@
 use super::directory::{Directory, Home, session_of};
 use super::encode;
 use super::journal;
-use super::keys::{Of, Per, Tag, entry_id, field_of};
+use super::keys::{Of, Per, Tag, entry_id, entry_of, field_of};
 use super::wire::{Commands, Value, slot_of};
 use crate::ops::{Cause, EntryNo, SessionNo, StoreOp, StoredDelivery};
 use foldhash::fast::RandomState;
@@ -58,8 +58,8 @@ pub(super) struct Outcome {
     pub(super) fenced: Vec<(SessionNo, u64)>,
     /// Indices of changes of wills of such clients.
     pub(super) fenced_wills: Vec<(usize, u64)>,
-    /// Entries that were to be handed over and were not there: session, and id in its queue.
-    pub(super) gone: Vec<(SessionNo, Vec<u8>)>,
+    /// Entries that were to be handed over and were not there.
+    pub(super) gone: Vec<(SessionNo, EntryNo)>,
     /// Indices of changes that were to take a will that was not there.
     pub(super) gone_wills: Vec<usize>,
     /// By how many there are more sessions, flights and retained messages.
@@ -415,7 +415,8 @@ impl Plan {
                 Kind::Own(session, _) => {
                     let changed = value.array().unwrap_or_default();
                     let gone = changed.iter().skip(2).filter_map(Value::bytes);
-                    outcome.gone.extend(gone.map(|id| (*session, id.to_vec())));
+                    let gone = gone.filter_map(entry_of);
+                    outcome.gone.extend(gone.map(|entry| (*session, entry)));
                     let by = |at: usize| changed.get(at).and_then(Value::int).unwrap_or(0);
                     outcome.sessions += by(0);
                     outcome.flights += by(1);
