@@ -74,7 +74,7 @@ impl Claiming {
         }
     }
 
-    /// A look at what there is, without a claim.
+    /// A look at what waits, without a claim.
     pub(super) fn reading(client: &Arc<str>) -> Self {
         let nothing = Claimed {
             client: Arc::clone(client),
@@ -99,6 +99,9 @@ impl Claiming {
             return partial.rest(&directory.keys);
         }
         let keys = &directory.keys;
+        if self.only_reads {
+            return read::commands_of_waiting(keys, &self.tag);
+        }
         let mut commands = Commands::new();
         match &self.claimed {
             None => {
@@ -130,6 +133,11 @@ impl Claiming {
             partial.take_rest(values, &mut self.damage);
             return Ok(());
         }
+        if self.only_reads {
+            self.partial = read::begin(&self.client, &self.tag, values, &mut self.damage);
+            self.read = true;
+            return Ok(());
+        }
         let [claim, will, session @ ..] = values else { return Ok(()) };
         if self.claimed.is_none() {
             let claim = claim.array().unwrap_or_default();
@@ -149,7 +157,7 @@ impl Claiming {
             claimed.will = Found::of(will).will().map(|(_, will)| will);
         }
         self.will = Found::of(will).get(PUBLISHED).and_then(journal::read);
-        self.partial = read::begin(&self.client, session, &mut self.damage);
+        self.partial = read::begin(&self.client, &self.tag, session, &mut self.damage);
         self.read = true;
         Ok(())
     }

@@ -21,6 +21,12 @@ pub(super) struct Home {
     ended: bool,
 }
 
+impl Home {
+    fn new(client: &Arc<str>, tag: Tag) -> Self {
+        Self { client: Arc::clone(client), tag, epoch: 0, ended: false }
+    }
+}
+
 /// The sessions that are known here.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -69,12 +75,7 @@ impl Directory {
     /// A session is there; its slot.
     pub(super) fn learn(&mut self, session: SessionNo, client: &Arc<str>) -> u16 {
         let epoch = self.epoch(client);
-        let home = self.homes.entry(session).or_insert_with(|| Home {
-            client: Arc::clone(client),
-            tag: Tag::of(client),
-            epoch,
-            ended: false,
-        });
+        let home = self.homes.entry(session).or_insert_with(|| Home::new(client, Tag::of(client)));
         home.ended = false;
         home.epoch = home.epoch.max(epoch);
         home.tag.slot
@@ -88,17 +89,32 @@ impl Directory {
         epoch: u64,
         owner: bool,
     ) {
-        match owner {
-            true if epoch > 0 => self.claim(client, epoch),
-            true => {}
-            false => drop(self.claims.remove(client)),
-        }
-        self.learn(session, client);
-        if let Some(home) = self.homes.get_mut(&session)
-            && !owner
-        {
-            home.epoch = OTHERS;
-        }
+        self.learn_tagged(session, client, Tag::of(client), epoch, owner);
+    }
+
+    /// The same where the client's tag is known.
+    pub(super) fn learn_tagged(
+        &mut self,
+        session: SessionNo,
+        client: &Arc<str>,
+        tag: Tag,
+        epoch: u64,
+        owner: bool,
+    ) {
+        let epoch = match owner {
+            true if epoch > 0 => {
+                self.claim(client, epoch);
+                epoch
+            }
+            true => self.epoch(client),
+            false => {
+                self.claims.remove(client);
+                0
+            }
+        };
+        let home = self.homes.entry(session).or_insert_with(|| Home::new(client, tag));
+        home.ended = false;
+        home.epoch = if owner { home.epoch.max(epoch) } else { OTHERS };
     }
 
     /// This node has claimed the client id.

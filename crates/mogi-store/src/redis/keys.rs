@@ -44,6 +44,11 @@ impl Tag {
         if client.is_empty() {
             text.push('%');
         }
+        if !client.contains(['%', '{', '}']) {
+            text.push_str(client);
+            text.push('}');
+            return Self { slot: slot_of(text.as_bytes()), text: text.into() };
+        }
         for letter in client.chars() {
             match letter {
                 '%' => text.push_str("%25"),

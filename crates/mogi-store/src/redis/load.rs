@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 const SLOTS_AT_ONCE: u16 = 1024;
 const SESSIONS_AT_ONCE: usize = 512;
 
+/// Sessions of one slot of which it is asked at once whether any is busy.
+const ASKED_AT_ONCE: usize = 8;
+
 /// Slots whose retained messages are asked for at once. Fewer, as what is removed between asking
 /// and taking has to be remembered.
 const RETAINED_AT_ONCE: u16 = 256;
@@ -32,7 +35,19 @@ const GROUPS_AT_ONCE: usize = 64;
 /// A retained message's slot, topic, and what is known of it besides its payload.
 type Topic<'a> = (u16, &'a str, &'a [u8]);
 
+/// What few of many sessions have.
+const SELDOM: [Of; 2] = [Of::Recv, Of::Inflight];
+
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// A session of the lists.
+struct Named {
+    number: SessionNo,
+    client: Arc<str>,
+    tag: Tag,
+    /// Nothing is on its way, neither to the client nor from it at QoS 2.
+    idle: bool,
+}
 
 /// A load on its way.
 struct Load<'a> {
@@ -40,7 +55,7 @@ struct Load<'a> {
     visit: &'a mut dyn FnMut(Loaded, Option<Owner>),
     report: LoadReport,
     told: Instant,
-    sessions: Vec<(SessionNo, Arc<str>)>,
+    sessions: Vec<Named>,
     wills: Vec<Arc<str>>,
 }
 
@@ -63,7 +78,8 @@ pub(super) fn sessions(
 ) -> Result<LoadReport, StoreError> {
     let mut load = Load::begin(store, visit)?;
     load.sessions_and_wills()?;
-    load.count_retained()?;
+    let newest = load.store.newest_version()?;
+    load.report.last_version = load.report.last_version.max(newest);
     Ok(load.end())
 }
 
@@ -120,7 +136,8 @@ impl<'a> Load<'a> {
 
     fn sessions_and_wills(&mut self) -> Result<(), StoreError> {
         self.names()?;
-        self.sessions.sort_unstable();
+        self.find_idle()?;
+        self.sessions.sort_unstable_by_key(|named| named.number);
         // Before messages are read: some of them may be retained.
         self.roll_forward()?;
         self.all_sessions()?;
@@ -132,30 +149,10 @@ impl<'a> Load<'a> {
         self.store.marks.follow(&self.report);
         self.report
     }
-
-    /// How many retained messages there are, and how new they may be.
-    fn count_retained(&mut self) -> Result<(), StoreError> {
-        let keys = self.store.directory.keys.clone();
-        let count = |slot| {
-            let key = keys.per(slot, Per::RetainedMeta);
-            Commands::one(&[b"HLEN", key.as_bytes()])
-        };
-        let mut found = 0;
-        let batches = ranges(SLOTS_AT_ONCE).map(|slots| ((), per_slot(slots, count)));
-        self.store.link.each(batches, |(), replies| {
-            let counts = replies.iter().filter_map(|reply| reply.values.first()?.int());
-            found += counts.map(i64::unsigned_abs).sum::<u64>();
-            Ok(())
-        })?;
-        self.store.usage.retained = found;
-        let newest = self.store.newest_version()?;
-        self.report.last_version = self.report.last_version.max(newest);
-        Ok(())
-    }
 }
 
 impl Load<'_> {
-    /// Whose sessions and wills there are.
+    /// Whose sessions and wills there are, and how many retained messages.
     fn names(&mut self) -> Result<(), StoreError> {
         let keys = self.store.directory.keys.clone();
         let ask = |slot| {
@@ -163,24 +160,57 @@ impl Load<'_> {
             for what in [Per::Sessions, Per::Wills] {
                 commands.push(&[b"HGETALL", keys.per(slot, what).as_bytes()]);
             }
+            commands.push(&[b"HLEN", keys.per(slot, Per::RetainedMeta).as_bytes()]);
             commands
         };
         let batches = ranges(SLOTS_AT_ONCE).map(|slots| (slots.clone(), per_slot(slots, ask)));
         self.store.link.clone().each(batches, |slots, replies| {
             for (slot, Reply { values, .. }) in slots.zip(&replies) {
-                let [sessions, wills] = &values[..] else { continue };
+                let [sessions, wills, retained] = &values[..] else { continue };
                 for (client, number) in Found::of(sessions).pairs() {
                     let number = std::str::from_utf8(number).ok().and_then(|it| it.parse().ok());
                     match (std::str::from_utf8(client), number) {
                         (Ok(client), Some(number)) => {
-                            self.sessions.push((SessionNo(number), client.into()));
+                            let (number, tag) = (SessionNo(number), Tag::of(client));
+                            let client = client.into();
+                            self.sessions.push(Named { number, client, tag, idle: false });
                         }
                         _ => self.strange("sessions", slot),
                     }
                 }
+                self.store.usage.retained += retained.int().unwrap_or(0).unsigned_abs();
                 for (client, _) in Found::of(wills).pairs() {
                     self.wills.extend(std::str::from_utf8(client).ok().map(Arc::<str>::from));
                 }
+            }
+            Ok(())
+        })
+    }
+
+    /// Which sessions are idle: most of them, where there are very many. They stand slot by slot.
+    fn find_idle(&mut self) -> Result<(), StoreError> {
+        let keys = self.store.directory.keys.clone();
+        let of_slots = self.sessions.chunk_by_mut(|a, b| a.tag.slot == b.tag.slot);
+        let mut groups: Vec<_> =
+            of_slots.flat_map(|sessions| sessions.chunks_mut(ASKED_AT_ONCE)).collect();
+        let ask = |group: &&mut [Named]| {
+            let mut commands = Commands::new();
+            commands.begin(1 + SELDOM.len() * group.len()).word(b"EXISTS");
+            for (named, what) in group.iter().flat_map(|it| SELDOM.map(|what| (it, what))) {
+                commands.word(keys.of(&named.tag, what).as_bytes());
+            }
+            let slot = group.first().map_or(0, |named| named.tag.slot);
+            Request { aside: true, ..Request::new(slot, commands) }
+        };
+        let batches = groups.chunks_mut(SESSIONS_AT_ONCE);
+        let batches = batches.map(|groups| {
+            let requests = groups.iter().map(ask).collect();
+            (groups, requests)
+        });
+        self.store.link.each(batches, |groups, replies| {
+            for (group, Reply { values, .. }) in groups.iter_mut().zip(replies) {
+                let idle = values.first().and_then(Value::int) == Some(0);
+                group.iter_mut().for_each(|named| named.idle = idle);
             }
             Ok(())
         })
@@ -309,18 +339,18 @@ impl Load<'_> {
     /// Sessions with something undone, whosever it is: few of all.
     fn concerned(&self) -> Result<Vec<(SessionNo, Arc<str>)>, StoreError> {
         let keys = self.store.directory.keys.clone();
-        let ask = |(_, client): &(SessionNo, Arc<str>)| {
-            let tag = Tag::of(client);
-            let commands = Commands::one(&[b"HGETALL", keys.of(&tag, Of::Recv).as_bytes()]);
-            Request { aside: true, ..Request::new(tag.slot, commands) }
+        let ask = |named: &&Named| {
+            let commands = Commands::one(&[b"HGETALL", keys.of(&named.tag, Of::Recv).as_bytes()]);
+            Request { aside: true, ..Request::new(named.tag.slot, commands) }
         };
         let mut concerned = Vec::new();
-        let batches = self.sessions.chunks(SESSIONS_AT_ONCE);
+        let busy: Vec<&Named> = self.sessions.iter().filter(|named| !named.idle).collect();
+        let batches = busy.chunks(SESSIONS_AT_ONCE);
         let batches = batches.map(|some| (some, some.iter().map(ask).collect()));
         self.store.link.each(batches, |some, replies| {
             let has = |reply: &Reply| reply.values.iter().any(|recv| undone(recv).next().is_some());
             let found = some.iter().zip(&replies).filter(|(_, reply)| has(reply));
-            concerned.extend(found.map(|(session, _)| session.clone()));
+            concerned.extend(found.map(|(named, _)| (named.number, Arc::clone(&named.client))));
             Ok(())
         })?;
         Ok(concerned)
@@ -366,9 +396,8 @@ impl Load<'_> {
     fn all_sessions(&mut self) -> Result<(), StoreError> {
         let sessions = std::mem::take(&mut self.sessions);
         let keys = self.store.directory.keys.clone();
-        let ask = |(_, client): &(SessionNo, Arc<str>)| {
-            let tag = Tag::of(client);
-            let commands = read::commands_of_many(&keys, &tag);
+        let ask = |Named { tag, idle, .. }: &Named| {
+            let commands = read::commands_of_many(&keys, tag, *idle);
             Request { aside: true, ..Request::new(tag.slot, commands) }
         };
         let batches = sessions.chunks(SESSIONS_AT_ONCE);
@@ -379,7 +408,9 @@ impl Load<'_> {
             let mut partials: Vec<_> = some
                 .iter()
                 .zip(replies)
-                .filter_map(|((_, client), reply)| read::begin(client, &reply.values, damage))
+                .filter_map(|(Named { client, tag, .. }, reply)| {
+                    read::begin(client, tag, &reply.values, damage)
+                })
                 .collect();
             read::complete(&link, &keys, &mut partials, damage)?;
             for partial in partials {
@@ -393,7 +424,8 @@ impl Load<'_> {
     fn take(&mut self, partial: read::Partial) {
         let number = partial.session.session;
         let own = partial.owner.as_ref().is_none_or(|owner| *owner == self.store.node);
-        self.store.directory.learn_owned(number, &partial.client, partial.epoch, own);
+        let (client, tag) = (&partial.client, partial.tag.clone());
+        self.store.directory.learn_tagged(number, client, tag, partial.epoch, own);
         let owner = Owner { node: partial.owner.clone(), epoch: partial.epoch };
         let session = partial.finish();
         let report = &mut self.report;

@@ -13,6 +13,9 @@ use std::sync::Arc;
 /// What is asked of each session at once.
 const PARTS: [Of; 4] = [Of::Session, Of::Subs, Of::Recv, Of::Inflight];
 
+/// So many of them an idle session has.
+const OF_IDLE: usize = 2;
+
 /// Behind this stands what waits first.
 const FIRST: &[u8] = b"-";
 
@@ -27,12 +30,21 @@ pub(super) fn commands(keys: &Keys, tag: &Tag) -> Commands {
 }
 
 /// The same of one session of many, of which few have something waiting: [`Partial::rest`] asks
-/// for that.
-pub(super) fn commands_of_many(keys: &Keys, tag: &Tag) -> Commands {
+/// for that. Of an `idle` one, to and from which nothing is on its way, less is read.
+pub(super) fn commands_of_many(keys: &Keys, tag: &Tag, idle: bool) -> Commands {
     let mut commands = Commands::new();
-    for part in PARTS {
+    for part in PARTS.into_iter().take(if idle { OF_IDLE } else { PARTS.len() }) {
         commands.push(&[b"HGETALL", keys.of(tag, part).as_bytes()]);
     }
+    commands.push(&[b"XLEN", keys.of(tag, Of::Queue).as_bytes()]);
+    commands
+}
+
+/// Commands that read whether there is a session and whether something waits for it, which
+/// [`Partial::rest`] asks for then.
+pub(super) fn commands_of_waiting(keys: &Keys, tag: &Tag) -> Commands {
+    let mut commands = Commands::new();
+    commands.push(&[b"HGETALL", keys.of(tag, Of::Session).as_bytes()]);
     commands.push(&[b"XLEN", keys.of(tag, Of::Queue).as_bytes()]);
     commands
 }
@@ -59,9 +71,21 @@ pub(crate) struct Partial {
     behind: Vec<u8>,
 }
 
-/// Reads the replies to [`commands`], or to [`commands_of_many`]; `None` if there is no session.
-pub(super) fn begin(client: &Arc<str>, values: &[Value], damage: &mut Damage) -> Option<Partial> {
-    let [hash, subs, recv, inflight, waiting] = values else { return None };
+/// Reads the replies to [`commands`], [`commands_of_many`] or [`commands_of_waiting`]; `None` if
+/// there is no session.
+pub(super) fn begin(
+    client: &Arc<str>,
+    tag: &Tag,
+    values: &[Value],
+    damage: &mut Damage,
+) -> Option<Partial> {
+    const NONE: &Value = &Value::Nil;
+    let (hash, subs, recv, inflight, waiting) = match values {
+        [hash, waiting] => (hash, NONE, NONE, NONE, waiting),
+        [hash, subs, waiting] => (hash, subs, NONE, NONE, waiting),
+        [hash, subs, recv, inflight, waiting] => (hash, subs, recv, inflight, waiting),
+        _ => return None,
+    };
     let hash = Found::of(hash);
     let number: u64 = hash.number("no")?;
     let Some(record) = hash.session(client) else {
@@ -83,23 +107,7 @@ pub(super) fn begin(client: &Arc<str>, values: &[Value], damage: &mut Damage) ->
             None => strange(damage, "subs", client),
         }
     }
-    let mut pending = Vec::new();
-    for (field, state) in Found::of(recv).pairs() {
-        let Some(cause) = cause_of(field) else {
-            strange(damage, "recv", client);
-            continue;
-        };
-        if let Cause::PacketId(packet_id) = cause {
-            session.received.push(packet_id);
-        }
-        if state != b"received" {
-            match journal::read(state) {
-                Some(parts) => pending.push((cause, parts)),
-                None => strange(damage, "recv", client),
-            }
-        }
-    }
-    pending.sort_by_key(|(_, parts)| journal::first_number(parts));
+    let pending = read_received(recv, &mut session, damage);
     let mut flights = Vec::new();
     for (id, packet_id) in Found::of(inflight).pairs() {
         match (entry_of(id), parsed(packet_id)) {
@@ -110,7 +118,7 @@ pub(super) fn begin(client: &Arc<str>, values: &[Value], damage: &mut Damage) ->
     flights.sort_unstable();
     let mut partial = Partial {
         client: Arc::clone(client),
-        tag: Tag::of(client),
+        tag: tag.clone(),
         session,
         owner: hash.text("node").filter(|node| !node.is_empty()).map(Arc::from),
         epoch: hash.number("epoch").unwrap_or(0),
@@ -124,6 +132,32 @@ pub(super) fn begin(client: &Arc<str>, values: &[Value], damage: &mut Damage) ->
         list => partial.take_waiting(list, damage),
     }
     Some(partial)
+}
+
+/// Reads what was received at QoS 2; what follows from it may not be in all queues.
+fn read_received(
+    recv: &Value,
+    session: &mut StoredSession,
+    damage: &mut Damage,
+) -> Vec<(Cause, journal::Parts)> {
+    let mut pending = Vec::new();
+    for (field, state) in Found::of(recv).pairs() {
+        let Some(cause) = cause_of(field) else {
+            strange(damage, "recv", &session.record.client);
+            continue;
+        };
+        if let Cause::PacketId(packet_id) = cause {
+            session.received.push(packet_id);
+        }
+        if state != b"received" {
+            match journal::read(state) {
+                Some(parts) => pending.push((cause, parts)),
+                None => strange(damage, "recv", &session.record.client),
+            }
+        }
+    }
+    pending.sort_by_key(|(_, parts)| journal::first_number(parts));
+    pending
 }
 
 /// Reads what is left to read of all of them.

@@ -11,7 +11,7 @@ fn one_server_serves_all_slots() {
     options.library = Some(Library { name: "mogi_test_1".to_owned(), code: LIBRARY.to_owned() });
     let (cluster, notices) = connect(options);
     assert_eq!(value(&cluster, &["SET", "a", "1"]), Value::Okay);
-    assert_eq!(value(&cluster, &["GET", "a"]), Value::BulkString(b"1".to_vec()));
+    assert_eq!(value(&cluster, &["GET", "a"]), Value::BulkString(b"1"[..].into()));
     // Errors of a command are its value.
     let error = value(&cluster, &["LPUSH", "a", "1"]);
     assert_eq!(error.error().map(|error| error.code()), Some("WRONGTYPE"));
@@ -20,7 +20,7 @@ fn one_server_serves_all_slots() {
     both.first.push(&[b"GET", b"a"]);
     both.atomic = true;
     let reply = call(&cluster, both);
-    assert_eq!(reply.values, [Value::Int(2), Value::BulkString(b"2".to_vec())]);
+    assert_eq!(reply.values, [Value::Int(2), Value::BulkString(b"2"[..].into())]);
     let mut aside = request(&["GET", "a"]);
     aside.aside = true;
     assert_eq!(call(&cluster, aside).values[0].int(), Some(2));

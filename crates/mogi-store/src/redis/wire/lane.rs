@@ -327,10 +327,10 @@ mod tests {
             slave1:ip=127.0.0.1,port=2,state=wait_bgsave,offset=0,lag=0\r\n\
             slaves_waiting_psync:0\r\nmaster_repl_offset:300\r\n";
         assert_eq!(replicas(info), [Replica { offset: 212, lag_s: 1 }]);
-        let answer = Value::BulkString(info.as_bytes().to_vec());
+        let answer = Value::BulkString(info.as_bytes().to_vec().into());
         let news = After::Look.read(&answer).expect("sense");
         assert!(matches!(news, News::Looked { offset: 300, .. }));
-        let replica = Value::BulkString(b"role:slave\r\nmaster_repl_offset:1\r\n".to_vec());
+        let replica = Value::BulkString(b"role:slave\r\nmaster_repl_offset:1\r\n"[..].into());
         assert!(After::Look.read(&replica).is_err());
     }
 

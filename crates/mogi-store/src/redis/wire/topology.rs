@@ -141,7 +141,7 @@ mod tests {
     }
 
     fn bulk(text: &str) -> Value {
-        Value::BulkString(text.as_bytes().to_vec())
+        Value::BulkString(text.as_bytes().to_vec().into())
     }
 
     fn told(host: Value, port: i64) -> Value {

@@ -1,5 +1,6 @@
 //! What Redis says, and the parser that reads it (RESP 2).
 
+use bytes::{Buf, Bytes, BytesMut};
 use std::fmt;
 
 /// A value as Redis sends it.
@@ -13,8 +14,8 @@ pub enum Value {
     SimpleString(String),
     /// A number.
     Int(i64),
-    /// Bytes.
-    BulkString(Vec<u8>),
+    /// Bytes: a part of what was read at once, which stays in memory with it.
+    BulkString(Bytes),
     /// Values in order; what a map or a set is in RESP 2, too.
     Array(Vec<Self>),
     /// The command failed.
@@ -94,9 +95,8 @@ impl fmt::Display for ServerError {
 /// Reads values out of bytes that come in pieces, each byte once.
 #[derive(Default)]
 pub(super) struct Parser {
-    buffer: Vec<u8>,
-    /// What of `buffer` has been read.
-    head: usize,
+    /// What came and has not been read.
+    buffer: BytesMut,
     /// Arrays begun, the outermost first.
     open: Vec<Open>,
 }
@@ -115,19 +115,14 @@ pub(super) struct Garbage(pub(super) &'static str);
 const MAX_BULK_BYTES: usize = 512 << 20;
 /// Of a header or a simple string. Error texts quote what they are about.
 const MAX_LINE_BYTES: usize = 64 << 10;
+/// Values of an array for which there is room before they have come.
+const MAX_RESERVED: usize = 1024;
 /// Of arrays in arrays. The deepest that is asked for has four.
 const MAX_DEPTH: usize = 32;
 
 impl Parser {
     /// Where to read more bytes to.
-    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
-        if self.head == self.buffer.len() {
-            self.buffer.clear();
-            self.head = 0;
-        } else if self.head > self.buffer.len() / 2 {
-            self.buffer.drain(..self.head);
-            self.head = 0;
-        }
+    pub(super) const fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
     }
 
@@ -142,7 +137,8 @@ impl Parser {
                     if self.open.len() == MAX_DEPTH {
                         return Err(Garbage("arrays nested too deep"));
                     }
-                    self.open.push(Open { values: Vec::new(), lacking });
+                    let values = Vec::with_capacity(lacking.min(MAX_RESERVED));
+                    self.open.push(Open { values, lacking });
                     continue;
                 }
                 Token::Array(_) => Value::Array(Vec::new()),
@@ -163,7 +159,7 @@ impl Parser {
     }
 
     fn token(&mut self) -> Result<Option<Token>, Garbage> {
-        let rest = &self.buffer[self.head..];
+        let rest = &self.buffer[..];
         let Some(end) = rest.iter().take(MAX_LINE_BYTES).position(|&byte| byte == b'\r') else {
             if rest.len() >= MAX_LINE_BYTES {
                 return Err(Garbage("a line without end"));
@@ -184,9 +180,12 @@ impl Parser {
                     return Err(Garbage("a string larger than Redis allows"));
                 }
                 Some(length) => {
-                    let Some(bytes) = rest.get(after..after + length + 2) else { return Ok(None) };
-                    let bytes = bytes[..length].to_vec();
-                    self.head += after + length + 2;
+                    if rest.len() < after + length + 2 {
+                        return Ok(None);
+                    }
+                    self.buffer.advance(after);
+                    let bytes = self.buffer.split_to(length).freeze();
+                    self.buffer.advance(2);
                     return Ok(Some(Token::Value(Value::BulkString(bytes))));
                 }
             },
@@ -197,7 +196,7 @@ impl Parser {
             b'-' => Token::Value(Value::ServerError(ServerError(text()))),
             _ => return Err(Garbage("not the protocol of Redis")),
         };
-        self.head += after;
+        self.buffer.advance(after);
         Ok(Some(token))
     }
 }
@@ -236,11 +235,11 @@ mod tests {
         vec![
             Value::Okay,
             Value::Int(-12),
-            Value::BulkString(b"a\r\n".to_vec()),
+            Value::BulkString(Bytes::from_static(b"a\r\n")),
             Value::Nil,
             Value::Nil,
             Value::Array(vec![]),
-            Value::Array(vec![Value::Array(vec![Value::BulkString(vec![])]), Value::Int(1)]),
+            Value::Array(vec![Value::Array(vec![Value::BulkString(Bytes::new())]), Value::Int(1)]),
             Value::ServerError(ServerError("MOVED 3 h:1".to_owned())),
             Value::SimpleString("QUEUED".to_owned()),
         ]
@@ -292,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_value_says_what_it_is() {
-        assert_eq!(Value::BulkString(b"12".to_vec()).int(), Some(12));
+        assert_eq!(Value::BulkString(b"12"[..].into()).int(), Some(12));
         assert_eq!(Value::Okay.text(), Some("OK"));
         let error = ServerError("FENCED epoch 3".to_owned());
         assert_eq!((error.code(), error.detail()), ("FENCED", "epoch 3"));
