@@ -32,6 +32,8 @@ struct Inner {
     residents: BTreeMap<SessionNo, Resident>,
     /// Changes before something that is to be told at once, or not yet.
     holds: Vec<u64>,
+    /// Nobody is told of single changes: links begin later.
+    quiet: bool,
 }
 
 #[derive(Debug)]
@@ -86,6 +88,12 @@ impl ChangeLog {
         }
     }
 
+    /// Says whether changes are counted and not kept, while no link has begun: each is told
+    /// everything at once then, and there may be millions.
+    pub fn set_quiet(&self, quiet: bool) {
+        self.inner().quiet = quiet;
+    }
+
     /// Lasting sessions that live here.
     pub fn residents(&self) -> usize {
         self.inner().residents.len()
@@ -125,7 +133,11 @@ impl ChangeLog {
         if !told {
             return;
         }
-        let mut bytes = Vec::new();
+        if inner.quiet {
+            self.seq.fetch_add(1, Ordering::Release);
+            return;
+        }
+        let mut bytes = Vec::with_capacity(64);
         change.encode(&mut bytes);
         if inner.changes.len() >= KEPT {
             inner.changes.pop_front();
@@ -191,5 +203,21 @@ mod tests {
         log.release(held);
         let (rest, seen) = log.since(seen).unwrap();
         assert_eq!((rest.len(), seen), (2, 3));
+    }
+
+    /// A link that begins behind that is told everything at once.
+    #[test]
+    fn what_is_pushed_quietly_is_counted_and_not_kept() {
+        let log = ChangeLog::default();
+        let session = SessionNo(7);
+        log.set_quiet(true);
+        log.push(&Change::Home { session, epoch: 2, client: "b".into() });
+        log.set_quiet(false);
+        assert_eq!((log.seq(), log.since(0), log.told_of(session)), (1, None, 1));
+        let mut told = Vec::new();
+        assert_eq!(log.homes(|change| told.push(change)), 1);
+        assert_eq!(told, [Change::Home { session, epoch: 2, client: "b".into() }]);
+        log.push(&Change::Gone { session });
+        assert_eq!(log.since(1).map(|(changes, seq)| (changes.len(), seq)), Some((1, 2)));
     }
 }

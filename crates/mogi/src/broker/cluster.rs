@@ -151,6 +151,8 @@ fn restore(
     let Some(cluster) = shared.node.cluster() else {
         return Ok(LoadReport::default());
     };
+    // No link has begun.
+    cluster.log().set_quiet(true);
     let mut restoring = Restoring {
         shared,
         cluster,
@@ -171,6 +173,7 @@ fn restore(
             owner.worker_mut().restore_will(now_ms, &client, &will, alive_at_ms);
         }
     }
+    cluster.log().set_quiet(false);
     cluster.set_redone(redone);
     answer_questions(store, now_ms, loops)?;
     Ok(report)
