@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
-use tokio::task::{JoinHandle, spawn_local};
+use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{sleep, timeout};
 
 /// How long a connection has to say who it is.
@@ -202,6 +202,8 @@ impl Incoming {
                     owed.add(Frame { kind, seq, len, waits }, &mut stream).await?;
                 }
                 done += len;
+                // There may be hundreds, and the lease is to be kept meanwhile.
+                yield_now().await;
             }
             bytes.drain(..done);
             if bytes.capacity() - bytes.len() < 64 * 1024 {

@@ -266,6 +266,10 @@ impl EventLoop {
     fn read(&mut self, client: Arc<str>) {
         let now_ms = self.shared.now_ms();
         self.finish_turn(now_ms);
+        self.ask_for(client);
+    }
+
+    fn ask_for(&mut self, client: Arc<str>) {
         let token = self.claims.asked.insert(Arc::clone(&client)) as u64;
         if let Some(store) = self.shared.store.get().and_then(|store| store.cluster()) {
             store.read(self.index, token, client);
@@ -348,8 +352,13 @@ impl EventLoop {
 
     /// Has all sessions that live here look into the store for what may have got lost.
     pub(super) fn catch_up_all(&mut self) {
+        let now_ms = self.shared.now_ms();
+        self.finish_turn(now_ms);
         for client in self.worker.lasting_clients() {
-            self.catch_up(client);
+            match self.worker.begin_catch_up(&client) {
+                Some(_) => self.ask_for(client),
+                None => drop(self.claims.again.insert(client)),
+            }
         }
     }
 
