@@ -92,8 +92,8 @@ pub enum Refusal {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable(why) => write!(f, "cannot be reached: {why}"),
-            Self::Refused(_, text) => write!(f, "refuses commands: {text}"),
+            Self::Unreachable(why) => write!(f, "cannot be reached: {}", unended(why)),
+            Self::Refused(_, text) => write!(f, "refuses commands: {}", unended(text)),
             Self::Replicas { have, want } => {
                 write!(f, "{have} of the {want} replicas wanted (redis_wait) have what is written")
             }
@@ -104,11 +104,18 @@ impl fmt::Display for Trouble {
                      what is written on disk",
                     have.0, want.0, have.1, want.1
                 )?;
-                said.iter().try_for_each(|said| write!(f, "; it says: {said}"))
+                said.iter().try_for_each(|said| write!(f, "; it says: {}", unended(said)))
             }
-            Self::NoTopology(why) => write!(f, "does not say who has which slots: {why}"),
+            Self::NoTopology(why) => {
+                write!(f, "does not say who has which slots: {}", unended(why))
+            }
         }
     }
+}
+
+/// A server's sentence without its full stop: more is said behind it.
+fn unended(text: &str) -> &str {
+    text.trim_end_matches('.')
 }
 
 impl fmt::Display for Notice {
@@ -130,5 +137,23 @@ impl fmt::Display for Notice {
                 Ok(())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_ends_where_its_full_stop_stood() {
+        let said = "NOREPLICAS Not enough good replicas to write.".to_owned();
+        let why = Trouble::Refused(Refusal::NoReplicas, said);
+        let node = Address { host: "a".into(), port: 1 };
+        let notice = Notice::Degraded { node, slots: 3, why };
+        assert_eq!(
+            notice.to_string(),
+            "Redis node a:1 (3 slots) refuses commands: NOREPLICAS Not enough good replicas to \
+             write. Its requests wait"
+        );
     }
 }
