@@ -6,6 +6,7 @@
 
 use super::directory::Directory;
 use super::encode::Found;
+use super::functions::Function;
 use super::journal::{self, Parts};
 use super::keys::{Keys, Of, PUBLISHED, Per, Tag};
 use super::link::Link;
@@ -106,7 +107,7 @@ impl Claiming {
         match &self.claimed {
             None => {
                 let session = keys.of(&self.tag, Of::Session);
-                let claim = [b"FCALL", &b"mogi1_claim"[..], b"1", session.as_bytes()];
+                let claim = [b"FCALL", Function::Claim.name(), b"1", session.as_bytes()];
                 commands.begin(5);
                 claim.iter().for_each(|word| {
                     commands.word(word);
@@ -500,7 +501,7 @@ impl RedisStore {
         let (keys, tag) = (&self.directory.keys, Tag::of(client));
         let all = [Of::Session, Of::Subs, Of::Queue, Of::Inflight, Of::Recv, Of::Late];
         let mut commands = Commands::new();
-        commands.begin(13).word(b"FCALL").word(b"mogi1_end_if").number(7);
+        commands.begin(13).word(b"FCALL").word(Function::EndIf.name()).number(7);
         for what in all {
             commands.word(keys.of(&tag, what).as_bytes());
         }

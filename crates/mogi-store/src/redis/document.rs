@@ -5,6 +5,7 @@
 //! one learns that it was too late; and until when it may be done, so that what its writer gave up
 //! is not done later, when Redis can be reached again.
 
+use super::functions::Function;
 use super::link::Link;
 use super::wire::{Commands, Outcome, Reply, Request, Value, slot_of};
 use super::{RedisOptions, keys::Keys};
@@ -102,7 +103,7 @@ impl Document {
         let (clock_ms, at) = seen.clock;
         let until_ms = clock_ms + (at.elapsed() + PATIENCE).as_millis() as u64;
         let mut commands = Commands::new();
-        commands.begin(8).word(b"FCALL").word(b"mogi1_replace").number(1);
+        commands.begin(8).word(b"FCALL").word(Function::Replace.name()).number(1);
         commands.word(self.key.as_bytes()).number(before).word(change.as_bytes());
         commands.number(until_ms).word(text);
         let reply = self.call(Request { durable: true, ..self.request(commands) })?;

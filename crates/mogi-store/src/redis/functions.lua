@@ -1,4 +1,4 @@
-#!lua name=mogi1
+#!lua name=mogi_VERSION
 -- What mogi decides inside Redis, where a decision has to be atomic. Every function touches the
 -- keys of one slot only. Entries are named by their stream ids, "milliseconds-rest".
 --
@@ -387,7 +387,7 @@ local function replace(keys, argv)
 end
 
 local function register(name, callback, ...)
-  redis.register_function { function_name = 'mogi1_' .. name, callback = callback, flags = { ... } }
+  redis.register_function { function_name = 'mogi_VERSION_' .. name, callback = callback, flags = { ... } }
 end
 
 register('own', own, 'allow-oom')

@@ -25,6 +25,7 @@ pub mod document;
 pub mod duty;
 mod encode;
 mod fetch;
+mod functions;
 mod health;
 mod journal;
 pub mod keys;
@@ -49,11 +50,11 @@ pub use claim::{Claimed, NodeSeen, Nodes};
 pub use committer::Committer;
 pub use document::Document;
 pub use duty::DutyKey;
+pub use functions::library;
 pub use store::{Owner, Purpose, RedisStore};
 pub use tools::client_name;
 
 use keys::Keys;
-use wire::Library;
 
 /// Where state is, and as who it is changed.
 #[derive(Clone, Debug)]
@@ -80,11 +81,3 @@ impl RedisOptions {
         wire::Options { library: Some(library()), ..self.wire.clone() }
     }
 }
-
-/// The library of Functions.
-pub fn library() -> Library {
-    Library { name: LIBRARY.to_owned(), code: include_str!("functions.lua").to_owned() }
-}
-
-/// Its name. Another code needs another name: nodes of two versions may work together.
-const LIBRARY: &str = "mogi1";

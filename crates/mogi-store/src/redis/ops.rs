@@ -12,6 +12,7 @@
 
 use super::directory::{Directory, Home, session_of};
 use super::encode;
+use super::functions::Function;
 use super::journal;
 use super::keys::{Of, Per, Tag, entry_id, entry_of, field_of};
 use super::wire::{Commands, Value, slot_of};
@@ -163,7 +164,7 @@ impl Planner<'_> {
                     self.will(
                         &mut plan,
                         Kind::WillDone,
-                        b"mogi1_unwill",
+                        Function::Unwill,
                         client,
                         &[text("done".to_owned())],
                     );
@@ -272,9 +273,9 @@ impl Planner<'_> {
     ) {
         let keys = &self.directory.keys;
         let all = [Of::Session, Of::Subs, Of::Queue, Of::Inflight, Of::Recv, Of::Late];
-        let function: &[u8] = if large { b"mogi1_take" } else { b"mogi1_own" };
+        let function = if large { Function::Take } else { Function::Own };
         plan.commands.begin(14 + words.len());
-        plan.commands.word(b"FCALL").word(function).number(7);
+        plan.commands.word(b"FCALL").word(function.name()).number(7);
         for what in all {
             plan.commands.word(keys.of(&home.tag, what).as_bytes());
         }
@@ -298,7 +299,7 @@ impl Planner<'_> {
         let fields: Vec<_> = entries.iter().map(|(.., it)| encode::delivery(it)).collect();
         let words: usize = fields.iter().map(|fields| fields.len() + 2).sum();
         let commands = &mut plan.commands;
-        commands.begin(11 + words).word(b"FCALL").word(b"mogi1_add").number(6);
+        commands.begin(11 + words).word(b"FCALL").word(Function::Add.name()).number(6);
         for what in [Of::Session, Of::Queue, Of::Inflight, Of::Late] {
             commands.word(self.directory.key(home, what).as_bytes());
         }
@@ -322,8 +323,8 @@ impl Planner<'_> {
             let key = keys.retained(topic);
             let slot = slot_of(key.as_bytes());
             let message = message.unwrap_or_default();
-            let name: &[u8] = if message.is_empty() { b"mogi1_unretain" } else { b"mogi1_retain" };
-            plan.commands.begin(9 + message.len()).word(b"FCALL").word(name).number(4);
+            let function = if message.is_empty() { Function::Unretain } else { Function::Retain };
+            plan.commands.begin(9 + message.len()).word(b"FCALL").word(function.name()).number(4);
             plan.commands.word(key.as_bytes());
             plan.commands.word(keys.per(slot, Per::RetainedMeta).as_bytes());
             for key in keys.gone(slot, self.now_ms) {
@@ -345,19 +346,19 @@ impl Planner<'_> {
             StoreOp::RetainedEnd { topic, version } => retained(plan, topic, *version, None),
             StoreOp::WillSet { client, will } => {
                 let fields = encode::will(client, will);
-                self.will(plan, of_will(client), b"mogi1_will", client, &fields);
+                self.will(plan, of_will(client), Function::Will, client, &fields);
             }
             StoreOp::WillEnd { client } => {
-                self.will(plan, of_will(client), b"mogi1_unwill", client, &[]);
+                self.will(plan, of_will(client), Function::Unwill, client, &[]);
             }
             StoreOp::WillTaken { client, .. } => {
                 let cause = Cause::Will(Arc::clone(client));
                 let field = text(field_of(&cause));
                 let parts = extra.parts.get(&(SessionNo::NONE, cause)).map(|parts| &parts[..]);
                 // What it stands for may take memory.
-                let name: &[u8] = if parts.is_none() { b"mogi1_unwill" } else { b"mogi1_will" };
+                let function = if parts.is_none() { Function::Unwill } else { Function::Will };
                 let parts = parts.unwrap_or(journal::NOTHING.as_bytes());
-                self.will(plan, of_will(client), name, client, &[field, Cow::Borrowed(parts)]);
+                self.will(plan, of_will(client), function, client, &[field, Cow::Borrowed(parts)]);
             }
             _ => {}
         }
@@ -367,13 +368,13 @@ impl Planner<'_> {
         &self,
         plan: &mut Plan,
         kind: Kind,
-        name: &[u8],
+        function: Function,
         client: &str,
         fields: &[Cow<'_, [u8]>],
     ) {
         let (keys, tag) = (&self.directory.keys, Tag::of(client));
         let commands = &mut plan.commands;
-        commands.begin(8 + fields.len()).word(b"FCALL").word(name).number(3);
+        commands.begin(8 + fields.len()).word(b"FCALL").word(function.name()).number(3);
         commands.word(keys.of(&tag, Of::Session).as_bytes());
         commands.word(keys.of(&tag, Of::Will).as_bytes());
         commands.word(keys.per(tag.slot, Per::Wills).as_bytes());

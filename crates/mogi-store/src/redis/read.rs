@@ -1,6 +1,7 @@
 //! Reads sessions: what is known of them, what waits for them, what is in flight to them.
 
 use super::encode::{self, Found};
+use super::functions::Function;
 use super::journal;
 use super::keys::{Keys, Of, Tag, cause_of, entry_of};
 use super::link::Link;
@@ -51,7 +52,7 @@ pub(super) fn commands_of_waiting(keys: &Keys, tag: &Tag) -> Commands {
 
 fn waiting_command(keys: &Keys, tag: &Tag, behind: &[u8]) -> Commands {
     let queue = keys.of(tag, Of::Queue);
-    Commands::one(&[b"FCALL_RO", b"mogi1_waiting", b"1", queue.as_bytes(), behind])
+    Commands::one(&[b"FCALL_RO", Function::Waiting.name(), b"1", queue.as_bytes(), behind])
 }
 
 /// A session as far as it was read, and whose it is.
