@@ -11,6 +11,16 @@ pub enum Notice {
         /// Why.
         error: StoreError,
     },
+    /// A part of the store does not take changes: acknowledgements of what is kept there wait.
+    Partly {
+        /// Which, and why.
+        error: StoreError,
+    },
+    /// Something to know that nobody has to wait for, such as that one part works again.
+    Said {
+        /// In words, without a full stop.
+        what: String,
+    },
     /// It does again.
     Recovered {
         /// How long it did not, in milliseconds.

@@ -11,7 +11,7 @@
 use super::runner::Runner;
 use super::store::RedisStore;
 use super::{Claimed, Nodes};
-use crate::committer::{Answer, LAZY, LAZY_BYTES, Notice, OnNotice, Status, bytes_of};
+use crate::committer::{Answer, LAZY, LAZY_BYTES, OnNotice, Status, bytes_of};
 use crate::error::{ErrorKind, StoreError};
 use crate::keeper::Keeper;
 use crate::ops::{Batch, EntryNo, SessionNo};
@@ -34,6 +34,7 @@ pub struct Committer {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+#[derive(Default)]
 pub(super) struct Shared {
     pending: Mutex<Pending>,
     pub(super) wake: Condvar,
@@ -130,14 +131,8 @@ impl Committer {
         on_answer: OnAnswer,
         on_notice: OnNotice,
     ) -> Result<Self, StoreError> {
-        let shared = Arc::new(Shared {
-            pending: Mutex::default(),
-            wake: Condvar::new(),
-            bytes: AtomicU64::new(0),
-            ops: AtomicU64::new(0),
-            claims: AtomicU64::new(0),
-            status: Mutex::new((Status::default(), store.usage)),
-        });
+        let status = Mutex::new((Status::default(), store.usage));
+        let shared = Arc::new(Shared { status, ..Shared::default() });
         store.write_marks(true)?;
         let nodes = store.nodes();
         let place = store.place().to_owned();
@@ -348,9 +343,4 @@ impl Pending {
 /// A claim's answer.
 pub(super) fn claimed(token: u64, claimed: Claimed) -> Answer {
     Answer::Claimed { token, claimed: Box::new(claimed) }
-}
-
-/// A notice that the store fails.
-pub(super) fn failing(place: &str, what: String) -> Notice {
-    Notice::Failing { error: StoreError::new(ErrorKind::Unreachable, Path::new(place), what) }
 }

@@ -35,6 +35,8 @@ struct State {
     trouble: Option<String>,
     /// Nodes that lack replicas, or disks.
     lacking: HashSet<Address>,
+    /// Replicas of all masters.
+    replicas: usize,
 }
 
 impl State {
@@ -50,6 +52,7 @@ impl State {
             Notice::Recovered { node, why, .. } if is_lack(why) => {
                 self.lacking.remove(node);
             }
+            Notice::Topology { replicas, .. } => self.replicas = *replicas,
             _ => {}
         }
     }
@@ -85,6 +88,12 @@ impl Link {
     /// From now on this is told of all notices, on the connection's thread.
     pub(super) fn listen(&self, listener: impl FnMut(&Notice) + Send + 'static) {
         *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(listener));
+    }
+
+    /// How many replicas there are, if nobody waits for them.
+    pub(super) fn unawaited_replicas(&self) -> usize {
+        let waits = self.wait.is_some_and(|wait| wait.is_any());
+        if waits { 0 } else { self.state().replicas }
     }
 
     /// Sends all, and waits for all.

@@ -99,6 +99,11 @@ impl RedisStore {
         self.link.listen(on_notice);
     }
 
+    /// How many replicas Redis has, if nothing that is acknowledged waits for them.
+    pub fn unawaited_replicas(&self) -> usize {
+        self.link.unawaited_replicas()
+    }
+
     /// As [`Store::load`]; with each session comes whose it is.
     ///
     /// # Errors

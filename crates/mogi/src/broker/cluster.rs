@@ -3,7 +3,7 @@
 
 use crate::broker::plan::{Settings, StorePlan};
 use crate::broker::retained;
-use crate::broker::store::{answer_questions, answers, notices, tell, tell_progress};
+use crate::broker::store::{answer_questions, answers, notices, tell, tell_progress, warn_of_loss};
 use crate::cluster::{ClusterPlan, Links, RENEWALS, Secure, shadow_of};
 use crate::log::why;
 use crate::net::certificates::Certificates;
@@ -101,6 +101,7 @@ pub(super) fn start(
     let mut report = restore(&mut store, &plan, shared, loops).map_err(failed)?;
     let all = retained::read(&store, &mut report, shared)?;
     tell(shared.log, store.place(), &report, all, begun);
+    warn_of_loss(shared.log, &store);
     let committer = redis::Committer::start(store, answers(shared), notices(shared.log));
     // It is the first: nobody else starts a store.
     let _ = shared.store.set(Box::new(committer.map_err(failed)?));

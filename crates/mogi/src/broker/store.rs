@@ -87,11 +87,22 @@ fn start_redis(
     let mut report = report.map_err(|error| error.to_string())?;
     let all = retained::read(&store, &mut report, shared)?;
     tell(log, store.place(), &report, all, begun);
+    warn_of_loss(log, &store);
     let committer = redis::Committer::start(store, answers(shared), notices(log));
     let committer = committer.map_err(|error| error.to_string())?;
     // It is the first: nobody else starts a store.
     let _ = shared.store.set(Box::new(committer));
     Ok(())
+}
+
+/// Says so if acknowledgements do not wait for the replicas there are.
+pub(super) fn warn_of_loss(log: &dyn LogSink, store: &RedisStore) {
+    if store.unawaited_replicas() > 0 {
+        let line = "Warning: Redis has replicas, and redis_wait is 0: when a master dies, what it \
+                    took and its replica does not have yet is lost, though it was acknowledged. \
+                    With 'redis_wait 1 1000' acknowledgements wait for a replica.";
+        log.log(LogKind::Warning, line);
+    }
 }
 
 /// Takes answers to the workers.
@@ -128,6 +139,11 @@ pub(super) fn notices(log: &'static dyn LogSink) -> OnNotice {
             LogKind::Error,
             &format!("Error: {error}. Nothing that is to be kept is acknowledged until it works."),
         ),
+        Notice::Partly { error } => log.log(
+            LogKind::Error,
+            &format!("Error: {error}. What is kept there is acknowledged when it works."),
+        ),
+        Notice::Said { what } => log.log(LogKind::Notice, &format!("{what}.")),
         Notice::Recovered { after_ms } => log.log(
             LogKind::Notice,
             &format!("The store works again, after {after_ms} ms; what waited is acknowledged."),

@@ -35,8 +35,8 @@ pub(super) struct Driver {
     rounds: (usize, u32),
     /// An older view than the topology, and for how many rounds nobody has had a newer one.
     older: (Option<View>, u32),
-    /// The masters last told of.
-    told: Vec<Address>,
+    /// The masters last told of, and how many replicas they had.
+    told: (Vec<Address>, usize),
 }
 
 /// While something is wrong, nodes are asked this often.
@@ -91,7 +91,7 @@ impl Driver {
             scouted: None,
             rounds: (0, 0),
             older: (None, 0),
-            told: Vec::new(),
+            told: (Vec::new(), 0),
         })
     }
 
@@ -201,9 +201,9 @@ impl Driver {
         self.aside.reroute(&changed, &mut self.world);
         let masters = self.world.topology.masters();
         self.ordered.connect(masters.keys());
-        if !self.told.iter().eq(masters.keys()) {
-            self.told = masters.keys().cloned().collect();
-            let replicas = self.world.topology.replicas();
+        let replicas = self.world.topology.replicas();
+        if !self.told.0.iter().eq(masters.keys()) || self.told.1 != replicas {
+            self.told = (masters.keys().cloned().collect(), replicas);
             let notice = Notice::Topology { masters: masters.into_iter().collect(), replicas };
             self.world.troubles.notices.push(notice);
         }

@@ -26,7 +26,8 @@ pub enum Notice {
         /// The node has not recovered: its slots are other nodes' now.
         replaced: bool,
     },
-    /// Who the masters are is known, or has changed; not told for each slot that moves.
+    /// Who the masters are is known, or that or the number of replicas has changed; not told for
+    /// each slot that moves.
     Topology {
         /// Masters and how many slots each has. One with all slots: a single server.
         masters: Vec<(Address, u16)>,
