@@ -16,7 +16,8 @@ fn main() {
     let mut options = Options::from_url(&url).expect("an address of Redis");
     if replicas > 0 {
         let timeout = Duration::from_secs(1);
-        options.wait = Some(Wait { replicas: replicas as u32, depth: Depth::Memory, timeout });
+        options.wait =
+            Some(Wait { replicas: replicas as u32, depth: Depth::Memory, timeout, if_any: false });
     }
     let cluster = Cluster::start(options, |notice| println!("{notice}")).expect("started");
     let (sender, done) = mpsc::channel();

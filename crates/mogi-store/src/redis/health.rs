@@ -39,7 +39,9 @@ impl Health {
             wire::Notice::Recovered { node, why, .. } => {
                 self.good(&format!("{node} {}", kind(why)), &notice.to_string());
             }
-            wire::Notice::Topology { .. } => self.tell(Notice::Said { what: notice.to_string() }),
+            wire::Notice::Topology { .. } | wire::Notice::Alone { .. } => {
+                self.tell(Notice::Said { what: notice.to_string() });
+            }
         }
     }
 

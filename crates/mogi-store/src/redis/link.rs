@@ -184,7 +184,7 @@ mod tests {
     fn what_is_to_be_durable_waits_for_a_replica_that_is_missing() {
         let server = Server::start(&["--repl-diskless-sync-delay", "0"]);
         let timeout = Duration::from_millis(1);
-        let wait = Some(Wait { replicas: 1, depth: Depth::Memory, timeout });
+        let wait = Some(Wait { replicas: 1, depth: Depth::Memory, timeout, if_any: false });
         let link = Link::start(Options { wait, ..server.options().connection() });
         let link = link.expect("started");
         let (noticed, notices) = mpsc::channel();

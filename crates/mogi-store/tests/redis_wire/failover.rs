@@ -33,8 +33,12 @@ fn check(records: &[Record]) {
 
 fn connected(servers: &Servers) -> (Arc<Cluster>, crate::support::Notices) {
     let mut options = servers.options();
-    options.wait =
-        Some(Wait { replicas: 1, depth: Depth::Memory, timeout: Duration::from_millis(500) });
+    options.wait = Some(Wait {
+        replicas: 1,
+        depth: Depth::Memory,
+        timeout: Duration::from_millis(500),
+        if_any: false,
+    });
     let (cluster, notices) = connect(options);
     value(&cluster, &["GET", "a"]);
     (cluster, notices)

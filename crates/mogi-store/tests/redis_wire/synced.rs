@@ -9,7 +9,8 @@ fn start() -> (Servers, Options) {
     let servers = Servers::start(&["--masters", "1", "--config", "appendfsync always"]);
     let mut options = servers.options();
     let depth = Depth::Disk { master: true };
-    options.wait = Some(Wait { replicas: 1, depth, timeout: Duration::from_millis(300) });
+    options.wait =
+        Some(Wait { replicas: 1, depth, timeout: Duration::from_millis(300), if_any: false });
     (servers, options)
 }
 

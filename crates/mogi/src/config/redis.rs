@@ -34,7 +34,7 @@ impl Redis {
     pub(crate) fn options(&self) -> Option<RedisOptions> {
         let mut options = RedisOptions::new(self.store.clone()?);
         let wire = &mut options.wire;
-        (wire.mode, wire.wait) = (self.mode, self.wait);
+        (wire.mode, wire.wait) = (self.mode, Some(self.wait.unwrap_or(ONE_IF_ANY)));
         let certificate = self.cert_file.as_ref().zip(self.key_file.as_ref());
         if self.ca_file.is_some() || certificate.is_some() || self.insecure {
             let tls = wire.tls.get_or_insert_with(Tls::default);
@@ -102,6 +102,10 @@ pub(super) fn redis_prefix(to: &mut Builder, line: &Line) -> Outcome {
     Ok(())
 }
 
+/// Where neither `redis_wait` nor `redis_wait_aof` says who has to have what is acknowledged.
+const ONE_IF_ANY: Wait =
+    Wait { replicas: 1, depth: Depth::Memory, timeout: Duration::from_millis(1000), if_any: true };
+
 const REPLICAS_MAX: u32 = 64;
 const WAIT_MAX_MS: u64 = 600_000;
 
@@ -119,7 +123,10 @@ pub(super) fn redis_wait(to: &mut Builder, line: &Line) -> Outcome {
             line.name
         )));
     };
-    wait_for(to, Wait { replicas, depth: Depth::Memory, timeout: Duration::from_millis(ms) })
+    wait_for(
+        to,
+        Wait { replicas, depth: Depth::Memory, timeout: Duration::from_millis(ms), if_any: false },
+    )
 }
 
 /// `redis_wait_aof MASTER REPLICAS [TIMEOUT_MS]`; 0 and 0: it does not wait.
@@ -138,21 +145,22 @@ pub(super) fn redis_wait_aof(to: &mut Builder, line: &Line) -> Outcome {
         )));
     };
     let depth = Depth::Disk { master: master == 1 };
-    wait_for(to, Wait { replicas, depth, timeout: Duration::from_millis(ms) })
+    wait_for(to, Wait { replicas, depth, timeout: Duration::from_millis(ms), if_any: false })
 }
 
 fn wait_for(to: &mut Builder, wait: Wait) -> Outcome {
     let before = &mut to.config.persistence.redis.wait;
     let on_disk = |wait: &Wait| wait.depth != Depth::Memory;
-    if wait.is_any() && before.is_some_and(|before| on_disk(&before) != on_disk(&wait)) {
+    if before.is_some_and(|before| before.is_any() && on_disk(&before) != on_disk(&wait)) {
+        if !wait.is_any() {
+            return Ok(());
+        }
         return Err(Problem::new(
             "Error: 'redis_wait' and 'redis_wait_aof' exclude each other: the latter counts \
              replicas that have a change on disk, and so have it.",
         ));
     }
-    if wait.is_any() || before.is_some_and(|before| on_disk(&before) == on_disk(&wait)) {
-        *before = wait.is_any().then_some(wait);
-    }
+    *before = Some(wait);
     Ok(())
 }
 
@@ -168,4 +176,24 @@ pub(super) fn cluster_node_id(to: &mut Builder, line: &Line) -> Outcome {
     }
     to.config.persistence.redis.node = Some(id.to_owned());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_waited_for() {
+        let wait = |lines: &[(&str, &str)]| {
+            let all = [("persistence_store", "redis://h:1")].iter().chain(lines);
+            let all: Vec<_> = all.map(|(name, is)| (name.to_string(), is.to_string())).collect();
+            store_of(&all).map(|options| options.wire.wait)
+        };
+        assert_eq!(wait(&[]), Ok(Some(ONE_IF_ANY)));
+        assert!(wait(&[("redis_wait", "0")]).is_ok_and(|it| it.is_some_and(|it| !it.is_any())));
+        let two = wait(&[("redis_wait", "2 70"), ("redis_wait_aof", "0 0")]);
+        assert!(two.is_ok_and(|it| it.is_some_and(|it| it.replicas == 2 && !it.if_any)));
+        let both = wait(&[("redis_wait", "1"), ("redis_wait_aof", "0 1")]);
+        assert!(both.is_err_and(|why| why.contains("exclude each other")));
+    }
 }

@@ -1,7 +1,7 @@
 //! What waits for one node, what is out there, and what its replicas still lack.
 
 use super::lane::{After, Have, Order, Replica};
-use super::notice::Trouble;
+use super::notice::{Notice, Trouble};
 use super::options::{Address, Depth, Wait};
 use super::track::World;
 use super::troubles::Kind;
@@ -24,6 +24,11 @@ pub(super) struct Line {
     lagging: Option<Lagging>,
     /// It was said that replicas lag.
     told: bool,
+    /// Where only a replica that is there is waited for: whether there is one.
+    mates: Mates,
+    /// There was one; and it was said that there is none any more.
+    had_mates: bool,
+    told_alone: bool,
     /// Since when something was carried out and nobody was asked who has it; only where disks
     /// are waited for.
     unasked: Option<Instant>,
@@ -69,12 +74,37 @@ const GATHER: Duration = Duration::from_millis(100);
 const HOLD: (Duration, Duration) = (Duration::from_millis(1500), Duration::from_secs(6));
 /// After so long without an answer others are asked who has the slots.
 const SILENCE: Duration = Duration::from_millis(400);
+/// A master without replicas is asked so often whether it has one.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Between looks at replicas that lack something.
 const LOOK: Duration = Duration::from_millis(50);
 /// A replica reports every second unless it is asked, as `WAIT` does.
 const ALIVE_S: u64 = 1;
 /// A node that has lost its slots still gets so long to answer what is out.
 const GRACE: Duration = Duration::from_millis(300);
+
+/// Whether a master has replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mates {
+    /// It was not asked on this connection.
+    Unknown,
+    /// It said then that it has none.
+    None(Instant),
+    Some,
+}
+
+impl Lagging {
+    fn new(have: Have, now: Instant) -> Self {
+        Self {
+            since: now,
+            have,
+            look: now,
+            holds: (now + HOLD.0, HOLD.0),
+            alive: false,
+            marks: VecDeque::new(),
+        }
+    }
+}
 
 impl Line {
     pub(super) fn new(lane: Opened) -> Self {
@@ -87,6 +117,9 @@ impl Line {
             unwaited: VecDeque::new(),
             lagging: None,
             told: false,
+            mates: Mates::Unknown,
+            had_mates: false,
+            told_alone: false,
             unasked: None,
             reload: false,
             sent: None,
@@ -136,6 +169,7 @@ impl Line {
         self.out = false;
         self.sent = None;
         self.unasked = None;
+        self.mates = Mates::Unknown;
         self.flying.clear();
         if let Some(lagging) = &mut self.lagging {
             lagging.marks.clear();
@@ -151,15 +185,7 @@ impl Line {
             self.unwaited.drain(..).for_each(|job| inbox.finish(job));
             self.lagging = None;
         } else {
-            let begin = || Lagging {
-                since: now,
-                have: have.clone(),
-                look: now,
-                holds: (now + HOLD.0, HOLD.0),
-                alive: false,
-                marks: VecDeque::new(),
-            };
-            let lagging = self.lagging.get_or_insert_with(begin);
+            let lagging = self.lagging.get_or_insert_with(|| Lagging::new(have.clone(), now));
             lagging.have = have;
             lagging.look = now + LOOK;
             lagging.alive = false;
@@ -177,6 +203,21 @@ impl Line {
         now: Instant,
     ) {
         self.rest();
+        let mut met = false;
+        if wait.is_some_and(|wait| wait.if_any) {
+            met = self.mates == Mates::Unknown;
+            self.mates = if replicas.is_empty() { Mates::None(now) } else { Mates::Some };
+        }
+        if self.is_alone() {
+            // Nobody else could have what was carried out before it was asked.
+            self.unwaited.drain(..).for_each(|job| inbox.finish(job));
+            self.lagging = None;
+            return self.mark_fading();
+        }
+        if self.lagging.is_none() && !self.unwaited.is_empty() {
+            // It was not known whether there is one.
+            self.lagging = Some(Lagging::new(Have { master: 1, replicas: 0, said: None }, now));
+        }
         let want = wait.map_or(0, |wait| wait.replicas);
         let count = |is: &dyn Fn(&&Replica) -> bool| replicas.iter().filter(is).count() as u32;
         let have = |offset: u64| count(&|replica| replica.offset >= offset);
@@ -186,7 +227,8 @@ impl Line {
         if fresh > 0 {
             lagging.marks.push_back((offset, fresh));
         }
-        lagging.look = now + LOOK;
+        // Who was met just now is waited for at once.
+        lagging.look = if met { now } else { now + LOOK };
         lagging.alive = count(&|replica| replica.lag_s <= ALIVE_S) >= want;
         while let Some(&(offset, count)) = lagging.marks.front() {
             lagging.have.replicas = have(offset);
@@ -243,6 +285,7 @@ impl Line {
     /// Says whether replicas lag. That they do not is said by whom it was said of only: the node's
     /// line of the other track waits for no replicas, and knows nothing of them.
     pub(super) fn tell(&mut self, node: &Address, wait: Option<Wait>, world: &mut World) {
+        self.tell_alone(node, world);
         match (&self.lagging, wait) {
             (Some(lagging), Some(wait))
                 if world.now.saturating_duration_since(lagging.since) >= wait.timeout =>
@@ -258,6 +301,37 @@ impl Line {
             }
             _ => {}
         }
+    }
+
+    /// Says when the last replica is gone, and when there is one again.
+    fn tell_alone(&mut self, node: &Address, world: &mut World) {
+        let alone = match self.mates {
+            Mates::Unknown => return,
+            Mates::None(_) => self.had_mates,
+            Mates::Some => {
+                self.had_mates = true;
+                false
+            }
+        };
+        if std::mem::replace(&mut self.told_alone, alone) != alone {
+            world.troubles.notices.push(Notice::Alone { node: node.clone(), alone });
+        }
+    }
+
+    /// Whether nobody is waited for, as there is nobody.
+    pub(super) const fn is_alone(&self) -> bool {
+        matches!(self.mates, Mates::None(_))
+    }
+
+    /// What to ask behind the next pipeline where only a replica that is there is waited for;
+    /// `None`: as always.
+    fn ask_for_mates(&self, durable: bool, now: Instant) -> Option<After> {
+        let look = match self.mates {
+            Mates::Some => return None,
+            Mates::Unknown => durable || self.lagging.is_some(),
+            Mates::None(at) => durable && now.saturating_duration_since(at) >= ASK_AGAIN,
+        };
+        Some(if look { After::Look } else { After::Nothing })
     }
 
     /// Sends the next pipeline if there is one and nothing is out.
@@ -286,8 +360,23 @@ impl Line {
             self.flying.insert(job.slot());
             jobs.push(job);
         }
-        let durable = durable || self.unasked.is_some();
-        let after = match wait {
+        let after = self.after(wait, durable || self.unasked.is_some(), holds, now);
+        self.out = after != After::Nothing;
+        self.ready = false;
+        self.sent = Some(now);
+        let load = std::mem::take(&mut self.reload);
+        // The task has ended only if everything ends.
+        drop(self.lane.orders.send(Order { jobs, after, load }));
+    }
+
+    /// What to ask behind a pipeline.
+    fn after(&mut self, wait: Option<Wait>, durable: bool, holds: bool, now: Instant) -> After {
+        if let Some(Wait { if_any: true, .. }) = wait
+            && let Some(after) = self.ask_for_mates(durable, now)
+        {
+            return after;
+        }
+        match wait {
             Some(Wait { replicas, depth: Depth::Disk { master }, .. })
                 if durable || self.lagging.is_some() =>
             {
@@ -307,13 +396,7 @@ impl Line {
                 timeout_ms: (wait.timeout.as_millis() as u64).clamp(1, WAIT_MS),
             },
             _ => After::Nothing,
-        };
-        self.out = after != After::Nothing;
-        self.ready = false;
-        self.sent = Some(now);
-        let load = std::mem::take(&mut self.reload);
-        // The task has ended only if everything ends.
-        drop(self.lane.orders.send(Order { jobs, after, load }));
+        }
     }
 
     /// Whether nothing new is sent until disks have what was sent before.

@@ -26,6 +26,13 @@ pub enum Notice {
         /// The node has not recovered: its slots are other nodes' now.
         replaced: bool,
     },
+    /// A master has no replica, or has one again, where changes wait for one only if there is one.
+    Alone {
+        /// The node.
+        node: Address,
+        /// Whether it has none.
+        alone: bool,
+    },
     /// Who the masters are is known, or that or the number of replicas has changed; not told for
     /// each slot that moves.
     Topology {
@@ -129,6 +136,14 @@ impl fmt::Display for Notice {
                 let seconds = *after_ms as f64 / 1000.0;
                 let now = if *replaced { "has been replaced" } else { "works again" };
                 write!(f, "Redis node {node} {now} after {seconds:.1} s (what was wrong: {why})")
+            }
+            Self::Alone { node, alone: true } => write!(
+                f,
+                "Redis node {node} has no replica: if it dies, what it took since is lost. With \
+                 'redis_wait 1 1000' acknowledgements would wait for one"
+            ),
+            Self::Alone { node, alone: false } => {
+                write!(f, "Redis node {node} has a replica again, and changes wait for it")
             }
             Self::Topology { masters, replicas } => {
                 write!(f, "Redis: {} master(s), {replicas} replica(s):", masters.len())?;

@@ -75,6 +75,9 @@ pub struct Wait {
     pub depth: Depth,
     /// If they take longer, a notice tells so. The request goes on waiting.
     pub timeout: Duration,
+    /// Only for a master that has a replica: nothing stands still because a replica became the
+    /// master.
+    pub if_any: bool,
 }
 
 impl Wait {

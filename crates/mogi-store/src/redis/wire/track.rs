@@ -217,7 +217,7 @@ impl Track {
                 job.probe = false;
                 thaw(&mut self.held, job.slot(), world.now);
             }
-            if job.durable() && self.wait.is_some() {
+            if job.durable() && self.wait.is_some() && !line.is_alone() {
                 line.unwaited(job);
             } else {
                 self.inbox.finish(job);

@@ -166,10 +166,11 @@ pub(super) const ROWS: &[Spec] = &[
     row("redis_prefix", Mogi, "text without braces", "empty",
         Works(Other(redis::redis_prefix)),
         "what all keys in Redis begin with").restart(),
-    row("redis_wait", Mogi, "replicas, up to 64, and milliseconds", "0",
+    row("redis_wait", Mogi, "replicas, up to 64, and milliseconds", "1, if there is one",
         Works(Other(redis::redis_wait)),
         "how many replicas must have a change before it is acknowledged, and after how long a \
-         warning says that they do not").restart(),
+         warning says that they do not; if it is not set, one, but only as long \
+         as the master has one (docs/redis.md)").restart(),
     row("redis_wait_aof", Mogi, "0 or 1, replicas up to 64, and milliseconds", "0 0",
         Works(Other(redis::redis_wait_aof)),
         "whether the master, and how many replicas, must have a change on disk before it is \
