@@ -3,7 +3,8 @@
 use crate::Who;
 
 /// Whether `topic` is matched by a rule's filter. A topic that begins with `$` is matched only by
-/// a filter that names its first level ([MQTT-4.7.2-1]).
+/// a filter that names its first level ([MQTT-4.7.2-1]), and what a client calls itself is no such
+/// name: one called `$CONTROL` would administer the broker where everybody has `%c/#`.
 pub fn matches(filter: &str, topic: &str) -> bool {
     matches_for(filter, topic, None)
 }
@@ -12,8 +13,7 @@ pub fn matches(filter: &str, topic: &str) -> bool {
 /// are compared with one level of the topic, so that no name can reach further than that
 /// (CVE-2017-7650).
 pub fn matches_for(filter: &str, topic: &str, who: Option<&Who<'_>>) -> bool {
-    let wild_start = filter.starts_with(['+', '#']);
-    if topic.starts_with('$') && wild_start {
+    if topic.starts_with('$') && !filter.starts_with('$') {
         return false;
     }
     let mut wanted = filter.split('/');
@@ -34,7 +34,7 @@ pub fn matches_for(filter: &str, topic: &str, who: Option<&Who<'_>>) -> bool {
 
 /// Whether everything a client may get by subscribing to `wanted` is matched by a rule's filter.
 pub fn covers_for(filter: &str, wanted: &str, who: Option<&Who<'_>>) -> bool {
-    if wanted.starts_with('$') && filter.starts_with(['+', '#']) {
+    if wanted.starts_with('$') && !filter.starts_with('$') {
         return false;
     }
     let mut rule = filter.split('/');
@@ -111,6 +111,18 @@ mod tests {
             assert_eq!(matches_for(filter, topic, Some(&WHO)), yes, "{filter} {topic}");
         }
         assert!(!matches("%u", "u") && matches("%u", "%u"));
+    }
+
+    #[test]
+    fn no_name_stands_for_the_first_level_of_a_topic_of_the_brokers() {
+        let who = Who { client_id: "$CONTROL", username: Some("$CONTROL") };
+        let topic = "$CONTROL/broker/v1";
+        for filter in ["%c/#", "%u/#", "%c/broker/v1"] {
+            assert!(!matches_for(filter, topic, Some(&who)), "{filter}");
+            assert!(!covers_for(filter, topic, Some(&who)), "{filter}");
+        }
+        assert!(matches_for("$CONTROL/#", topic, Some(&who)));
+        assert!(matches_for("x/%c", "x/$CONTROL", Some(&who)));
     }
 
     #[test]

@@ -230,6 +230,11 @@ impl Client {
         self.session.decide(&self.id, turn, access, filter)
     }
 
+    /// Whether a rule lets the client publish to the topic, and not the lack of any.
+    pub(crate) fn is_entitled(&self, turn: &Turn, topic: &str) -> bool {
+        self.session.ruling(&self.id, turn, Access::Write, topic) == Some(Answer::Allow)
+    }
+
     fn ask(&mut self, turn: &Turn, access: Access, topic: &[u8]) -> bool {
         if self.session.grant.as_ref().is_some_and(|grant| grant.asks()) {
             let Ok(text) = std::str::from_utf8(topic) else {
@@ -277,18 +282,23 @@ impl Client {
 }
 
 impl Session {
-    /// What came with the login is asked first, then what counts for its listener.
+    /// What nobody says anything about is allowed.
     fn decide(&self, client_id: &str, turn: &Turn, access: Access, topic: &str) -> Answer {
+        self.ruling(client_id, turn, access, topic).unwrap_or(Answer::Allow)
+    }
+
+    /// What came with the login is asked first, then what counts for its listener; `None`: nobody
+    /// says anything about topics.
+    fn ruling(&self, client_id: &str, turn: &Turn, access: Access, topic: &str) -> Option<Answer> {
         let granted = self.grant.as_ref().map(|grant| grant.allows(access, topic));
-        if let Some(answer @ (Answer::Allow | Answer::Deny | Answer::Ask)) = granted {
-            return answer;
+        if let Some(Answer::Allow | Answer::Deny | Answer::Ask) = granted {
+            return granted;
         }
-        let username = self.username.as_deref();
-        let table = turn.rights.table(self.table);
-        match table.is_none_or(|table| table.allows(client_id, username, access, topic)) {
+        let table = turn.rights.table(self.table)?;
+        Some(match table.allows(client_id, self.username.as_deref(), access, topic) {
             true => Answer::Allow,
             false => Answer::Deny,
-        }
+        })
     }
 }
 

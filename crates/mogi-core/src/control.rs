@@ -32,12 +32,15 @@ impl Worker {
             return Ok(());
         }
         if let Some(client) = self.clients.get(key) {
+            let topic = String::from_utf8_lossy(topic).into_owned();
+            let entitled = client.is_entitled(&self.turn, &topic);
             self.turn.effects.controls.push(Control {
                 key,
                 generation: client.generation,
                 client_id: Arc::clone(&client.id),
                 username: client.session.username.clone(),
-                topic: String::from_utf8_lossy(topic).into_owned(),
+                entitled,
+                topic,
                 payload: publish.payload.to_vec(),
             });
         }

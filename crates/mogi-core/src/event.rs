@@ -95,6 +95,8 @@ pub struct Control {
     pub client_id: Arc<str>,
     /// Its user name.
     pub username: Option<Arc<str>>,
+    /// A rule lets it publish there, and not only the lack of any.
+    pub entitled: bool,
     /// The topic.
     pub topic: String,
     /// The request.

@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "access/drain.rs"]
+mod drain;
 #[path = "access/dynsec.rs"]
 mod dynsec;
 #[path = "access/https.rs"]

@@ -6,6 +6,7 @@ mod support;
 mod cluster {
     mod bridges;
     mod death;
+    mod drain;
     mod dynsec;
     mod links;
     mod masters;

@@ -105,6 +105,10 @@ fn fill(template: &str, claims: &Value) -> Option<String> {
             return None;
         }
         rule.push_str(before);
+        if value.starts_with('$') && (rule.is_empty() || rule.ends_with(' ')) {
+            // It would be a rule for topics of the broker's own.
+            return None;
+        }
         rule.push_str(&value);
         rest = after;
     }

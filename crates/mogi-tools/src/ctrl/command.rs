@@ -77,7 +77,7 @@ const DYNSEC: &[(&str, &[Word])] = &[
     ("setDefaultACLAccess", &[Default]),
 ];
 
-const BROKER: &[(&str, &[Word])] = &[("listListeners", &[]), ("listPlugins", &[])];
+const BROKER: &[(&str, &[Word])] = &[("drain", &[]), ("listListeners", &[]), ("listPlugins", &[])];
 
 const ACL_TYPES: [&str; 6] = [
     "publishClientSend",

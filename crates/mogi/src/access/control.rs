@@ -70,7 +70,16 @@ fn answer_all(shared: &Arc<Shared>) {
                 super::dynsec::answer(shared, worker, &control);
                 continue;
             }
-            BROKER_TOPIC if shared.access.plan().control_api => answer_broker(shared, &control),
+            BROKER_TOPIC if shared.access.plan().control_api => {
+                let answer = answer_broker(shared, &control);
+                tell(shared, worker, &control, answer.payload);
+                if answer.drains {
+                    // The answer is in the worker's mailbox before this, so the client has it when
+                    // its connection ends.
+                    shared.stop();
+                }
+                continue;
+            }
             _ => b"{\"error\": \"endpoint not available\"}".to_vec(),
         };
         tell(shared, worker, &control, payload);
@@ -95,8 +104,16 @@ pub(crate) fn enforce_reloaded(shared: &Arc<Shared>, rights: Rights) {
     enforce(shared, &rights, Some(Arc::new(move |it| asked.access.judge(it))));
 }
 
-/// `listPlugins` and `listListeners`.
-fn answer_broker(shared: &Shared, control: &Control) -> Vec<u8> {
+/// What is told on [`BROKER_TOPIC`], and what is to happen then.
+struct BrokerAnswer {
+    payload: Vec<u8>,
+    /// The broker is to stop.
+    drains: bool,
+}
+
+/// `listPlugins`, `listListeners` and `drain`.
+fn answer_broker(shared: &Shared, control: &Control) -> BrokerAnswer {
+    let mut drains = false;
     let stranger = |error: &str| json!({ "command": "Unknown command", "error": error });
     let request: Option<Value> = serde_json::from_slice(&control.payload).ok();
     let commands = request.as_ref().map(|request| request.get("commands")?.as_array());
@@ -104,13 +121,15 @@ fn answer_broker(shared: &Shared, control: &Control) -> Vec<u8> {
         None => vec![stranger("Payload not valid JSON")],
         Some(None) => vec![stranger("Invalid/missing commands")],
         Some(Some(commands)) => {
-            commands.iter().map(|command| answer_command(shared, control, command)).collect()
+            let answer = |command| answer_command(shared, control, command, &mut drains);
+            commands.iter().map(answer).collect()
         }
     };
-    json!({ "responses": responses }).to_string().into_bytes()
+    let payload = json!({ "responses": responses }).to_string().into_bytes();
+    BrokerAnswer { payload, drains }
 }
 
-fn answer_command(shared: &Shared, control: &Control, command: &Value) -> Value {
+fn answer_command(shared: &Shared, control: &Control, command: &Value, drains: &mut bool) -> Value {
     let unknown = |error: &str| json!({ "command": "Unknown command", "error": error });
     if !command.is_object() {
         return unknown("Command not an object");
@@ -129,12 +148,35 @@ fn answer_command(shared: &Shared, control: &Control, command: &Value) -> Value 
     let mut response = match name {
         "listPlugins" => json!({ "command": name, "data": { "plugins": plugins(shared) } }),
         "listListeners" => json!({ "command": name, "data": { "listeners": listeners(shared) } }),
+        "drain" => match may_drain(shared, control) {
+            Ok(()) => {
+                *drains = true;
+                json!({ "command": name })
+            }
+            Err(error) => json!({ "command": name, "error": error }),
+        },
         _ => json!({ "command": name, "error": "Unknown command" }),
     };
     if let Some(data) = correlation {
         response["correlationData"] = data.clone();
     }
     response
+}
+
+/// Whether the client may have the broker stop. Where nobody says anything about topics, whoever
+/// gets in may ask what the broker is like; to end it takes a rule.
+fn may_drain(shared: &Shared, control: &Control) -> Result<(), String> {
+    let id = control.client_id.escape_debug();
+    let user = control.username.as_deref();
+    let user = user.map_or(String::new(), |user| format!(" (user {})", user.escape_debug()));
+    if !control.entitled {
+        let line = format!("Warning: Client {id}{user} may not drain the broker: no rule says so.");
+        shared.log.log(LogKind::Warning, &line);
+        return Err(format!("No rule lets this client publish to {BROKER_TOPIC}"));
+    }
+    let line = format!("Client {id}{user} has the broker drained: it stops.");
+    shared.log.log(LogKind::Notice, &line);
+    Ok(())
 }
 
 fn plugins(shared: &Shared) -> Vec<Value> {

@@ -11,7 +11,6 @@ use crate::net::mailbox::Mail;
 use crate::net::shared::Shared;
 use mogi_codec::QoS;
 use mogi_core::{MessageView, Worker};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -37,7 +36,6 @@ pub(super) fn chores(
         purge_interval_s: tuning.retain_expiry_interval_s,
         purge_at_ms: tuning.retain_expiry_interval_s.map(|s| shared.now_ms() + s * 1000),
         alive_at_ms: tuning.core.durable.then(|| shared.now_ms() + ALIVE_INTERVAL_S * 1000),
-        stopping: false,
     };
     Box::new(move |worker, shared, now_ms, signalled| chores.run(worker, shared, now_ms, signalled))
 }
@@ -57,7 +55,6 @@ struct Chores {
     purge_at_ms: Option<u64>,
     /// When to say next that the broker runs, for the store.
     alive_at_ms: Option<u64>,
-    stopping: bool,
 }
 
 impl Chores {
@@ -133,12 +130,7 @@ impl Chores {
         };
         for signal in (signals.pending)() {
             match signal {
-                Signal::Stop if !self.stopping => {
-                    self.stopping = true;
-                    shared.stopping.store(true, Ordering::Release);
-                    shared.send_all(|| Mail::PublishWills);
-                }
-                Signal::Stop => {}
+                Signal::Stop => shared.stop(),
                 Signal::Rotate => shared.log.reopen(),
                 Signal::Reload => {
                     self.reloader.start();

@@ -300,6 +300,14 @@ impl Shared {
         }
     }
 
+    /// Has the broker stop in good order: wills are published, then clients are told. What was
+    /// sent to workers before is dealt with before.
+    pub(crate) fn stop(&self) {
+        if !self.stopping.swap(true, Ordering::AcqRel) {
+            self.send_all(|| Mail::PublishWills);
+        }
+    }
+
     /// How busy all threads together were lately, in percent of one.
     pub(crate) fn total_busy(&self) -> u32 {
         self.busy.iter().map(|busy| busy.load(Ordering::Relaxed)).sum()

@@ -1,6 +1,7 @@
 //! JSON Web Tokens at CONNECT.
 
 use super::subscribe_code;
+use crate::support::ctrl::ctrl;
 use crate::support::{Broker, Client, Dial, Id, Out, V5, V311, eventually};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
@@ -176,5 +177,40 @@ fn a_key_that_cannot_be_used_ends_the_start() {
         let told = started.expect_err("it does not start");
         let told = told.downcast_ref::<String>().cloned().unwrap_or_default();
         assert!(told.contains(what), "{told}");
+    }
+}
+
+#[test]
+fn a_token_has_to_name_the_right_to_drain() {
+    let conf = "enable_control_api true\nuser root\n";
+    let rule = "jwt_acl readwrite %{sub}/#\n";
+    let none = json!(null);
+    let refused = "drain: Error: No rule lets this client publish to $CONTROL/broker/v1.";
+    let unheard = "Error: Not allowed to get answers: Not authorized.";
+    for (more, user, acl, why) in [
+        ("", "ann", &none, refused),
+        ("", "ann", &json!({"all": ["#"]}), unheard),
+        (rule, "ann", &none, unheard),
+        (rule, "$CONTROL", &none, unheard),
+        (rule, "ann", &json!({"all": ["$CONTROL/broker/#"]}), ""),
+    ] {
+        let mut broker = broker(&format!("{conf}{more}"));
+        let mut claims = claims(user);
+        claims["acl"] = acl.clone();
+        let tool = format!("--strict -i boss -u x -P {} broker drain", token(&claims));
+        let said = ctrl(&broker, &tool);
+        if why.is_empty() {
+            assert_eq!(said.code, 0, "{said:?}");
+            broker.expect_log("Client boss (user ann) has the broker drained: it stops.");
+            assert!(broker.wait().success());
+        } else {
+            assert!(said.code == 1 && said.err.contains(why), "{user} {acl}: {said:?}");
+            let mut client = broker.connect(&with_token("c", &claims));
+            let request = Out::new("$CONTROL/broker/v1", r#"{"commands":[{"command":"drain"}]}"#);
+            // Where no rule limits topics, the broker answers.
+            let code = if why == refused { 0 } else { 0x87 };
+            assert_eq!(client.publish_code(request.qos(1)), code, "{user} {acl}");
+            client.ping();
+        }
     }
 }

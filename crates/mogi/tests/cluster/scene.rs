@@ -3,7 +3,7 @@
 use super::server;
 use crate::support::broker::Setup;
 pub(super) use crate::support::sessions::{TOLD, begin, resume, resume_with, sleeper};
-use crate::support::{Broker, Client, Out, PacketKind, V5};
+use crate::support::{Broker, Client, Id, Out, PacketKind, V5};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -69,6 +69,20 @@ pub(super) fn two() -> [Broker; 2] {
 pub(super) fn three() -> [Broker; 3] {
     let site = Site::new("");
     ["a", "b", "c"].map(|name| site.node(name))
+}
+
+/// Where clients of a node that stops are to go.
+pub(super) const REFERENCE_OPTION: &str =
+    "cluster_server_reference b.example:1883 c.example:1883\n";
+
+/// The node stops, and says where to go ([`REFERENCE_OPTION`]).
+#[track_caller]
+pub(super) fn expect_moved(client: &mut Client) {
+    let told = client.expect(PacketKind::Disconnect);
+    assert_eq!(told.code(), 0x9D, "{told:?}");
+    let (_, reference) = REFERENCE_OPTION.trim_end().split_once(' ').expect("name and value");
+    assert_eq!(told.props().str(Id::ServerReference), Some(reference));
+    client.expect_closed();
 }
 
 /// Waits until each of the two has its link to the other.

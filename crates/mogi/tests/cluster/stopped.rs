@@ -1,7 +1,10 @@
 //! Nodes that hang (SIGSTOP) longer than their lease and wake up, and nodes that end by themselves.
 
 use super::retained::retained;
-use super::scene::{ask_redis, begin, linked, publish, resume, resume_with, sleeper, two};
+use super::scene::{
+    REFERENCE_OPTION, Site, ask_redis, begin, expect_moved, free_port, linked, publish, resume,
+    resume_with, sleeper, two,
+};
 use crate::support::{Broker, Dial, Out, PacketKind, V5, V311, eventually};
 use nix::sys::signal::Signal;
 use std::time::Duration;
@@ -124,6 +127,21 @@ fn a_stop_hands_everything_over() {
     a.restart();
     publish(&a, "u", "three", 1);
     client.receive("u", "three");
+}
+
+#[test]
+fn a_stop_says_where_the_others_are() {
+    let site = Site::new("");
+    let mut a = site.node_with("a", free_port(), REFERENCE_OPTION);
+    let b = site.node("b");
+    let mut clients = ["one", "two"].map(|id| begin(&a, V5, id));
+    clients[0].subscribe("t", 1);
+    assert!(a.stop().success());
+    for client in &mut clients {
+        expect_moved(client);
+    }
+    publish(&b, "t", "x", 1);
+    resume(&b, V5, "one").receive("t", "x");
 }
 
 /// It hung for so long that no trace of a removal is left.

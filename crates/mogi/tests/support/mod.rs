@@ -2,6 +2,7 @@
 //!
 //! * [`broker`]: [`Broker`] starts the program under test with a configuration on a free port.
 //! * [`client`]: [`Client`], a blocking connection: send anything, expect the next thing.
+//! * [`ctrl`]: `mogi ctrl`, run as people run it.
 //! * [`dial`]: [`Dial`], a CONNECT under construction.
 //! * [`dynsec`]: requests of administrators.
 //! * [`pki`]: [`Pki`](pki::Pki), an authority and certificates it has signed.
@@ -36,6 +37,7 @@
 
 pub mod broker;
 pub mod client;
+pub mod ctrl;
 pub mod dial;
 pub mod dynsec;
 pub mod frame;
