@@ -216,6 +216,7 @@ requests() {
         wait "$requester"
         runs=$((runs + 1))
     done
+    run rr-debug rr -t "$topic/q" -e "$topic/q" -m question -d -i rr-debug
     run rr-timeout rr -t "$topic/q" -e "$topic/a" -m question -W 1
     run rr-correlation rr -t "$topic/q" -e "$topic/a" -n -W 1 -D publish correlation-data c
 }

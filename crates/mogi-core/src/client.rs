@@ -223,6 +223,15 @@ impl Client {
                     link.out_messages += 1;
                     turn.stats.publish_sent += 1;
                     turn.stats.publish_bytes_sent += view.payload.len() as u64;
+                    let (id, qos, retain) = (&self.id, flight.qos as u8, u8::from(kept.retain));
+                    turn.log(LogKind::Debug, || {
+                        let (topic, len) = (view.topic_text(), view.payload.len());
+                        let packet_id = flight.packet_id;
+                        format!(
+                            "Sending PUBLISH to {id} (d1, q{qos}, r{retain}, m{packet_id}, \
+                             '{topic}', ... ({len} bytes))"
+                        )
+                    });
                 }
                 _ => Ack::new(flight.packet_id, Reason::Success).encode(
                     version,
@@ -273,7 +282,11 @@ impl Client {
             || link.out.len() >= turn.cfg.connection_buffer_limit
         {
             turn.stats.dropped_slow += 1;
-            self.note_dropped(turn);
+            let slow = match link.out.len() >= turn.cfg.connection_buffer_limit {
+                true => ("connection_buffer_limit", turn.cfg.connection_buffer_limit as u64),
+                false => ("max_queued_messages", limit as u64),
+            };
+            self.note_dropped(turn, slow);
             return;
         }
         self.put_publish(key, turn, view, shared, way, 0);
@@ -464,12 +477,17 @@ impl Client {
         let queue = &self.session.queue;
         let (messages, bytes) = (turn.cfg.max_queued_messages, turn.cfg.max_queued_bytes);
         let (weight, total) = (view.weight() as u64, turn.cfg.max_queued_bytes_total);
-        let full = messages != 0 && queue.counted() >= messages
-            || bytes != 0 && queue.bytes() + weight > bytes
-            || total != 0 && turn.node.queued_bytes() + weight > total;
-        if full {
+        let full = if messages != 0 && queue.counted() >= messages {
+            Some(("max_queued_messages", messages as u64))
+        } else if bytes != 0 && queue.bytes() + weight > bytes {
+            Some(("max_queued_bytes", bytes))
+        } else {
+            let full = total != 0 && turn.node.queued_bytes() + weight > total;
+            full.then_some(("max_queued_bytes_total", total))
+        };
+        if let Some(limit) = full {
             turn.stats.dropped_queue_full += 1;
-            self.note_dropped(turn);
+            self.note_dropped(turn, limit);
             if way.entry != EntryNo::NONE {
                 // Another worker wrote it down; it is not to come back with a crash.
                 turn.wait = turn.wait.max(Wait::ForThis);
@@ -502,14 +520,18 @@ impl Client {
         queue.push_shared(way.delivery(message, weight, entry));
     }
 
-    /// Says, once per session, that its messages are being dropped. A drop counts as work of the
-    /// turn: a flood of them is not for one turn either.
-    fn note_dropped(&mut self, turn: &mut Turn) {
+    /// Says, once per session, that its messages are being dropped, in Mosquitto's words, and by
+    /// which limit. A drop counts as work of the turn: a flood of them is not for one turn either.
+    fn note_dropped(&mut self, turn: &mut Turn, (limit, value): (&str, u64)) {
         turn.appended += DROP_BYTES;
         if !self.session.drop_logged {
             self.session.drop_logged = true;
+            let id = &self.id;
             turn.log(LogKind::Notice, || {
-                format!("Outgoing messages are being dropped for client {}.", self.id)
+                format!("Outgoing messages are being dropped for client {id}.")
+            });
+            turn.log(LogKind::Notice, || {
+                format!("Client {id} has reached {limit} {value}: what comes now is dropped.")
             });
         }
     }

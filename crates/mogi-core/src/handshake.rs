@@ -63,11 +63,11 @@ pub fn connect_len(bytes: &[u8]) -> Result<Option<usize>, Refused> {
     if let Some(&first) = bytes.first()
         && first != (PacketKind::Connect as u8) << 4
     {
-        let kind = PacketKind::from_first_byte(first).map_or("RESERVED", PacketKind::name);
-        let detail = if kind == "CONNECT" {
-            format!("CONNECT with non-zero reserved flags ({first:02X}).")
-        } else {
-            format!("{kind} before CONNECT.")
+        let detail = match PacketKind::from_first_byte(first) {
+            Some(PacketKind::Connect) => {
+                format!("CONNECT with non-zero reserved flags ({first:02X}).")
+            }
+            _ => format!("First packet not CONNECT ({first:02X})."),
         };
         return Err(Refused::silent("protocol error", detail));
     }

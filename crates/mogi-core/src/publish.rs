@@ -262,11 +262,8 @@ impl Worker {
             let what = "retained PUBLISH where retain_available is false";
             return Err(broken(Reason::RetainNotSupported, what));
         }
-        let max_qos = self
-            .clients
-            .get_mut(key)
-            .and_then(|client| client.link.as_ref())
-            .map_or(QoS::ExactlyOnce, |link| link.max_qos);
+        let link = self.clients.get_mut(key).and_then(|client| client.link.as_ref());
+        let max_qos = link.map_or(QoS::ExactlyOnce, |link| link.max_qos);
         if publish.qos > max_qos {
             return Err(broken(Reason::QosNotSupported, "PUBLISH above the listener's max_qos"));
         }
@@ -384,7 +381,9 @@ impl Worker {
             self.turn.log(LogKind::Debug, || {
                 let topic = String::from_utf8_lossy(topic);
                 let (flags, bytes) = (flags_text(publish), publish.payload.len());
-                format!("Denied PUBLISH from {id} ({flags}, '{topic}', ... ({bytes} bytes))")
+                let large = reason == Reason::ImplementationSpecificError;
+                let what = if large { "Dropped too large" } else { "Denied" };
+                format!("{what} PUBLISH from {id} ({flags}, '{topic}', ... ({bytes} bytes))")
             });
         }
         self.acknowledge(key, publish, reason, Some(why));
@@ -442,8 +441,9 @@ impl Worker {
         }
         let id = &client.id;
         self.turn.log(LogKind::Debug, || {
-            let name = kind.name();
-            format!("Sending {name} to {id} (m{}, rc{})", publish.packet_id, reason as u8)
+            let told = kind == PacketKind::Puback || reason.is_error(); // as Mosquitto has it
+            let (name, code) = (kind.name(), if told { reason as u8 } else { 0 });
+            format!("Sending {name} to {id} (m{}, rc{code})", publish.packet_id)
         });
         let ack = Ack::new(publish.packet_id, reason);
         if let (Some(why), Some(link)) = (why, &client.link)

@@ -259,11 +259,13 @@ impl Worker {
         let id = &client.id;
         let packet_id = ack.packet_id;
         self.turn.log(LogKind::Debug, || {
-            format!(
-                "Received {} from {id} (Mid: {packet_id}, RC:{})",
-                kind.name(),
-                ack.reason as u8
-            )
+            let (name, code) = (kind.name(), ack.reason as u8);
+            match kind {
+                PacketKind::Puback | PacketKind::Pubcomp => {
+                    format!("Received {name} from {id} (Mid: {packet_id}, RC:{code})")
+                }
+                _ => format!("Received {name} from {id} (Mid: {packet_id})"),
+            }
         });
         if kind == PacketKind::Pubrel {
             self.released(key, packet_id);

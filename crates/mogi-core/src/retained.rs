@@ -25,6 +25,8 @@ pub struct Retained {
     bytes: AtomicUsize,
     /// Those of them that are the broker's own (`$SYS`), which count against no limit.
     own_bytes: AtomicUsize,
+    /// Of those bytes the payloads'.
+    payload_bytes: AtomicUsize,
     /// For the store and for other nodes: what workers change at the same time has an order.
     versions: Numbers,
     /// Whether other nodes change retained messages as well.
@@ -78,6 +80,7 @@ impl Retained {
             count: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             own_bytes: AtomicUsize::new(0),
+            payload_bytes: AtomicUsize::new(0),
             versions: Numbers::new(slot),
             clustered,
             loading: AtomicBool::new(false),
@@ -99,7 +102,12 @@ impl Retained {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// The same of messages that are not the broker's own.
+    /// Bytes of payloads kept.
+    pub fn payload_bytes(&self) -> usize {
+        self.payload_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of topics, properties and payloads of messages that are not the broker's own.
     fn clients_bytes(&self) -> usize {
         self.bytes().saturating_sub(self.own_bytes.load(Ordering::Relaxed))
     }
@@ -247,8 +255,10 @@ impl Retained {
     fn put(&self, tree: &mut Tree, kept: Kept) {
         let weight = kept.message.weight();
         let own = kept_own(&kept.message);
+        let payload = kept.message.payload().len();
         let before = tree.topics.insert_by(kept, |kept| kept.message.view().topic);
         self.bytes.fetch_add(weight, Ordering::Relaxed);
+        self.payload_bytes.fetch_add(payload, Ordering::Relaxed);
         if own {
             self.own_bytes.fetch_add(weight, Ordering::Relaxed);
         }
@@ -271,6 +281,7 @@ impl Retained {
         *tree = Tree { topics, removed };
         self.bytes.store(0, Ordering::Relaxed);
         self.own_bytes.store(0, Ordering::Relaxed);
+        self.payload_bytes.store(0, Ordering::Relaxed);
         self.count.store(0, Ordering::Relaxed);
     }
 
@@ -305,12 +316,13 @@ impl Retained {
     pub(crate) fn purge(&self, now_ms: u64, mut gone: impl FnMut(&Message, u64)) {
         let mut tree = self.write();
         let Tree { topics, removed } = &mut *tree;
-        let mut gone_bytes = 0;
+        let (mut gone_bytes, mut gone_payload) = (0, 0);
         topics.retain(|Kept { message, .. }| {
             if !message.expired(now_ms) {
                 return true;
             }
             gone_bytes += message.weight();
+            gone_payload += message.payload().len();
             let version = self.versions.next(now_ms);
             if self.remembers() {
                 removed.note(message.topic(), version);
@@ -319,6 +331,7 @@ impl Retained {
             false
         });
         self.bytes.fetch_sub(gone_bytes, Ordering::Relaxed);
+        self.payload_bytes.fetch_sub(gone_payload, Ordering::Relaxed);
         self.count.store(topics.len(), Ordering::Relaxed);
     }
 
@@ -330,6 +343,7 @@ impl Retained {
     fn forget_bytes(&self, kept: Option<&Kept>) {
         if let Some(kept) = kept {
             self.bytes.fetch_sub(kept.message.weight(), Ordering::Relaxed);
+            self.payload_bytes.fetch_sub(kept.message.payload().len(), Ordering::Relaxed);
             if kept_own(&kept.message) {
                 self.own_bytes.fetch_sub(kept.message.weight(), Ordering::Relaxed);
             }

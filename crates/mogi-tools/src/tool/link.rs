@@ -33,6 +33,8 @@ pub(crate) struct Link<'a> {
     pub(crate) output: Output,
     /// When to connect again.
     reconnect_ms: Option<u64>,
+    /// The goodbye is no line of `-d`.
+    pub(crate) leaves_silently: bool,
 }
 
 impl<'a> Link<'a> {
@@ -46,6 +48,7 @@ impl<'a> Link<'a> {
             driver: connect::driver(config),
             output: Output::default(),
             reconnect_ms: None,
+            leaves_silently: false,
         };
         if let Err(why) = connect::dial(config, &mut link.driver, DIAL_TIMEOUT) {
             report::error(config, &why);
@@ -104,7 +107,9 @@ impl<'a> Link<'a> {
             Properties::default()
         };
         self.driver.client_mut().disconnect(reason, properties);
-        report::trace(self.driver.client_mut(), &mut self.output);
+        if !self.leaves_silently {
+            report::trace(self.driver.client_mut(), &mut self.output);
+        }
         self.output.flush();
         self.driver.finish(WRITE_MS, CLOSE_MS)
     }

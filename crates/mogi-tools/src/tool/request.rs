@@ -91,6 +91,8 @@ impl Request<'_> {
                     if let Some(took) = took.filter(|_| config.latency) {
                         output.line(&format!("Latency: {}", latency(took)));
                     }
+                    // Mosquitto's tool says goodbye without a word of it then.
+                    self.link.leaves_silently = true;
                     return done(0);
                 }
                 Event::Disconnected { reason, .. } => {

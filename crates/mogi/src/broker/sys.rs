@@ -36,7 +36,7 @@ const GAUGES: &[(&str, Gauge)] = &[
     ("messages/sent", |s| s.stats.packets_sent),
     ("store/messages/count", stored_messages),
     ("store/messages/bytes", |s| {
-        s.stats.messages_queued_bytes + s.shared.node.retained.bytes() as u64
+        s.stats.messages_queued_bytes + s.shared.node.retained.payload_bytes() as u64
     }),
     ("subscriptions/count", |s| s.stats.subscriptions),
     ("shared_subscriptions/count", |s| s.stats.shared_subscriptions),
@@ -80,6 +80,10 @@ const LIMITS: &[(&str, Gauge)] = &[
     ("connections/refused/rate", |s| count(&s.shared.refused.crowded)),
     ("connections/refused/banned", |s| count(&s.shared.refused.banned)),
     ("connections/delayed", |s| count(&s.shared.refused.delayed)),
+    ("dropped/queue", |s| s.stats.dropped_queue_full),
+    ("dropped/slow", |s| s.stats.dropped_slow),
+    ("dropped/size", |s| s.stats.dropped_too_large),
+    ("dropped/expired", |s| s.stats.dropped_expired),
     ("publish/throttled", |s| count(&s.shared.refused.throttled)),
     ("retained/refused", |s| s.stats.retained_refused),
     ("subscriptions/refused", |s| s.stats.subscriptions_refused),

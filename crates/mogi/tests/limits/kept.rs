@@ -41,6 +41,7 @@ fn queues_of_all_clients_have_so_many_bytes() {
         client.publish(Out::new("t", [b'x'; 1000]).qos(1));
     }
     broker.expect_log("Outgoing messages are being dropped for client");
+    broker.expect_log("has reached max_queued_bytes_total 20000: what comes now is dropped.");
     let mut got = 0;
     for dial in &dials {
         let mut receiver = broker.connect(dial);
@@ -132,4 +133,19 @@ fn memory_has_a_limit() {
     eventually("room", || broker.dial(&dial).next().is_some_and(|frame| frame.code() == 0));
     assert!(kept > 100, "only {kept} messages were kept");
     assert!(publisher.publish_code(message()) < 0x80);
+}
+
+#[test]
+fn what_is_dropped_is_counted_by_its_reason() {
+    let broker = broker("max_queued_messages 5\n");
+    let mut client = broker.connect(&Dial::persistent(V311, "away"));
+    client.subscribe("t", 1);
+    client.disconnect();
+    let mut client = broker.client(V5, "c");
+    for _ in 0..12 {
+        client.publish(Out::new("t", "x").qos(1));
+    }
+    broker.expect_log("Client away has reached max_queued_messages 5: what comes now is dropped.");
+    client.subscribe("$SYS/broker/limits/dropped/queue", 0);
+    while client.expect_publish().text() != "7" {}
 }
