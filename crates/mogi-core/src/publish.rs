@@ -439,11 +439,11 @@ impl Worker {
         if reason.is_error() && kind == PacketKind::Pubrec {
             client.session.received.remove(publish.packet_id); // [MQTT-4.3.3-9]
         }
-        let id = &client.id;
         self.turn.log(LogKind::Debug, || {
-            let told = kind == PacketKind::Puback || reason.is_error(); // as Mosquitto has it
-            let (name, code) = (kind.name(), if told { reason as u8 } else { 0 });
-            format!("Sending {name} to {id} (m{}, rc{code})", publish.packet_id)
+            let v5 = client.link.as_ref().is_some_and(|link| link.version.is_v5());
+            let code = if v5 || kind == PacketKind::Puback { reason as u8 } else { 0 };
+            let (name, id, packet_id) = (kind.name(), &client.id, publish.packet_id);
+            format!("Sending {name} to {id} (m{packet_id}, rc{code})")
         });
         let ack = Ack::new(publish.packet_id, reason);
         if let (Some(why), Some(link)) = (why, &client.link)

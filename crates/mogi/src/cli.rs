@@ -122,8 +122,8 @@ pub(crate) fn usage(program: &str) -> String {
 
 Usage: {program} [-c FILE] [-p PORT] [-d] [-q] [-v] [--data-dir DIR] [--mogi-config FILE]
              [--test-config]
-       {program} pub|sub|rr|bench [options]
-       {program} store inspect|verify|export [options]
+       {program} pub|sub|rr|passwd|ctrl|bench [options]
+       {program} store inspect|verify|export|migrate [options]
 
  -c, --config-file FILE  read the configuration from FILE, a mosquitto.conf
      --mogi-config FILE  read mogi's own options from FILE (else: mogi.conf beside the other)
@@ -139,8 +139,8 @@ Usage: {program} [-c FILE] [-p PORT] [-d] [-q] [-v] [--data-dir DIR] [--mogi-con
      --version           print the version
 
 Without a configuration it listens on port 1883 for clients of this machine.
-Signals: TERM and INT stop it, HUP and RTMIN open the log file anew, USR2 prints the filters that
-are subscribed to.
+Signals: TERM and INT stop it, HUP reads the configuration again and opens the log file anew, RTMIN
+only the latter, USR2 prints the filters that are subscribed to.
 "
     )
 }

@@ -104,7 +104,7 @@ pub(super) const ROWS: &[Spec] = &[
          are refused; new clients already at nine tenths of it").quirk("Mosquitto limits its heap"),
     row("message_size_limit", Global, "bytes, up to 268435455; 0: any number", "0",
         Works(Other(apply::message_size_limit)),
-        "largest payload; larger ones are acknowledged and dropped"),
+        "largest payload; larger ones are acknowledged (5.0: with 0x83) and dropped"),
     row("packet_buffer_size", Global, "bytes, up to 65535", "4096",
         NoEffect(Number(range(0, 65_535).or(WRONG_BUFFER), |_, _| {}), BUFFER),
         "size of read buffers").restart(),
