@@ -6,11 +6,10 @@ Usage: tests/bench/redis.py MOGI [qos1] [offline] [qos0] [takeover] [start] [fai
 
 MOGI is the binary, of the brokers and of the generator. It starts three Redis masters with
 REPLICAS (1) replicas each, and three brokers with "redis_wait WAIT" (1) and "cluster_lease_seconds
-LEASE" (10). PORT (18000) is the first
-of the nodes' ports, and MQTT (18900) is below those of the brokers. MESSAGES (200000), TAKEOVERS
-(100), SESSIONS (100000), RETAINED (1000000), STARTS (3), FAILOVERS (6), CLIENTS (10000), QUEUED
-(10) and LOSSES (3) say how much of it. For aedes, AEDES names a folder where "npm install aedes
-aedes-persistence-redis" was run.
+LEASE" (10). PORT (18000) is the first of the nodes' ports, and MQTT (18900) is below those of the
+brokers. MESSAGES (200000), TAKEOVERS (100), SESSIONS (100000), RETAINED (1000000), STARTS (3),
+FAILOVERS (6), CLIENTS (10000), QUEUED (10), LOSSES (3), WINDOW (500) and SIZE (64) say how much of
+it. For aedes, AEDES names a folder where "npm install aedes aedes-persistence-redis" was run.
 CPU time is that of the processes, so a busy machine changes it little; wall time is as it is.
 """
 

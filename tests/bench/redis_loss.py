@@ -4,7 +4,8 @@ One publisher, one lasting session whose client is away, and one broker. The mas
 session is killed while messages come; its replica takes over, and the dead node is started again.
 Then the broker starts anew, so that nothing comes from its memory, and the client comes back and
 counts. In the second scenario the replica is stopped (SIGSTOP) for a second before the kill, and
-goes on when its master is dead.
+goes on when its master is dead. LOSSES says how often each is done; SETTINGS names other lines of
+mogi.conf, with ";" between them.
 """
 
 import os
@@ -96,7 +97,7 @@ def one(site, setting, stopped, name):
     twice = sum(count - 1 for count in came.values())
     before = [killed - acked[number] for number in lost]
     span = f"{max(before) * 1000:.0f} to {min(before) * 1000:.0f} ms" if lost else ""
-    pause = max(later - sooner for sooner, later in zip(acked, acked[1:]))
+    pause = max(later - sooner for sooner, later in zip([publisher.begun, *acked], acked))
     print(f"| {setting} | {'stopped' if stopped else 'runs'} | {len(acked)}, "
           f"{sum(at < killed for at in acked)} of them before the kill | {len(lost)} | {span} | "
           f"{twice} | {pause:.1f} s |", flush=True)
@@ -118,7 +119,7 @@ class Publisher:
         self.topic = text(topic)
         self.client = Client(MQTT + 1, "publisher", lasting=False)
         self.client.socket.setblocking(False)
-        self.sent, self.out = 0, b""
+        self.sent, self.out, self.begun = 0, b"", time.monotonic()
         # When each message was acknowledged.
         self.acked = []
 
