@@ -2,15 +2,14 @@
 """Measures what brokers on a Redis Cluster cost, in CPU time, and how long a takeover takes.
 
 Usage: tests/bench/redis.py MOGI [qos1] [offline] [qos0] [takeover] [start] [failover] [reconnect]
-                            [aedes]
+                            [loss] [aedes]
 
 MOGI is the binary, of the brokers and of the generator. It starts three Redis masters with
 REPLICAS (1) replicas each, and three brokers with "redis_wait WAIT" (1) and "cluster_lease_seconds
-LEASE" (10). PORT (18000) is the first
-of the nodes' ports, and MQTT (18900) is below those of the brokers. MESSAGES (200000), TAKEOVERS
-(100), SESSIONS (100000), RETAINED (1000000), STARTS (3), FAILOVERS (6), CLIENTS (10000) and QUEUED
-(10) say how much of it. For aedes, AEDES names a folder where "npm install aedes
-aedes-persistence-redis" was run.
+LEASE" (10). PORT (18000) is the first of the nodes' ports, and MQTT (18900) is below those of the
+brokers. MESSAGES (200000), TAKEOVERS (100), SESSIONS (100000), RETAINED (1000000), STARTS (3),
+FAILOVERS (6), CLIENTS (10000), QUEUED (10), LOSSES (3), WINDOW (500) and SIZE (64) say how much of
+it. For aedes, AEDES names a folder where "npm install aedes aedes-persistence-redis" was run.
 CPU time is that of the processes, so a busy machine changes it little; wall time is as it is.
 """
 
@@ -23,6 +22,7 @@ import time
 
 from mqtt_client import Client
 from redis_failover import failover
+from redis_loss import loss
 from redis_reconnect import reconnect
 from redis_site import HERE, MQTT, PORT, Site, cpu
 from redis_start import start
@@ -170,7 +170,8 @@ def main():
     if len(sys.argv) < 2:
         raise SystemExit(__doc__)
     parts = {"qos1": qos1, "offline": offline, "qos0": qos0, "takeover": takeover, "start": start,
-             "failover": failover, "reconnect": reconnect, "aedes": aedes}
+             "failover": failover, "reconnect": reconnect, "loss": loss,
+             "aedes": aedes}
     site = Site(os.path.abspath(sys.argv[1]))
     try:
         print("| what | | CPU per message |\n|---|---|---|", flush=True)

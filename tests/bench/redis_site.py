@@ -42,6 +42,8 @@ class Site:
 
     def __init__(self, mogi):
         self.mogi = mogi
+        # What acknowledgements wait for.
+        self.setting = f"redis_wait {WAIT} 1000"
         self.dir = tempfile.mkdtemp(prefix="mogi-redis-")
         self.redis("start", "--port", str(PORT), "--replicas", str(REPLICAS))
         self.processes = {}
@@ -73,7 +75,7 @@ class Site:
             file.write(f"user {getpass.getuser()}\nlistener {MQTT + n} 127.0.0.1\n"
                        "allow_anonymous true\nmax_queued_messages 0\n")
         with open(f"{at}/mogi.conf", "w") as file:
-            file.write(f"persistence_store redis://{seeds}\nredis_wait {WAIT} 1000\n"
+            file.write(f"persistence_store redis://{seeds}\n{self.setting}\n"
                        f"cluster_listener {MQTT + 10 + n} 127.0.0.1\ncluster_node_id n{n}\n"
                        f"cluster_lease_seconds {LEASE}\n")
         with open(f"{at}/log", "w") as log:
