@@ -33,8 +33,9 @@ impl Health {
     pub(super) fn hear(&self, notice: &wire::Notice) {
         match notice {
             wire::Notice::Degraded { node, slots, why } => {
-                let part = (1..SLOTS).contains(slots);
-                self.bad(format!("{node} {}", kind(why)), notice.to_string(), part);
+                // One that has lost its slots holds nothing up but what was on its way.
+                let whole = matches!(why, wire::Trouble::NoTopology(_)) || *slots >= SLOTS;
+                self.bad(format!("{node} {}", kind(why)), notice.to_string(), !whole);
             }
             wire::Notice::Recovered { node, why, .. } => {
                 self.good(&format!("{node} {}", kind(why)), &notice.to_string());
@@ -141,5 +142,6 @@ mod tests {
         assert!(matches!(good(1), Notice::Recovered { .. }));
         assert!(shared.status().0.failing_since.is_none());
         assert!(matches!(bad(1, SLOTS), Notice::Failing { .. }));
+        assert!(matches!(bad(2, 0), Notice::Partly { .. }));
     }
 }

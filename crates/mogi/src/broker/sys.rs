@@ -99,7 +99,7 @@ fn count(counter: &AtomicU64) -> u64 {
 
 type StoreGauge = fn(&Status, &Usage) -> u64;
 
-/// Topics below `$SYS/broker/store/`, where state is kept on disk. Mosquitto has none of them.
+/// Topics below `$SYS/broker/store/`, where state is kept. Mosquitto has none of them.
 const STORE: &[(&str, StoreGauge)] = &[
     ("commits", |status, _| status.commits),
     ("changes/written", |status, _| status.ops_written),
