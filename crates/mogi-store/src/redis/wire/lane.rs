@@ -38,7 +38,10 @@ pub(super) enum After {
         timeout_ms: u64,
     },
     /// `INFO`: only see what they have.
-    Look,
+    Look {
+        /// They have to have it. Else a server that may not be asked has none.
+        needed: bool,
+    },
 }
 
 /// Who has everything.
@@ -257,7 +260,7 @@ impl After {
                 let commands = commands.begin(4).word(b"WAITAOF").number(u64::from(master));
                 commands.number(u64::from(replicas)).number(timeout_ms);
             }
-            Self::Look => {
+            Self::Look { .. } => {
                 commands.push(&[b"INFO", b"replication"]);
             }
         }
@@ -275,10 +278,13 @@ impl After {
             if matches!(self, Self::Sync { .. }) && hopeless && !demoted {
                 return Ok(News::Waited(Have { master: 0, replicas: 0, said: Some(text) }));
             }
+            if self == (Self::Look { needed: false }) && text.starts_with("NOPERM") {
+                return Ok(News::Looked { offset: 0, replicas: Vec::new() });
+            }
             return Err(format!("it was asked about replicas and said: {error}"));
         }
         let senseless = || "its answer about replicas makes no sense".to_owned();
-        if self == Self::Look {
+        if let Self::Look { .. } = self {
             let text = answer.text().ok_or_else(senseless)?;
             if !text.contains("role:master") {
                 return Err("it is no master any more".to_owned());
@@ -328,10 +334,10 @@ mod tests {
             slaves_waiting_psync:0\r\nmaster_repl_offset:300\r\n";
         assert_eq!(replicas(info), [Replica { offset: 212, lag_s: 1 }]);
         let answer = Value::BulkString(info.as_bytes().to_vec().into());
-        let news = After::Look.read(&answer).expect("sense");
+        let news = (After::Look { needed: true }).read(&answer).expect("sense");
         assert!(matches!(news, News::Looked { offset: 300, .. }));
         let replica = Value::BulkString(b"role:slave\r\nmaster_repl_offset:1\r\n"[..].into());
-        assert!(After::Look.read(&replica).is_err());
+        assert!((After::Look { needed: true }).read(&replica).is_err());
     }
 
     #[test]
@@ -345,6 +351,15 @@ mod tests {
         assert!(matches!(old, Ok(News::Waited(Have { master: 0, said: Some(_), .. }))));
         assert!(read("ERR WAITAOF cannot be used with replica instances.").is_err());
         assert!(read("LOADING Redis is loading the dataset in memory").is_err());
+    }
+
+    #[test]
+    fn who_may_not_ask_for_replicas_waits_for_none_unless_they_are_needed() {
+        let text = "NOPERM User mogi has no permissions to run the 'info' command";
+        let read =
+            |needed| After::Look { needed }.read(&Value::ServerError(ServerError(text.to_owned())));
+        assert!(matches!(read(false), Ok(News::Looked { replicas, .. }) if replicas.is_empty()));
+        assert!(read(true).is_err());
     }
 
     #[test]

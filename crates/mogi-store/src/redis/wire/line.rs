@@ -331,7 +331,7 @@ impl Line {
             Mates::Unknown => durable || self.lagging.is_some(),
             Mates::None(at) => durable && now.saturating_duration_since(at) >= ASK_AGAIN,
         };
-        Some(if look { After::Look } else { After::Nothing })
+        Some(if look { After::Look { needed: false } } else { After::Nothing })
     }
 
     /// Sends the next pipeline if there is one and nothing is out.
@@ -390,7 +390,9 @@ impl Line {
                 }
             }
             Some(Wait { depth: Depth::Disk { .. }, .. }) => After::Nothing,
-            Some(_) if self.lagging.as_ref().is_some_and(|it| !it.alive) => After::Look,
+            Some(wait) if self.lagging.as_ref().is_some_and(|it| !it.alive) => {
+                After::Look { needed: !wait.if_any }
+            }
             Some(wait) if durable || self.lagging.is_some() => After::Wait {
                 replicas: wait.replicas,
                 timeout_ms: (wait.timeout.as_millis() as u64).clamp(1, WAIT_MS),
