@@ -223,15 +223,7 @@ impl Client {
                     link.out_messages += 1;
                     turn.stats.publish_sent += 1;
                     turn.stats.publish_bytes_sent += view.payload.len() as u64;
-                    let (id, qos, retain) = (&self.id, flight.qos as u8, u8::from(kept.retain));
-                    turn.log(LogKind::Debug, || {
-                        let (topic, len) = (view.topic_text(), view.payload.len());
-                        let packet_id = flight.packet_id;
-                        format!(
-                            "Sending PUBLISH to {id} (d1, q{qos}, r{retain}, m{packet_id}, \
-                             '{topic}', ... ({len} bytes))"
-                        )
-                    });
+                    log_sent(&self.id, turn, &view, &form);
                 }
                 _ => Ack::new(flight.packet_id, Reason::Success).encode(
                     version,
@@ -449,20 +441,7 @@ impl Client {
         turn.stats.packets_sent += 1;
         turn.stats.publish_sent += 1;
         turn.stats.publish_bytes_sent += view.payload.len() as u64;
-        self.log_sent(turn, view, &way, packet_id);
-    }
-
-    fn log_sent(&self, turn: &mut Turn, view: &MessageView<'_>, way: &Way<'_>, packet_id: u16) {
-        turn.log(LogKind::Debug, || {
-            format!(
-                "Sending PUBLISH to {} (d0, q{}, r{}, m{packet_id}, '{}', ... ({} bytes))",
-                self.id,
-                way.qos as u8,
-                u8::from(way.retain),
-                view.topic_text(),
-                view.payload.len()
-            )
-        });
+        log_sent(&self.id, turn, view, &form);
     }
 
     /// Puts a message in the queue, or drops it where the queue is full (`max_queued_messages`,
@@ -535,6 +514,20 @@ impl Client {
             });
         }
     }
+}
+
+fn log_sent(id: &str, turn: &mut Turn, view: &MessageView<'_>, form: &Form<'_>) {
+    turn.log(LogKind::Debug, || {
+        let Form { qos, retain, dup, packet_id, .. } = *form;
+        format!(
+            "Sending PUBLISH to {id} (d{}, q{}, r{}, m{packet_id}, '{}', ... ({} bytes))",
+            u8::from(dup),
+            qos as u8,
+            u8::from(retain),
+            view.topic_text(),
+            view.payload.len()
+        )
+    });
 }
 
 /// Writes a message down for a session; its number in the store.
