@@ -89,7 +89,7 @@ impl Directory {
         epoch: u64,
         owner: bool,
     ) {
-        self.learn_tagged(session, client, Tag::of(client), epoch, owner);
+        self.learn_tagged(session, client, || Tag::of(client), epoch, owner);
     }
 
     /// The same where the client's tag is known.
@@ -97,7 +97,7 @@ impl Directory {
         &mut self,
         session: SessionNo,
         client: &Arc<str>,
-        tag: Tag,
+        tag: impl FnOnce() -> Tag,
         epoch: u64,
         owner: bool,
     ) {
@@ -112,7 +112,7 @@ impl Directory {
                 0
             }
         };
-        let home = self.homes.entry(session).or_insert_with(|| Home::new(client, tag));
+        let home = self.homes.entry(session).or_insert_with(|| Home::new(client, tag()));
         home.ended = false;
         home.epoch = if owner { home.epoch.max(epoch) } else { OTHERS };
     }

@@ -424,7 +424,7 @@ impl Load<'_> {
     fn take(&mut self, partial: read::Partial) {
         let number = partial.session.session;
         let own = partial.owner.as_ref().is_none_or(|owner| *owner == self.store.node);
-        let (client, tag) = (&partial.client, partial.tag.clone());
+        let (client, tag) = (&partial.client, || partial.tag.clone());
         self.store.directory.learn_tagged(number, client, tag, partial.epoch, own);
         let owner = Owner { node: partial.owner.clone(), epoch: partial.epoch };
         let session = partial.finish();
