@@ -123,10 +123,7 @@ pub(super) fn redis_wait(to: &mut Builder, line: &Line) -> Outcome {
             line.name
         )));
     };
-    wait_for(
-        to,
-        Wait { replicas, depth: Depth::Memory, timeout: Duration::from_millis(ms), if_any: false },
-    )
+    wait_for(to, replicas, Depth::Memory, ms)
 }
 
 /// `redis_wait_aof MASTER REPLICAS [TIMEOUT_MS]`; 0 and 0: it does not wait.
@@ -145,10 +142,11 @@ pub(super) fn redis_wait_aof(to: &mut Builder, line: &Line) -> Outcome {
         )));
     };
     let depth = Depth::Disk { master: master == 1 };
-    wait_for(to, Wait { replicas, depth, timeout: Duration::from_millis(ms), if_any: false })
+    wait_for(to, replicas, depth, ms)
 }
 
-fn wait_for(to: &mut Builder, wait: Wait) -> Outcome {
+fn wait_for(to: &mut Builder, replicas: u32, depth: Depth, ms: u64) -> Outcome {
+    let wait = Wait { replicas, depth, timeout: Duration::from_millis(ms), if_any: false };
     let before = &mut to.config.persistence.redis.wait;
     let on_disk = |wait: &Wait| wait.depth != Depth::Memory;
     if before.is_some_and(|before| before.is_any() && on_disk(&before) != on_disk(&wait)) {
